@@ -1,0 +1,33 @@
+"""The root of every error that podway raises on purpose.
+
+::
+
+    PodwayError
+    ├── ConfigError            a value from a user breaks a rule; names field, value and rule
+    ├── StoreError             (store/)  the cluster store refused, lost or cannot be reached
+    ├── KernelError            (kernel/) an operation that the kernel refused; keeps the errno
+    ├── AddressError           (compute/) no address can be given; says which rule stands in the way
+    └── NetlinkError           (netlink/) one netlink request failed; also an OSError
+
+Messages say what, value, rule, and what to do; callers branch on types and numbers, never on text.
+"""
+
+
+class PodwayError(Exception):
+    """Root of podway's own errors."""
+
+
+class ConfigError(PodwayError):
+    """A configured value breaks a rule.
+
+    Attributes:
+        field: path of the field, as the user writes it (``Backend.VNI``).
+        value: the value as given.
+        rule: what the value must satisfy.
+    """
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        super().__init__(f"{field} = {value!r}: {rule}")
+        self.field = field
+        self.value = value
+        self.rule = rule

@@ -1,0 +1,275 @@
+"""What a kernel should hold: links, addresses, routes, neighbours, FDB, rules, sysctls, nft.
+
+Every object is a frozen value with a `key`. Keys are what the *kernel* takes for identity (a second
+route with the same table, prefix and metric replaces the first one), so that two states compare by
+key and a difference is exactly what has to be written. Devices are named, not numbered: numbers
+belong to one kernel at one moment and are looked up where the object is written (`podway.kernel`).
+
+A field that is None is not ours to decide: it is neither written nor compared.
+"""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from podway.model.addresses import Family, IPAddress, IPInterface, IPNetwork, family_of
+
+# Marks every route and rule of ours (rtm_protocol, RTA_PROTOCOL). iproute2 names none of it.
+ROUTE_PROTOCOL = 112
+MAIN_TABLE = 254
+# Marks every device of ours (IFLA_IFALIAS); the rest of the alias says what the device is for.
+ALIAS_PREFIX = "podway:"
+
+
+class Key(Struct, frozen=True, order=True):
+    """What the kernel takes for the identity of one object."""
+
+    kind: str
+    parts: tuple[str | int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {' '.join(str(part) for part in self.parts if part != '')}"
+
+
+class Bridge(Struct, frozen=True, tag=True):
+    """A learning bridge, no spanning tree."""
+
+
+class Vxlan(Struct, frozen=True, tag=True, kw_only=True):
+    """A VXLAN tunnel end point (RFC 7348) with static neighbours and FDB entries.
+
+    All fields but the MAC and MTU of its link are fixed at creation: the kernel refuses to change
+    them, so a difference means that the device is made anew.
+    """
+
+    vni: int
+    local: IPAddress
+    underlay: str
+    port: int
+    gbp: bool = False
+    learning: bool = False
+
+
+class PodSide(Struct, frozen=True, kw_only=True):
+    """The end of a veth pair that lives in a pod: made together with its host end, never watched.
+
+    Attributes:
+        netns: path of the pod's network namespace.
+        ifname: name of the interface inside the pod.
+        mac: its address on the link.
+        mtu: bytes.
+        addresses: addresses with their prefix lengths.
+        routes: routes inside the pod, in the order in which they must be written; `dev` is ifname.
+        neighbours: static neighbours inside the pod.
+    """
+
+    netns: str
+    ifname: str
+    mac: str
+    mtu: int
+    addresses: tuple[IPInterface, ...]
+    routes: "tuple[Route, ...]" = ()
+    neighbours: "tuple[Neighbour, ...]" = ()
+
+
+class Veth(Struct, frozen=True, tag=True):
+    """The host end of a veth pair.
+
+    `pod` says how to make the other end; it is None for a pair that was read from the kernel, and
+    takes no part in comparisons.
+    """
+
+    pod: PodSide | None = None
+
+
+LinkKind: TypeAlias = Bridge | Vxlan | Veth
+
+
+class Link(Struct, frozen=True, kw_only=True):
+    """A network device. Key: its name.
+
+    Attributes:
+        name: at most 15 bytes.
+        kind: what it is, with the parameters that are fixed at creation.
+        mtu: bytes.
+        mac: lower-case colon text.
+        master: name of the bridge that it is a port of; "" for none.
+        alias: starts with `ALIAS_PREFIX` for a device of ours.
+        up: administratively up.
+        hairpin: a bridge port may send a frame back where it came from.
+    """
+
+    name: str
+    kind: LinkKind
+    mtu: int | None = None
+    mac: str | None = None
+    master: str = ""
+    alias: str = ALIAS_PREFIX
+    up: bool = True
+    hairpin: bool | None = None
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return link_key(self.name)
+
+    @property
+    def dev(self) -> str:
+        """The device that must exist for this object to exist."""
+        return self.name
+
+
+class Address(Struct, frozen=True):
+    """An address on a device. Key: device, address and prefix length."""
+
+    dev: str
+    address: IPInterface
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return Key("address", (self.dev, str(self.address)))
+
+
+class NextHop(Struct, frozen=True):
+    """One way of a multipath route."""
+
+    dev: str
+    via: IPAddress | None = None
+    weight: int = 1
+    onlink: bool = False
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """A route. Key: family, table, prefix and metric, as in fib_trie and ip6_fib.
+
+    Attributes:
+        dst: destination prefix.
+        dev: output device; "" with `nexthops` or for a blackhole.
+        via: next hop, None for a directly connected prefix.
+        onlink: take *via* as reachable on *dev* although no prefix says so.
+        scope: "global" or "link" (IPv4 only; IPv6 has no scopes).
+        kind: "unicast", "blackhole" or "unreachable".
+        src: preferred source address.
+        metric: priority; the kernel makes an IPv6 metric of 0 into 1024, so write 1024 there.
+        mtu: bytes, for packets that take this route; 0 leaves it to the device.
+        nexthops: two or more ways, instead of dev and via.
+    """
+
+    dst: IPNetwork
+    dev: str = ""
+    via: IPAddress | None = None
+    onlink: bool = False
+    scope: str = "global"
+    kind: str = "unicast"
+    src: IPAddress | None = None
+    table: int = MAIN_TABLE
+    metric: int = 0
+    mtu: int = 0
+    protocol: int = ROUTE_PROTOCOL
+    nexthops: tuple[NextHop, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return Key("route", (int(family_of(self.dst)), self.table, str(self.dst), self.metric))
+
+
+class Neighbour(Struct, frozen=True):
+    """A permanent neighbour (ARP or NDP) entry. Key: device and address.
+
+    `proxy` entries answer for the address instead of resolving it and carry no MAC ("").
+    """
+
+    dev: str
+    address: IPAddress
+    mac: str = ""
+    proxy: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return Key("proxy" if self.proxy else "neighbour", (self.dev, str(self.address)))
+
+
+class FdbEntry(Struct, frozen=True):
+    """A permanent entry of a VXLAN device: frames for *mac* go to *dst*. Key: device, MAC."""
+
+    dev: str
+    mac: str
+    dst: IPAddress
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return Key("fdb", (self.dev, self.mac))
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """A routing policy rule. Key: all of it, since the kernel allows many at one priority."""
+
+    family: Family
+    priority: int
+    table: int
+    src: IPNetwork | None = None
+    dst: IPNetwork | None = None
+    fwmark: int = 0
+    fwmask: int = 0
+    iif: str = ""
+    protocol: int = ROUTE_PROTOCOL
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        parts = (int(self.family), self.priority, self.table, str(self.src or ""))
+        return Key("rule", (*parts, str(self.dst or ""), self.fwmark, self.fwmask, self.iif))
+
+
+class Sysctl(Struct, frozen=True):
+    """One value under /proc/sys/net. Key: its path, slash-separated (``ipv4/ip_forward``).
+
+    The path is kept as its components' text because a device name may hold dots.
+    """
+
+    path: str
+    value: str
+    dev: str = ""
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return Key("sysctl", (self.path,))
+
+
+class NftTable(Struct, frozen=True):
+    """A whole nftables table of ours, replaced in one transaction. Key: family and name.
+
+    Attributes:
+        family: "inet", "ip", "ip6", "netdev" or "bridge".
+        name: the table's name.
+        body: what stands between the table's braces, in nft's language.
+    """
+
+    family: str
+    name: str
+    body: str
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return Key("nft", (self.family, self.name))
+
+
+KernelObject: TypeAlias = Link | Address | Route | Neighbour | FdbEntry | Rule | Sysctl | NftTable
+KernelState: TypeAlias = Mapping[Key, KernelObject]
+
+
+def link_key(name: str) -> Key:
+    """Return the key of the device called *name*."""
+    return Key("link", (name,))
+
+
+def by_key(*objects: KernelObject) -> dict[Key, KernelObject]:
+    """Return *objects* as a state; the last one of a key wins."""
+    return {item.key: item for item in objects}

@@ -1,0 +1,91 @@
+"""What nodes tell each other through the store: names, leases, tunnel end points."""
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from podway.model.addresses import Family, IPAddress, IPInterface, IPNetwork, family_of
+
+
+class VtepData(Struct, frozen=True, kw_only=True, tag="vxlan"):
+    """What a peer must know of a VXLAN tunnel end point beside its address."""
+
+    vni: int
+    mac: str
+
+
+BackendData: TypeAlias = VtepData
+
+
+class Lease(Struct, frozen=True, kw_only=True):
+    """One family of a node: the subnet that it leases and where it can be reached.
+
+    Attributes:
+        subnet: every pod address of the node in this family lies in it.
+        public_ip: address of the node on the underlay, same family.
+        data: what the backend publishes; None where the address says it all (host-gw).
+    """
+
+    subnet: IPNetwork
+    public_ip: IPAddress
+    data: BackendData | None = None
+
+    @property
+    def family(self) -> Family:
+        """Family of the lease."""
+        return family_of(self.subnet)
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """A node of the cluster as every other node sees it.
+
+    Renewing a lease does not change the value: when it expires is the store's own knowledge, so
+    that a renewal is no event for the peers.
+    """
+
+    name: str
+    backend: str
+    leases: tuple[Lease, ...]
+
+    def lease(self, family: Family) -> Lease | None:
+        """Return the lease of *family*, or None where the node has none."""
+        return next((lease for lease in self.leases if lease.family is family), None)
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """One family of a claim: where the node is, and the subnet that it would like to have."""
+
+    family: Family
+    public_ip: IPAddress
+    data: BackendData | None = None
+    subnet: IPNetwork | None = None
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """A node asks for its subnets, all families or none.
+
+    Attributes:
+        name: the node's name, the identity of its lease.
+        backend: name of its backend.
+        wishes: one for each family of the network.
+        ttl_s: seconds until the lease ends unless renewed; 0 reserves it for good.
+    """
+
+    name: str
+    backend: str
+    wishes: tuple[Wish, ...]
+    ttl_s: int = 86400
+
+
+class Uplink(Struct, frozen=True, kw_only=True):
+    """The interface by which this node reaches its peers, as the kernel has it now.
+
+    Attributes:
+        dev: its name.
+        mtu: bytes.
+        addresses: its addresses with their prefix lengths, in the kernel's order.
+    """
+
+    dev: str
+    mtu: int
+    addresses: tuple[IPInterface, ...] = ()

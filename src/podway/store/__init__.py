@@ -1,0 +1,1 @@
+"""The cluster's store as an agent sees it: `protocol` is the contract, the rest are engines."""
