@@ -4,7 +4,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from podway.model.kernel import Key, KernelObject
+from podway.model.kernel import KernelObject, Key
 
 
 class Verb(Enum):

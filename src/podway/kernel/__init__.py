@@ -1,1 +1,1 @@
-"""Effects: reading and writing kernel state. `protocol` is the contract of real and fake kernels."""
+"""Effects: reading and writing kernel state. `protocol` is the contract, real and fake alike."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from podway.diff.operations import Operation
 from podway.errors import PodwayError
-from podway.model.kernel import Key, KernelObject
+from podway.model.kernel import KernelObject, Key
 from podway.model.nodes import Uplink
 
 
@@ -100,7 +100,7 @@ class Kernel(Protocol):
         ...
 
     def check_sysctls(self, wanted: Collection[Key]) -> list[Seen]:
-        """Return a `Seen` for every sysctl of *wanted*: most sysctls change without notification."""
+        """Return a `Seen` for every sysctl of *wanted*: most change without notification."""
         ...
 
     def fileno(self) -> int:

@@ -50,5 +50,5 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
 def host_ifname(key: EndpointKey) -> str:
     """Return ``pw`` and 11 hexadecimal digits (13 of the kernel's 15 bytes) for *key*."""
-    text = "\0".join((key.network, key.container_id, key.ifname))
+    text = f"{key.network}\x00{key.container_id}\x00{key.ifname}"
     return f"pw{hashlib.sha256(text.encode()).hexdigest()[:11]}"
