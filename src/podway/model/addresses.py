@@ -50,6 +50,23 @@ def host_prefix(address: IPAddress) -> IPNetwork:
     return IPv6Network((address, 128))
 
 
+def host_interface(address: IPAddress) -> IPInterface:
+    """Return *address* as an interface address that is alone in its prefix."""
+    return interface_in(address, host_prefix(address).prefixlen)
+
+
+def interface_in(address: IPAddress, prefixlen: int) -> IPInterface:
+    """Return *address* with *prefixlen*, as it is configured on an interface."""
+    if isinstance(address, IPv4Address):
+        return IPv4Interface((address, prefixlen))
+    return IPv6Interface((address, prefixlen))
+
+
+def everything(family: Family) -> IPNetwork:
+    """Return the prefix of a default route."""
+    return IPv4Network("0.0.0.0/0") if family is Family.IPV4 else IPv6Network("::/0")
+
+
 def prefix_contains(outer: IPNetwork, inner: IPNetwork) -> bool:
     """Tell whether every address of *inner* lies in *outer*; never across families."""
     if isinstance(outer, IPv4Network) and isinstance(inner, IPv4Network):

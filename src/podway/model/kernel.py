@@ -270,6 +270,14 @@ def link_key(name: str) -> Key:
     return Key("link", (name,))
 
 
+def default_metric(family: Family) -> int:
+    """Return the metric that the kernel gives a route that names none (net/ipv6: IP6_RT_PRIO_USER).
+
+    Desired routes must name it, since it is part of a route's identity.
+    """
+    return 1024 if family is Family.IPV6 else 0
+
+
 def by_key(*objects: KernelObject) -> dict[Key, KernelObject]:
     """Return *objects* as a state; the last one of a key wins."""
     return {item.key: item for item in objects}

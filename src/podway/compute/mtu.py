@@ -1,0 +1,42 @@
+"""How large a packet may be: per family and per way, in bytes.
+
+An interface of a pod has one MTU but two families may differ (VXLAN costs 50 bytes over IPv4 and 70
+over IPv6). The interface takes the larger one, and the routes of the other family carry theirs.
+"""
+
+from collections.abc import Callable
+
+from podway.model.addresses import Family
+from podway.model.networks import MIN_MTU_IPV6, Network, VxlanConfig
+from podway.model.nodes import Uplink
+
+
+def underlay_mtu(network: Network, uplink: Uplink) -> int:
+    """Return the MTU between nodes: as configured, else the uplink's."""
+    if isinstance(network.backend, VxlanConfig) and network.backend.mtu:
+        return min(network.backend.mtu, uplink.mtu)
+    return uplink.mtu
+
+
+def path_mtus(
+    network: Network, uplink: Uplink, overhead: Callable[[Family], int]
+) -> dict[Family, int]:
+    """Return, for each family of the network, the largest packet that reaches other nodes' pods."""
+    base = underlay_mtu(network, uplink)
+    return {pool.family: base - overhead(pool.family) for pool in network.pools}
+
+
+def interface_mtu(paths: dict[Family, int]) -> int:
+    """Return the MTU of a pod's interface: the largest of its families'."""
+    return max(paths.values())
+
+
+def too_small(paths: dict[Family, int]) -> str | None:
+    """Return why IPv6 cannot work over such paths (RFC 8200, section 5), or None where it can."""
+    mtu = paths.get(Family.IPV6)
+    if mtu is None or mtu >= MIN_MTU_IPV6:
+        return None
+    return (
+        f"IPv6 needs links of at least {MIN_MTU_IPV6} bytes, and {mtu} remain for pods: "
+        f"raise the underlay's MTU by {MIN_MTU_IPV6 - mtu} bytes"
+    )

@@ -1,0 +1,71 @@
+"""All that one node's kernel should hold, source by source.
+
+The desired state is a union of parts, one per source: the node itself, each peer, each endpoint. A
+part depends on its source and on the node's own `Place` and nothing else, so the work for one
+change is the work for one part, whatever the size of the cluster.
+"""
+
+from msgspec import Struct
+
+from podway.compute import endpoints, forwarding, mtu
+from podway.compute.backends import backend_of
+from podway.compute.plans import PeerPlan
+from podway.model.addresses import Family, IPNetwork
+from podway.model.endpoints import Endpoint
+from podway.model.kernel import KernelObject
+from podway.model.networks import Network
+from podway.model.nodes import Node, Uplink
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where this node stands: everything that all parts depend on.
+
+    Attributes:
+        network: the cluster's network.
+        me: this node as its peers see it.
+        uplink: the interface by which it reaches them.
+        bridge: pods of this node use the bridge.
+    """
+
+    network: Network
+    me: Node
+    uplink: Uplink
+    bridge: bool
+
+    @property
+    def subnets(self) -> dict[Family, IPNetwork]:
+        """This node's subnet per family."""
+        return {lease.family: lease.subnet for lease in self.me.leases}
+
+    @property
+    def mtus(self) -> dict[Family, int]:
+        """The largest packet per family that reaches other nodes' pods, in bytes."""
+        return mtu.path_mtus(self.network, self.uplink, backend_of(self.network).overhead)
+
+
+def compute_own(place: Place) -> tuple[KernelObject, ...]:
+    """Return what the node holds whatever its peers and pods are."""
+    backend = backend_of(place.network)
+    if place.bridge:
+        local = endpoints.compute_bridge(place.subnets, mtu.interface_mtu(place.mtus))
+    else:
+        local = endpoints.compute_unassigned(place.subnets)
+    return (
+        *backend.compute_node(place.network, place.me, place.uplink),
+        *local,
+        *forwarding.compute_forwarding(place.network, place.me),
+    )
+
+
+def compute_peer(place: Place, peer: Node) -> PeerPlan:
+    """Return what the node holds because of *peer*."""
+    if peer.backend != place.network.backend_name:
+        ours = place.network.backend_name
+        reason = f'{peer.name} uses backend "{peer.backend}", this network "{ours}"'
+        return PeerPlan(skipped=(reason,))
+    return backend_of(place.network).compute_peer(place.network, place.me, place.uplink, peer)
+
+
+def compute_endpoint(place: Place, endpoint: Endpoint) -> tuple[KernelObject, ...]:
+    """Return what the node holds because of *endpoint*."""
+    return endpoints.compute_endpoint(endpoint, place.subnets, place.mtus)

@@ -1,0 +1,277 @@
+"""Keeps desired and observed state side by side and knows what differs, at the cost of the change.
+
+In: `desire` says what one source (the node, a peer, an endpoint) wants; `observe*` says what the
+kernel holds. Out: `plan` gives the operations that lead from the one to the other, `record` takes
+in how they went. Nothing here has effects, and nothing walks over all objects to serve one: a set
+of dirty keys is all that a plan looks at.
+
+Why it is hard: two sources may want the same key (two nodes that claim one subnet). The winner must
+not depend on who spoke first, so every key remembers all its claimants and the smallest source
+wins. And the kernel takes things away in silence: with a device go its addresses, routes,
+neighbours and FDB entries, so each object is also found by its device.
+
+The state after any sequence of calls depends only on the last value per source and per key.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from podway.diff.compare import Difference, compare
+from podway.diff.operations import Operation, Verb
+from podway.diff.order import device_of, in_order
+from podway.model.kernel import ALIAS_PREFIX, KernelObject, Key, Link
+
+Source: TypeAlias = tuple[str, ...]
+
+
+class Failure(Struct, frozen=True):
+    """An operation that the kernel refused and that waits to be tried again."""
+
+    operation: Operation
+    error: Exception
+    since: float
+    attempts: int
+
+
+class Tracker:
+    """Desired and observed state of one kernel."""
+
+    def __init__(self) -> None:
+        self.sweeping = False
+        self.drift_repaired = 0
+        self._parts: dict[Source, dict[Key, KernelObject]] = {}
+        self._claims: dict[Key, dict[Source, KernelObject]] = {}
+        self._observed: dict[Key, KernelObject] = {}
+        self._ours: set[Key] = set()
+        self._by_device: defaultdict[str, set[Key]] = defaultdict(set)
+        self._ports: defaultdict[str, set[Key]] = defaultdict(set)
+        self._dirty: set[Key] = set()
+        self._withheld: set[Key] = set()
+        self._drifted: set[Key] = set()
+        self.failures: dict[Key, Failure] = {}
+
+    # --- what is wanted -------------------------------------------------------------------------
+
+    def desire(self, source: Source, objects: Iterable[KernelObject]) -> None:
+        """Make *objects* the whole of what *source* wants; nothing means that it is gone."""
+        new = {item.key: item for item in objects}
+        old = self._parts.pop(source, {})
+        if new:
+            self._parts[source] = new
+        for key in old.keys() - new.keys():
+            self._withdraw(key, source)
+        for key, item in new.items():
+            if old.get(key) != item:
+                self._claims.setdefault(key, {})[source] = item
+                self._index(key, item)
+                self._touch(key)
+
+    def sources(self) -> Iterable[Source]:
+        """Return every source that wants something."""
+        return self._parts.keys()
+
+    def desired(self, key: Key) -> KernelObject | None:
+        """Return what shall be at *key*: the claim of the smallest source."""
+        claims = self._claims.get(key)
+        if not claims:
+            return None
+        return claims[min(claims)] if len(claims) > 1 else next(iter(claims.values()))
+
+    def wanted(self) -> Iterable[Key]:
+        """Return every key that somebody wants."""
+        return self._claims.keys()
+
+    def wanted_on(self, dev: str) -> list[Key]:
+        """Return the wanted keys of objects on device *dev*, its link among them."""
+        return [key for key in self._by_device.get(dev, ()) if key in self._claims]
+
+    def conflicts(self) -> dict[Key, list[Source]]:
+        """Return the keys that more than one source wants differently, the winner first."""
+        return {
+            key: sorted(claims)
+            for key, claims in self._claims.items()
+            if len(claims) > 1 and len(set(claims.values())) > 1
+        }
+
+    # --- what is there --------------------------------------------------------------------------
+
+    def observe(self, key: Key, found: KernelObject | None) -> None:
+        """Take in that the kernel now holds *found* at *key* (None: nothing)."""
+        before = self._matches(key)
+        self._store(key, found)
+        self._touch(key)
+        if found is None and key.kind == "link":
+            self._drop_device(str(key.parts[0]))
+        if before and not self._matches(key):
+            self._drifted.add(key)
+
+    def observe_device(self, dev: str, state: Mapping[Key, KernelObject]) -> None:
+        """Take in *state* as all that there is on device *dev*."""
+        gone = [key for key in self._by_device.get(dev, ()) if key not in state]
+        for key in gone:
+            self.observe(key, None)
+        for key, item in state.items():
+            self.observe(key, item)
+
+    def observe_all(self, state: Mapping[Key, KernelObject]) -> None:
+        """Take in *state* as everything that there is."""
+        for key in [key for key in self._observed if key not in state]:
+            self.observe(key, None)
+        for key, item in state.items():
+            self.observe(key, item)
+
+    def observed(self, key: Key) -> KernelObject | None:
+        """Return what was last seen at *key*."""
+        return self._observed.get(key)
+
+    # --- the way from one to the other ----------------------------------------------------------
+
+    def plan(self) -> list[Operation]:
+        """Return the operations that make dirty keys right, in a safe order.
+
+        Objects that this process never wanted are swept only once `sweeping` is on: before the
+        store's first complete list nobody knows what is stale.
+        """
+        if self.sweeping and self._withheld:
+            self._dirty |= self._withheld
+            self._withheld.clear()
+        dirty, self._dirty = self._dirty, set()
+        return in_order(op for key in dirty for op in self._difference(key))
+
+    def record(self, operation: Operation, error: Exception | None, now: float) -> None:
+        """Take in how *operation* went."""
+        key = operation.key
+        if error is not None:
+            old = self.failures.get(key)
+            since, attempts = (old.since, old.attempts) if old else (now, 0)
+            self.failures[key] = Failure(operation, error, since, attempts + 1)
+            return
+        self.failures.pop(key, None)
+        if operation.verb is Verb.DELETE:
+            self._store(key, None)
+            if key.kind == "link":
+                self._drop_device(str(key.parts[0]))
+        else:
+            self._store(key, operation.desired)
+        if key in self._drifted and self._matches(key):
+            self._drifted.discard(key)
+            self.drift_repaired += 1
+
+    def retry(self) -> None:
+        """Make every failed operation due again."""
+        self._dirty |= self.failures.keys()
+
+    @property
+    def pending(self) -> bool:
+        """Tell whether a plan may have something to do."""
+        return bool(self._dirty) or (self.sweeping and bool(self._withheld))
+
+    def settled(self, source: Source) -> list[Failure]:
+        """Return the failures that stand in the way of *source*."""
+        part = self._parts.get(source, {})
+        return [failure for key, failure in self.failures.items() if key in part]
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _withdraw(self, key: Key, source: Source) -> None:
+        claims = self._claims.get(key, {})
+        claims.pop(source, None)
+        # What we once wanted is ours to remove, sweeping or not.
+        self._ours.add(key)
+        if not claims:
+            self._claims.pop(key, None)
+        self._touch(key)
+
+    def _touch(self, key: Key) -> None:
+        self._dirty.add(key)
+
+    def _index(self, key: Key, item: KernelObject) -> None:
+        dev = device_of(item)
+        if dev:
+            self._by_device[dev].add(key)
+        if isinstance(item, Link) and item.master:
+            self._ports[item.master].add(key)
+
+    def _store(self, key: Key, found: KernelObject | None) -> None:
+        if found is not None:
+            self._observed[key] = found
+            self._index(key, found)
+            return
+        old = self._observed.pop(key, None)
+        if old is not None and key not in self._claims:
+            self._forget(key, old)
+
+    def _forget(self, key: Key, old: KernelObject) -> None:
+        self._ours.discard(key)
+        self._drifted.discard(key)
+        self.failures.pop(key, None)
+        _discard(self._by_device, device_of(old), key)
+        if isinstance(old, Link):
+            _discard(self._ports, old.master, key)
+
+    def _matches(self, key: Key) -> bool:
+        desired, observed = self.desired(key), self._observed.get(key)
+        if desired is None or observed is None:
+            return desired is observed
+        return compare(desired, observed) is Difference.NONE
+
+    def _difference(self, key: Key) -> list[Operation]:
+        desired, observed = self.desired(key), self._observed.get(key)
+        if desired is None:
+            return self._removal(key, observed)
+        if observed is None:
+            return [Operation(Verb.CREATE, key, desired)]
+        match compare(desired, observed):
+            case Difference.NONE:
+                self.failures.pop(key, None)
+                self._drifted.discard(key)
+                return []
+            case Difference.CHANGE:
+                return [Operation(Verb.CHANGE, key, desired, observed)]
+            case Difference.REMAKE:
+                remove = Operation(Verb.DELETE, key, None, observed)
+                return [remove, Operation(Verb.CREATE, key, desired)]
+
+    def _removal(self, key: Key, observed: KernelObject | None) -> list[Operation]:
+        if observed is not None and key.kind == "sysctl":
+            # A value cannot be taken away; it is left as it is and no longer watched.
+            self._store(key, None)
+            observed = None
+        if observed is None or not self._may_remove(key, observed):
+            self.failures.pop(key, None)
+            return []
+        return [Operation(Verb.DELETE, key, None, observed)]
+
+    def _may_remove(self, key: Key, observed: KernelObject) -> bool:
+        if key in self._ours:
+            return True
+        if isinstance(observed, Link) and not observed.alias.startswith(ALIAS_PREFIX):
+            return False
+        if not self.sweeping:
+            self._withheld.add(key)
+            return False
+        return True
+
+    def _drop_device(self, dev: str) -> None:
+        """Forget what went with device *dev*; what is still wanted there becomes dirty."""
+        for key in list(self._by_device.get(dev, ())):
+            self._store(key, None)
+            if key in self._claims:
+                self._touch(key)
+        for key in self._ports.get(dev, ()):
+            port = self._observed.get(key)
+            if isinstance(port, Link) and port.master == dev:
+                self._store(key, replace(port, master=""))
+                self._touch(key)
+
+
+def _discard(index: defaultdict[str, set[Key]], name: str, key: Key) -> None:
+    keys = index.get(name)
+    if keys is not None:
+        keys.discard(key)
+        if not keys:
+            del index[name]
