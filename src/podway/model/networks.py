@@ -147,7 +147,7 @@ def parse_network(text: bytes | str) -> Network:
     """
     try:
         document = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ConfigError("net-conf.json", _shortened(text), f"must be JSON: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError("net-conf.json", _shortened(text), "must be one JSON object")
