@@ -8,6 +8,7 @@ podway's own keys: ``Attach`` ("bridge" or "routed"), ``Masquerade`` (bool) and
 ``NonMasqueradeCIDRs`` (prefixes outside the network that see pods' own addresses).
 """
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal, TypeAlias
@@ -24,6 +25,7 @@ KERNEL_VXLAN_PORT = 8472
 MIN_MTU_IPV4 = 576
 MIN_MTU_IPV6 = 1280
 MAX_MTU = 65535
+_PREFIX = re.compile(r"[0-9A-Fa-f.:]+/[0-9]{1,3}")
 
 
 class VxlanConfig(Struct, frozen=True, kw_only=True, tag="vxlan", tag_field="Type"):
@@ -212,7 +214,8 @@ def parse_prefix(field: str, value: object, family: Family | None = None) -> IPN
     """
     rule = f"must be an {family.label} prefix" if family else "must be a prefix"
     example = "fd00:10:244::/48" if family is Family.IPV6 else "10.244.0.0/16"
-    if not isinstance(value, str) or "/" not in value:
+    # ip_network would also take a zone (fd00::%eth0/48) and a mask for a length; Go takes neither.
+    if not isinstance(value, str) or not _PREFIX.fullmatch(value):
         raise ConfigError(field, value, f"{rule} such as {example}")
     try:
         prefix = ip_network(value)
