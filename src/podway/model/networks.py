@@ -281,13 +281,15 @@ def _parse_backend(fields: _Fields) -> BackendConfig:
     backend = fields.child("Backend")
     if backend is None:
         return VxlanConfig()
-    match backend.text("Type", ""):
+    name = backend.text("Type", "")
+    # flannel looks names up in lower case.
+    match name.lower():
         case "vxlan":
             return _parse_vxlan(backend)
         case "host-gw":
             return HostGwConfig()
-        case other:
-            raise ConfigError("Backend.Type", other, 'must be "vxlan" or "host-gw"')
+        case _:
+            raise ConfigError(backend.path("Type"), name, 'must be "vxlan" or "host-gw"')
 
 
 def _parse_vxlan(backend: _Fields) -> VxlanConfig:
