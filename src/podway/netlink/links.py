@@ -267,6 +267,9 @@ def create_link(fields: LinkMessage) -> Request[LinkMessage]:
                 "ifname": "eth0", "mtu": 1450, "address": "0a:58:0a:f4:01:02", "net_ns_fd": fd,
             }}},
         })
+
+    The peer cannot be made up (IFF_UP) at once: the kernel would open it before it has a peer of
+    its own, ENOTCONN (drivers/net/veth.c).
     """
     return Request("create", LINK, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, fields)
 

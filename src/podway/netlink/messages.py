@@ -90,14 +90,14 @@ class Schema(_Typed[Message]):
         """
         get = fields.get
         values = [get(name, 0) for name in self._header]
-        for name in self._wide:
-            if get(name, 0) > _HEADER_BYTE_MAX:
-                values[self._header.index(name)] = 0
         try:
+            for name in self._wide:
+                if get(name, 0) > _HEADER_BYTE_MAX:
+                    values[self._header.index(name)] = 0
             return self._codec.pack(*values) + self.attributes.encode(fields, self._names)
         except EncodeError as error:
             raise error.within(self.noun) from None
-        except StructError as error:
+        except (StructError, TypeError) as error:
             rule = f"header fields must be integers that fit {self._codec.format}"
             raise EncodeError(self.noun, values, rule) from error
 

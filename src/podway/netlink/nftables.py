@@ -85,23 +85,24 @@ _OBJ = _schema("obj", (1, "table", TEXT), (2, "name", TEXT))
 _FLOWTABLE = _schema("flowtable", (1, "table", TEXT), (2, "name", TEXT))
 _GEN = _schema("gen", (1, "gen_id", BE32), (2, "proc_pid", BE32), (3, "proc_name", TEXT))
 
-SCHEMAS = {
-    (NFNL_SUBSYS_NFTABLES << 8) | message: schema
-    for message, schema in (
-        (NFT_MSG_NEWTABLE, _TABLE),
-        (NFT_MSG_DELTABLE, _TABLE),
-        (NFT_MSG_NEWCHAIN, _CHAIN),
-        (NFT_MSG_DELCHAIN, _CHAIN),
-        (NFT_MSG_NEWRULE, _RULE),
-        (NFT_MSG_DELRULE, _RULE),
-        (NFT_MSG_NEWSET, _SET),
-        (NFT_MSG_DELSET, _SET),
-        (NFT_MSG_NEWSETELEM, _SETELEM),
-        (NFT_MSG_DELSETELEM, _SETELEM),
-        (NFT_MSG_NEWOBJ, _OBJ),
-        (NFT_MSG_DELOBJ, _OBJ),
-        (NFT_MSG_NEWFLOWTABLE, _FLOWTABLE),
-        (NFT_MSG_DELFLOWTABLE, _FLOWTABLE),
-        (NFT_MSG_NEWGEN, _GEN),
+# By nlmsg_type: the message's name and its shape.
+NFT_MESSAGES: Mapping[int, tuple[str, Schema[NftMessage]]] = {
+    (NFNL_SUBSYS_NFTABLES << 8) | number: (f"NFT_MSG_{name}", schema)
+    for number, name, schema in (
+        (NFT_MSG_NEWTABLE, "NEWTABLE", _TABLE),
+        (NFT_MSG_DELTABLE, "DELTABLE", _TABLE),
+        (NFT_MSG_NEWCHAIN, "NEWCHAIN", _CHAIN),
+        (NFT_MSG_DELCHAIN, "DELCHAIN", _CHAIN),
+        (NFT_MSG_NEWRULE, "NEWRULE", _RULE),
+        (NFT_MSG_DELRULE, "DELRULE", _RULE),
+        (NFT_MSG_NEWSET, "NEWSET", _SET),
+        (NFT_MSG_DELSET, "DELSET", _SET),
+        (NFT_MSG_NEWSETELEM, "NEWSETELEM", _SETELEM),
+        (NFT_MSG_DELSETELEM, "DELSETELEM", _SETELEM),
+        (NFT_MSG_NEWOBJ, "NEWOBJ", _OBJ),
+        (NFT_MSG_DELOBJ, "DELOBJ", _OBJ),
+        (NFT_MSG_NEWFLOWTABLE, "NEWFLOWTABLE", _FLOWTABLE),
+        (NFT_MSG_DELFLOWTABLE, "DELFLOWTABLE", _FLOWTABLE),
+        (NFT_MSG_NEWGEN, "NEWGEN", _GEN),
     )
 }

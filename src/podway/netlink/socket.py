@@ -4,51 +4,145 @@ Comes in: `Request` values. Goes out: decoded messages, or `NetlinkError` with t
 kernel's reason and the field at fault. Why it is hard: answers share one queue, which drops what
 does not fit; a listing may be torn by a concurrent change and must be read again; and an error
 must find its request among thousands sent in one system call.
+
+The kernel works on rtnetlink requests inside the send call (net/netlink/af_netlink.c,
+netlink_unicast_kernel): once it returns, the answers are in the queue. A failed message is always
+answered, a successful one only if it asks (NLM_F_ACK). So a batch asks once per send, in its last
+message: whatever answer comes before that one is a failure, and the answers of one send are few
+enough for the queue even if all fail.
+
+Needs Linux 4.20 (NETLINK_GET_STRICT_CHK).
 """
 
 from __future__ import annotations
 
+import errno as errnos
+from _socket import MSG_TRUNC, SO_RCVBUF, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET
+from _socket import socket as Socket  # noqa: N812  # a class
+from _struct import Struct
+
+from podway.netlink.constants import (
+    AF_NETLINK,
+    NETLINK_CAP_ACK,
+    NETLINK_EXT_ACK,
+    NETLINK_GET_STRICT_CHK,
+    NETLINK_ROUTE,
+    NLM_F_ACK,
+    NLM_F_DUMP_INTR,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    NLMSG_NOOP,
+    SO_RCVBUFFORCE,
+    SOL_NETLINK,
+)
+from podway.netlink.errors import DecodeError, NetlinkError
+from podway.netlink.wire import HEADER_SIZE, Ack, decode_ack, encode_message, iter_frames
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
     from typing import Any, Self, TypeVar
 
-    from podway.netlink.errors import NetlinkError
     from podway.netlink.messages import Request
+    from podway.netlink.wire import Frame
 
     Message = TypeVar("Message")
 
+# A datagram from the kernel is at most 32 KiB in a listing (netlink_dump) and a notification less;
+# a single device with many virtual functions may take more.
+_BUFFER_BYTES = 128 * 1024
+_RECEIVE_QUEUE_BYTES = 4 * 1024 * 1024
+# What one failure occupies in the receive queue: an skb with its bookkeeping, rounded up.
+_ANSWER_BYTES = 2048
+_SEND_BYTES = 48 * 1024
+_DUMP_ATTEMPTS = 20
+# The kernel answers before the send returns; this turns a lost answer into an error, not a hang.
+_ANSWER_WITHIN_S = 10
+_SO_RCVTIMEO = 20
+_TIMEVAL = Struct("@ll")
+_SEQUENCE_MASK = 0xFFFFFFFF
+
+
+def open_socket(protocol: int, netns_fd: int | None) -> Socket:
+    """Return a bound netlink socket with extended acknowledgements and a large receive queue.
+
+    Args:
+        protocol: NETLINK_*.
+        netns_fd: the namespace in which it lives; None for the thread's own.
+
+    Raises:
+        NetlinkError: the kernel gives none.
+        NetnsError: the namespace cannot be entered.
+    """
+    if netns_fd is None:
+        return _open_here(protocol)
+    from podway.netlink.netns import entered  # noqa: PLC0415  # only those who need namespaces pay
+
+    with entered(netns_fd):
+        return _open_here(protocol)
+
+
+def _open_here(protocol: int) -> Socket:
+    operation = f"open a netlink socket of protocol {protocol}"
+    try:
+        opened = Socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
+    except OSError as error:
+        raise NetlinkError(error.errno or 0, operation) from error
+    try:
+        for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
+            opened.setsockopt(SOL_NETLINK, option, 1)
+        _enlarge_queue(opened)
+        opened.setsockopt(SOL_SOCKET, _SO_RCVTIMEO, _TIMEVAL.pack(_ANSWER_WITHIN_S, 0))
+        opened.bind((0, 0))
+    except OSError as error:
+        opened.close()
+        raise NetlinkError(error.errno or 0, operation) from error
+    return opened
+
+
+def _enlarge_queue(opened: Socket) -> None:
+    try:
+        opened.setsockopt(SOL_SOCKET, SO_RCVBUFFORCE, _RECEIVE_QUEUE_BYTES)
+    except PermissionError:  # without CAP_NET_ADMIN: as much as net.core.rmem_max allows
+        opened.setsockopt(SOL_SOCKET, SO_RCVBUF, _RECEIVE_QUEUE_BYTES)
+
 
 class NetlinkSocket:
-    """A netlink socket for requests; blocking, for one thread at a time.
+    """A netlink socket for requests; blocking, for one thread at a time."""
 
-    The kernel answers rtnetlink requests before the send returns, so that no call here waits for
-    anything but the kernel's own work.
-    """
+    __slots__ = ("_answers_max", "_buffer", "_protocol", "_sequence", "_socket")
 
-    def __init__(
-        self, protocol: int = 0, netns_fd: int | None = None, groups: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, protocol: int = NETLINK_ROUTE, netns_fd: int | None = None) -> None:
         """Open the socket.
 
         Args:
             protocol: NETLINK_ROUTE or another NETLINK_*.
             netns_fd: namespace in which the socket lives for good; None for the thread's own.
-            groups: notification groups to join; `EventSocket` reads them.
 
         Raises:
             NetlinkError: the kernel gives no such socket.
             NetnsError: the namespace cannot be entered.
         """
-        raise NotImplementedError
+        self._protocol = protocol
+        self._sequence = 0
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._socket = open_socket(protocol, netns_fd)
+        queue_bytes = self._socket.getsockopt(SOL_SOCKET, SO_RCVBUF)
+        self._answers_max = max(1, queue_bytes // _ANSWER_BYTES)
+
+    @property
+    def port_id(self) -> int:
+        """The socket's address: notifications of what it did carry it (`Event.port_id`)."""
+        port_id: int = self._socket.getsockname()[0]
+        return port_id
 
     def fileno(self) -> int:
         """Return the file descriptor; -1 once closed."""
-        raise NotImplementedError
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Close the socket; may be called twice."""
-        raise NotImplementedError
+        self._socket.close()
 
     def __enter__(self) -> Self:
         return self
@@ -66,12 +160,31 @@ class NetlinkSocket:
             NetlinkError: the kernel refused.
             EncodeError: the message has an unknown field or an impossible value.
         """
-        raise NotImplementedError
+        replies, ack = self._exchange(request)
+        if ack.errno:
+            raise self._errors([(request, ack)])[0]
+        return replies[-1] if replies else None
+
+    def _exchange(self, request: Request[Message]) -> tuple[list[Message], Ack]:
+        payload = request.schema.encode(request.fields)
+        sequence = self._take_sequences(1)
+        self._send(encode_message(request.type, request.flags | NLM_F_ACK, sequence, payload))
+        replies: list[Message] = []
+        while True:
+            data = self._receive()
+            for frame in iter_frames(data):
+                if frame[2] != sequence:
+                    continue  # the rest of an exchange that an exception cut short
+                if frame[0] == NLMSG_ERROR:
+                    return replies, decode_ack(data, frame)
+                if frame[0] != NLMSG_NOOP:
+                    replies.append(request.schema.decode(data, frame[4], frame[5]))
 
     def batch(self, requests: Iterable[Request[Any]]) -> list[NetlinkError | None]:
         """Carry out many requests in order, in as few system calls as possible.
 
-        A failure stops nothing: requests are independent and each has a result of its own.
+        A failure stops nothing: requests are independent and each has a result of its own. For
+        requests without a reply: create, replace, change, delete.
 
         Returns:
             For each request None or why it failed, in the order of *requests*.
@@ -80,7 +193,70 @@ class NetlinkSocket:
             EncodeError: a message is impossible; then nothing at all was sent.
             NetlinkError: the socket itself failed, and what became of the requests is unknown.
         """
-        raise NotImplementedError
+        requests = list(requests)
+        payloads = [request.schema.encode(request.fields) for request in requests]
+        failures: dict[int, Ack] = {}
+        start = 0
+        while start < len(requests):
+            stop = self._chunk_end(payloads, start)
+            failures |= self._send_chunk(requests, payloads, start, stop)
+            start = stop
+        return self._results(requests, failures)
+
+    def _chunk_end(self, payloads: list[bytes], start: int) -> int:
+        """Return the index behind the last message that goes out together with *start*."""
+        room = _SEND_BYTES
+        stop = start
+        while stop < len(payloads) and stop - start < self._answers_max:
+            room -= HEADER_SIZE + len(payloads[stop])
+            if room < 0 and stop > start:
+                break
+            stop += 1
+        return stop
+
+    def _send_chunk(
+        self, requests: list[Request[Any]], payloads: list[bytes], start: int, stop: int
+    ) -> dict[int, Ack]:
+        """Send messages *start* to *stop* in one call; return the failures by index."""
+        first = self._take_sequences(stop - start)
+        last = stop - start - 1
+        self._send(
+            b"".join(
+                encode_message(
+                    requests[start + n].type,
+                    requests[start + n].flags | (NLM_F_ACK if n == last else 0),
+                    first + n & _SEQUENCE_MASK,
+                    payloads[start + n],
+                )
+                for n in range(stop - start)
+            )
+        )
+        failures = {}
+        for n, ack in self._acks(first, last):
+            if ack.errno:
+                failures[start + n] = ack
+        return failures
+
+    def _acks(self, first: int, last: int) -> Iterator[tuple[int, Ack]]:
+        """Yield ``(n, ack)`` for sequence *first* + n, up to and with n = *last*."""
+        while True:
+            data = self._receive()
+            for frame in iter_frames(data):
+                n = frame[2] - first & _SEQUENCE_MASK
+                if frame[0] != NLMSG_ERROR or n > last:
+                    continue
+                yield n, decode_ack(data, frame)
+                if n == last:
+                    return
+
+    def _results(
+        self, requests: list[Request[Any]], failures: dict[int, Ack]
+    ) -> list[NetlinkError | None]:
+        results: list[NetlinkError | None] = [None] * len(requests)
+        errors = self._errors([(requests[index], ack) for index, ack in failures.items()])
+        for index, error in zip(failures, errors, strict=True):
+            results[index] = error
+        return results
 
     def dump(self, request: Request[Message]) -> list[Message]:
         """Carry out a listing, whole and consistent.
@@ -89,4 +265,117 @@ class NetlinkSocket:
             NetlinkError: the kernel refused; EINTR when the objects kept changing under the
                 listing, however often it was begun anew.
         """
-        raise NotImplementedError
+        for _ in range(_DUMP_ATTEMPTS):
+            datagrams, ack, is_torn = self._list_once(request)
+            if ack.errno and ack.errno == request.empty_errno:
+                return []
+            if ack.errno:
+                raise self._errors([(request, ack)])[0]
+            if not is_torn:
+                messages = [
+                    request.schema.decode(data, frame[4], frame[5])
+                    for data, frames in datagrams
+                    for frame in frames
+                ]
+                keep = request.keep
+                return [m for m in messages if keep(m)] if keep else messages
+        raise self._errors([(request, Ack(errnos.EINTR, {"msg": "it changed while being read"}))])[
+            0
+        ]
+
+    def _list_once(
+        self, request: Request[Any]
+    ) -> tuple[list[tuple[bytes, list[Frame]]], Ack, bool]:
+        """Read one listing to its end; tell whether it was torn (NLM_F_DUMP_INTR)."""
+        payload = request.schema.encode(request.fields)
+        sequence = self._take_sequences(1)
+        self._send(encode_message(request.type, request.flags, sequence, payload))
+        datagrams: list[tuple[bytes, list[Frame]]] = []
+        is_torn = False
+        try:
+            while True:
+                data = self._receive()
+                frames: list[Frame] = []
+                for frame in iter_frames(data):
+                    if frame[2] != sequence:
+                        continue
+                    is_torn |= bool(frame[1] & NLM_F_DUMP_INTR)
+                    if frame[0] in {NLMSG_DONE, NLMSG_ERROR}:
+                        datagrams.append((data, frames))
+                        return datagrams, decode_ack(data, frame), is_torn
+                    if frame[0] != NLMSG_NOOP:
+                        frames.append(frame)
+                datagrams.append((data, frames))
+        except BaseException:
+            # The kernel allows one listing per socket, and this one will not be read to its end.
+            self.close()
+            raise
+
+    def _take_sequences(self, count: int) -> int:
+        first = self._sequence + 1 & _SEQUENCE_MASK
+        self._sequence = first + count - 1 & _SEQUENCE_MASK
+        return first
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.sendto(data, (0, 0))
+        except OSError as error:
+            raise NetlinkError(error.errno or 0, f"send {len(data)} bytes to the kernel") from error
+
+    def _receive(self) -> bytes:
+        """Return one datagram from the kernel; what other processes send is dropped."""
+        operation = "read the kernel's answer"
+        while True:
+            try:
+                size, sender = self._socket.recvfrom_into(self._buffer, 0, MSG_TRUNC)
+            except BlockingIOError as error:
+                raise NetlinkError(errnos.ETIMEDOUT, operation) from error
+            except OSError as error:
+                raise NetlinkError(error.errno or 0, operation) from error
+            if size > len(self._buffer):
+                raise DecodeError(f"the kernel's answer has {size} bytes, {len(self._buffer)} fit")
+            if sender[0] == 0:
+                return bytes(memoryview(self._buffer)[:size])
+
+    def _errors(self, failures: list[tuple[Request[Any], Ack]]) -> list[NetlinkError]:
+        """Return the errors for *failures*, in words: devices by name, attributes by field."""
+        names: dict[int, str] = {}
+
+        def name_of(index: int) -> str:
+            if index not in names:
+                names[index] = self._read_name(index)
+            return names[index]
+
+        return [
+            NetlinkError(
+                ack.errno,
+                request.describe(name_of),
+                ack.reason,
+                _field_at_fault(request, ack),
+                is_missing=bool(ack.missing),
+            )
+            for request, ack in failures
+        ]
+
+    def _read_name(self, index: int) -> str:
+        """Return the name of device *index*, or ``#5`` when it has none here."""
+        if self._protocol != NETLINK_ROUTE:
+            return f"#{index}"
+        from podway.netlink.links import get_link  # noqa: PLC0415  # when something failed
+
+        links, _ = self._exchange(get_link({"index": index}))
+        return links[0]["ifname"] if links else f"#{index}"
+
+
+def _field_at_fault(request: Request[Any], ack: Ack) -> str:
+    """Return the dotted name of the field that *ack* points at, "" for none."""
+    payload = request.schema.encode(request.fields)
+    attributes = request.schema.attributes
+    start = request.schema.header_size
+    if not ack.missing:
+        return attributes.locate(payload, start, len(payload), ack.offset - HEADER_SIZE)
+    nest = attributes.find(payload, start, len(payload), ack.missing_in - HEADER_SIZE)
+    if nest is None:
+        return attributes.name(ack.missing)
+    path, inner = nest
+    return f"{path}.{inner.name(ack.missing) if inner else ack.missing}"
