@@ -117,7 +117,7 @@ def _pod_side(
     return PodSide(
         netns=endpoint.netns,
         ifname=endpoint.key.ifname,
-        mac=mac_of_address(endpoint.addresses[0]),
+        mac=endpoint.mac or mac_of_address(endpoint.addresses[0]),
         mtu=endpoint.mtu,
         addresses=addresses,
         routes=routes,

@@ -70,6 +70,10 @@ class Tracker:
                 self._index(key, item)
                 self._touch(key)
 
+    def part(self, source: Source) -> Mapping[Key, KernelObject]:
+        """Return what *source* wants, by key."""
+        return self._parts.get(source, {})
+
     def sources(self) -> Iterable[Source]:
         """Return every source that wants something."""
         return self._parts.keys()
@@ -141,6 +145,15 @@ class Tracker:
             self._withheld.clear()
         dirty, self._dirty = self._dirty, set()
         return in_order(op for key in dirty for op in self._difference(key))
+
+    def preview(self, state: Mapping[Key, KernelObject]) -> list[Operation]:
+        """Return what would be planned if *state* were all that there is; changes nothing."""
+        other = Tracker()
+        for source, part in self._parts.items():
+            other.desire(source, part.values())
+        other.sweeping = self.sweeping
+        other.observe_all(state)
+        return other.plan()
 
     def record(self, operation: Operation, error: Exception | None, now: float) -> None:
         """Take in how *operation* went."""

@@ -32,6 +32,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         addresses: one per family, from this node's subnets.
         attach: how the interface meets the node.
         mtu: bytes, what the pod's interface carries.
+        mac: address of the pod's interface, where the runtime asked for one; else derived.
         pod: ``namespace/name`` as the runtime told it; "" where it told nothing.
     """
 
@@ -41,6 +42,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     attach: Attach
     mtu: int
     pod: str = ""
+    mac: str = ""
 
     @property
     def host_ifname(self) -> str:

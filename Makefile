@@ -1,0 +1,71 @@
+# podway's own commands. Each target does all of its own set-up on a fresh Debian 12 machine:
+# system packages (asked for only when missing), a virtual environment, everything.
+#
+#   make demo    the main job: three nodes, six pods, every pod reaches every pod
+#   make test    all checks and all tests
+#   make check   format, lint, types, import contracts
+#   make bench   measure podway against what it replaces; writes docs/benchmarks.md
+#   make man     write the man pages to build/man
+#   make clean   remove what the other targets made, running labs included
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+SYSTEM_PYTHON := /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .make
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+RUN_PACKAGES := python3 python3-venv iproute2 nftables libnftables1 iperf3 procps
+TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack
+BENCH_PACKAGES := containernetworking-plugins iptables
+
+.PHONY: demo test check bench man clean
+
+demo: $(STAMPS)/run
+	$(SUDO) $(BIN)/podway lab demo
+
+test: check $(STAMPS)/test-packages
+	$(SUDO) $(BIN)/python -m pytest $(TESTS)
+
+check: $(STAMPS)/dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMPS)/dev $(STAMPS)/bench-packages
+	$(SUDO) $(BIN)/python -m bench $(BENCH)
+
+man: $(STAMPS)/dev
+	$(BIN)/python -m podway.cli.manual build/man
+
+clean:
+	if [ -x $(BIN)/podway ]; then $(SUDO) $(BIN)/podway lab down --all; fi
+	rm -rf $(VENV) $(STAMPS) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(STAMPS)/run: $(STAMPS)/run-packages pyproject.toml constraints.txt
+	$(SYSTEM_PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(STAMPS)/dev: $(STAMPS)/run
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev
+	touch $@
+
+# Only what is missing is asked for, so that a machine that has it all needs no network.
+$(STAMPS)/%-packages:
+	mkdir -p $(STAMPS)
+	missing=$$(dpkg-query --show --showformat='$${db:Status-Abbrev} $${Package}\n' \
+	  $($(call upper,$*)_PACKAGES) 2>&1 | awk '!/^ii /{print}' || true); \
+	if [ -n "$$missing" ]; then \
+	  $(SUDO) apt-get update --quiet --quiet; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes \
+	    --no-install-recommends $($(call upper,$*)_PACKAGES); \
+	fi
+	touch $@
+
+upper = $(shell echo '$1' | tr a-z A-Z)

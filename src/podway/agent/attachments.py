@@ -1,0 +1,297 @@
+"""CNI's verbs on this node: ADD, DEL, CHECK, GC and STATUS as decisions, in order.
+
+ADD  1. hold addresses in memory   2. write them down   3. make the interface, while the disk
+     takes what was written   4. answer. Whatever fails is undone in the other direction; whatever
+     is killed in between is found in the ledger by the next life and by the runtime's DEL.
+DEL  1. take the interface away   2. write down that its addresses rest   3. answer.
+
+An address is thus never free while anything in a kernel may still have it. All verbs may be
+repeated; two calls for one interface wait for each other.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+
+from podway.agent.agent import Agent
+from podway.agent.endpoints import namespace_identity
+from podway.agent.health import not_ready_reasons
+from podway.agent.ledger import LedgerError
+from podway.cni.errors import (
+    FIRST_PLUGIN_CODE,
+    INVALID_NETNS,
+    LIMITED_CONNECTIVITY,
+    TRY_AGAIN_LATER,
+    UNAVAILABLE,
+    UNKNOWN_CONTAINER,
+    CniError,
+)
+from podway.cni.podway_conf import PodwayConf, parse_podway_conf
+from podway.cni.requests import Request
+from podway.cni.results import Result, parse_result
+from podway.compute.addresses import AddressError, PoolCooling
+from podway.compute.mtu import interface_mtu
+from podway.compute.node import Place
+from podway.compute.results import compute_result
+from podway.model.endpoints import Endpoint, EndpointKey
+from podway.model.kernel import Link, PodSide, Veth, link_key
+from podway.model.networks import Attach
+
+# Codes of podway's own (SPEC: from 100 on).
+NO_ADDRESS = FIRST_PLUGIN_CODE
+KERNEL_REFUSED = FIRST_PLUGIN_CODE + 1
+CHECK_FAILED = FIRST_PLUGIN_CODE + 2
+
+
+class Attachments:
+    """Serves CNI requests.
+
+    Args:
+        agent: whose node it is.
+        check_pod: returns what is wrong inside a pod's namespace; called in the kernel's thread.
+    """
+
+    def __init__(self, agent: Agent, check_pod: Callable[[PodSide], list[str]]) -> None:
+        self._agent = agent
+        self._check_pod = check_pod
+        self._turns = Turns()
+
+    async def serve(self, request: Request, netns_fd: int | None) -> Result | None:
+        """Carry out *request*; return the result of an ADD, None for the other verbs.
+
+        Raises:
+            CniError: with the number and the sentence for the runtime.
+        """
+        key = EndpointKey(request.config.name, request.container_id, request.ifname)
+        match request.command:
+            case "ADD":
+                assert netns_fd is not None, "the frame's descriptors were checked"
+                async with self._turns.turn(key):
+                    return await self._add(request, key, netns_fd)
+            case "CHECK":
+                async with self._turns.turn(key):
+                    await self._check(request, key)
+            case "DEL":
+                await self.remove(key)
+            case "GC":
+                await self._collect(request)
+            case _:
+                self._status()
+        return None
+
+    # --- ADD ------------------------------------------------------------------------------------
+
+    async def _add(self, request: Request, key: EndpointKey, netns_fd: int) -> Result:
+        place = self._place()
+        conf = parse_podway_conf(request)
+        identity = namespace_identity(netns_fd)
+        if identity == namespace_identity("/proc/self/ns/net") and not request.netns_override:
+            raise CniError(INVALID_NETNS, f"CNI_NETNS {request.netns} is the node's own namespace")
+        existing = self._agent.endpoints.get(key)
+        if existing is not None:
+            same = self._answers(existing, conf, identity)
+            if same and not await self._agent.settle_endpoint(key):
+                return compute_result(existing, place)
+            await self._remove(key)
+        endpoint = self._allocate(request, conf, place, key, identity)
+        await self._make(endpoint, identity, netns_fd)
+        return compute_result(endpoint, self._place())
+
+    def _answers(self, existing: Endpoint, conf: PodwayConf, identity: str) -> bool:
+        """Tell whether *existing*, from a call whose answer was lost, is what is asked for."""
+        wished = {ip_address(wish.address) for wish in conf.ips}
+        return (
+            self._agent.endpoints.identity(existing.key) == identity
+            and not self._agent.endpoints.is_detached(existing.key)
+            and wished <= set(existing.addresses)
+            and conf.attach in (None, existing.attach)
+        )
+
+    def _allocate(
+        self, request: Request, conf: PodwayConf, place: Place, key: EndpointKey, identity: str
+    ) -> Endpoint:
+        """Hold addresses for the endpoint and write both down."""
+        ipam = self._agent.ipam
+        try:
+            addresses = ipam.take(ip_address(wish.address) for wish in conf.ips)
+        except PoolCooling as error:
+            raise CniError(TRY_AGAIN_LATER, str(error)) from error
+        except AddressError as error:
+            raise CniError(NO_ADDRESS, str(error)) from error
+        endpoint = Endpoint(
+            key=key,
+            netns=request.netns,
+            addresses=addresses,
+            attach=_attach(conf, place),
+            mtu=conf.mtu_bytes or interface_mtu(place.mtus),
+            pod=_pod_name(request),
+            mac=conf.mac,
+        )
+        try:
+            ipam.add(endpoint, identity)
+        except LedgerError as error:
+            raise CniError(TRY_AGAIN_LATER, str(error)) from error
+        return endpoint
+
+    async def _make(self, endpoint: Endpoint, identity: str, netns_fd: int) -> None:
+        """Bring *endpoint* into the kernel and onto the disk, or leave nothing of it."""
+        agent, key = self._agent, endpoint.key
+        loop = asyncio.get_running_loop()
+        flushed = loop.run_in_executor(None, agent.ledger.flush)
+        agent.endpoints.put(endpoint, identity, f"/proc/self/fd/{netns_fd}")
+        try:
+            await self._bring_up(endpoint)
+            await flushed
+        except BaseException as error:
+            await asyncio.shield(self._undo(key))
+            if isinstance(error, LedgerError):
+                raise CniError(TRY_AGAIN_LATER, str(error)) from error
+            raise
+        finally:
+            agent.endpoints.landed(key)
+
+    async def _bring_up(self, endpoint: Endpoint) -> None:
+        failures = await self._agent.settle_endpoint(endpoint.key)
+        if self._agent.endpoints.is_detached(endpoint.key):
+            raise CniError(UNKNOWN_CONTAINER, f"the namespace {endpoint.netns} is gone")
+        if failures:
+            raise CniError(KERNEL_REFUSED, str(failures[0].error))
+
+    async def _undo(self, key: EndpointKey) -> None:
+        try:
+            await self._remove(key)
+        except CniError as error:
+            # The endpoint stays known and held; the runtime's DEL will find it.
+            self._agent.log.warning("endpoint not undone", endpoint=str(key), reason=str(error))
+
+    # --- DEL and GC -----------------------------------------------------------------------------
+
+    async def remove(self, key: EndpointKey) -> None:
+        """Take the endpoint with *key* away and let its addresses rest; gone already is fine.
+
+        Raises:
+            CniError: the kernel or the ledger refused; the addresses stay held.
+        """
+        async with self._turns.turn(key):
+            await self._remove(key)
+
+    async def _remove(self, key: EndpointKey) -> None:
+        agent = self._agent
+        endpoint = agent.endpoints.get(key)
+        if endpoint is None:
+            return
+        agent.endpoints.detach(key)
+        failures = await agent.settle_endpoint(key)
+        if failures:
+            raise CniError(TRY_AGAIN_LATER, str(failures[0].error))
+        try:
+            agent.ipam.remove(key, endpoint.addresses)
+            agent.endpoints.drop(key)
+            await asyncio.get_running_loop().run_in_executor(None, agent.ledger.flush)
+        except LedgerError as error:
+            raise CniError(TRY_AGAIN_LATER, str(error)) from error
+
+    async def _collect(self, request: Request) -> None:
+        """GC: remove every endpoint of the network that the runtime does not name."""
+        valid = request.config.valid_attachments
+        if valid is None:
+            return
+        named = {(item.container_id, item.ifname) for item in valid}
+        stale = [
+            endpoint.key
+            for endpoint in self._agent.endpoints
+            if endpoint.key.network == request.config.name
+            and (endpoint.key.container_id, endpoint.key.ifname) not in named
+        ]
+        outcomes = await asyncio.gather(*map(self.remove, stale), return_exceptions=True)
+        errors = [error for error in outcomes if isinstance(error, BaseException)]
+        if errors:
+            text = f"{len(errors)} of {len(stale)} stale attachments remain"
+            raise CniError(TRY_AGAIN_LATER, f"{text}, first: {errors[0]}")
+
+    # --- CHECK and STATUS -----------------------------------------------------------------------
+
+    async def _check(self, request: Request, key: EndpointKey) -> None:
+        """CHECK: compare what was promised with the ledger, the host's side and the pod's side."""
+        agent = self._agent
+        endpoint = agent.endpoints.get(key)
+        if endpoint is None:
+            raise CniError(UNKNOWN_CONTAINER, f"{key} is not attached to this node")
+        problems = _against_previous(request, endpoint)
+        agent.resync()
+        problems += [str(failure.error) for failure in await agent.settle_endpoint(key)]
+        if agent.endpoints.is_detached(key):
+            problems.append(f"its namespace {endpoint.netns} is gone")
+        link = agent.tracker.desired(link_key(endpoint.host_ifname))
+        if isinstance(link, Link) and isinstance(link.kind, Veth) and link.kind.pod is not None:
+            problems += await agent.in_kernel_thread(self._check_pod, link.kind.pod)
+        if problems:
+            raise CniError(CHECK_FAILED, f"{key}: {'; '.join(problems)}")
+
+    def _status(self) -> None:
+        agent = self._agent
+        place = self._place(UNAVAILABLE)
+        for pool in agent.ipam.pools.values():
+            if pool.used >= pool.size:
+                text = f"all {pool.size} pod addresses of {pool.subnet} are in use"
+                raise CniError(UNAVAILABLE, text)
+        reasons = not_ready_reasons(agent)
+        if reasons:
+            code = LIMITED_CONNECTIVITY if agent.tracker.failures else UNAVAILABLE
+            raise CniError(code, f"node {place.me.name}: {'; '.join(reasons)}")
+
+    def _place(self, code: int = TRY_AGAIN_LATER) -> Place:
+        place = self._agent.desires.place
+        if place is None:
+            reasons = not_ready_reasons(self._agent) or ["the agent has just started"]
+            raise CniError(code, f"this node cannot serve pods yet: {'; '.join(reasons)}")
+        return place
+
+
+class Turns:
+    """Lets calls for one interface follow each other; forgets one that nobody waits for."""
+
+    def __init__(self) -> None:
+        self._locks: dict[EndpointKey, asyncio.Lock] = {}
+        self._users: Counter[EndpointKey] = Counter()
+
+    @asynccontextmanager
+    async def turn(self, key: EndpointKey) -> AsyncIterator[None]:
+        """Wait for the turn of a call for *key*, and hold it."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        self._users[key] += 1
+        try:
+            async with lock:
+                yield
+        finally:
+            self._users[key] -= 1
+            if not self._users[key]:
+                del self._users[key], self._locks[key]
+
+
+def _attach(conf: PodwayConf, place: Place) -> Attach:
+    match conf.attach:
+        case "bridge":
+            return "bridge"
+        case "routed":
+            return "routed"
+        case _:
+            return place.network.attach
+
+
+def _pod_name(request: Request) -> str:
+    namespace, name = (request.args.get(f"K8S_POD_{part}", "") for part in ("NAMESPACE", "NAME"))
+    return f"{namespace}/{name}" if name else ""
+
+
+def _against_previous(request: Request, endpoint: Endpoint) -> list[str]:
+    if request.config.prev_result is None:
+        return []
+    promised = parse_result(request.config.prev_result, request.config.cni_version)
+    told = {ip_address(item.address.split("/")[0]) for item in promised.ips}
+    return [
+        f"prevResult has {address}, which is not this endpoint's"
+        for address in told - set(endpoint.addresses)
+    ]

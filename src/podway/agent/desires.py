@@ -1,0 +1,78 @@
+"""When what changed, what is computed anew: the bridge from marks to the tracker's desired state.
+
+In: the node's `Place`, the cluster's dirty nodes, the dirty endpoints. Out: `Tracker.desire` calls
+for just these. When the place itself changes (another network, uplink or lease) every part does.
+"""
+
+from msgspec.structs import replace
+
+from podway.agent.cluster import Cluster
+from podway.agent.endpoints import Endpoints
+from podway.compute.node import Place, compute_endpoint, compute_own, compute_peer
+from podway.diff.tracker import Source, Tracker
+from podway.model.endpoints import EndpointKey
+from podway.model.kernel import Key
+
+OWN: Source = ("node",)
+
+
+def peer_source(name: str) -> Source:
+    """Return the source of what peer *name* adds."""
+    return ("peer", name)
+
+
+def endpoint_source(key: EndpointKey) -> Source:
+    """Return the source of what the endpoint with *key* adds."""
+    return ("pod", key.network, key.container_id, key.ifname)
+
+
+class Desires:
+    """Keeps the tracker's desired state equal to what the pure functions say.
+
+    Attributes:
+        place: for which everything was last computed; None before the node has a lease.
+        skipped: by peer, why a part of it cannot be reached.
+    """
+
+    def __init__(self, name: str, tracker: Tracker) -> None:
+        self._name = name
+        self._tracker = tracker
+        self.place: Place | None = None
+        self.skipped: dict[str, tuple[str, ...]] = {}
+
+    def refresh(self, place: Place, cluster: Cluster, endpoints: Endpoints) -> None:
+        """Compute what is dirty; all of it when *place* is not the last one."""
+        if place != self.place:
+            self.place = place
+            self._tracker.desire(OWN, compute_own(place))
+            cluster.dirty |= cluster.nodes.keys()
+            endpoints.touch_all()
+        for name in cluster.take_dirty():
+            self._refresh_peer(place, cluster, name)
+        for key in endpoints.take_dirty():
+            self._refresh_endpoint(place, endpoints, key)
+
+    def keys_of(self, key: EndpointKey) -> set[Key]:
+        """Return the kernel keys of the endpoint with *key*."""
+        return set(self._tracker.part(endpoint_source(key)))
+
+    def _refresh_peer(self, place: Place, cluster: Cluster, name: str) -> None:
+        peer = cluster.nodes.get(name)
+        if peer is None or name == self._name:
+            self.skipped.pop(name, None)
+            self._tracker.desire(peer_source(name), ())
+            return
+        plan = compute_peer(place, peer)
+        self._tracker.desire(peer_source(name), plan.objects)
+        if plan.skipped:
+            self.skipped[name] = plan.skipped
+        else:
+            self.skipped.pop(name, None)
+
+    def _refresh_endpoint(self, place: Place, endpoints: Endpoints, key: EndpointKey) -> None:
+        endpoint = endpoints.get(key)
+        if endpoint is None or endpoints.is_detached(key):
+            self._tracker.desire(endpoint_source(key), ())
+            return
+        reachable = replace(endpoint, netns=endpoints.namespace(key))
+        self._tracker.desire(endpoint_source(key), compute_endpoint(place, reachable))

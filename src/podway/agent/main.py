@@ -1,0 +1,173 @@
+"""``podway agent``: puts the parts together, runs them, and ends them in order."""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+
+from podway.agent.agent import Agent
+from podway.agent.attachments import Attachments
+from podway.agent.cni_server import CniServer
+from podway.agent.health import not_ready_reasons
+from podway.agent.ledger import Ledger
+from podway.agent.metrics import CONTENT_TYPE, Metrics
+from podway.agent.operators import Operators
+from podway.agent.settings import Settings, add_arguments, settings_from
+from podway.errors import ConfigError, PodwayError
+from podway.kernel.http import HttpEndpoint, Response
+from podway.kernel.logs import configure_logging, get_log
+from podway.kernel.node import NodeKernel
+from podway.kernel.pods import check_pod
+from podway.kernel.systemd import notify, watchdog_interval_s
+from podway.store.engines import open_store
+from podway.store.tls import TlsFiles
+
+__all__ = ["add_arguments", "run"]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the agent until a signal ends it; return the exit code."""
+    settings = settings_from(arguments)
+    configure_logging(settings.log_level, settings.log_format, sys.stderr)
+    log = get_log("podway.agent")
+    try:
+        asyncio.run(_serve(settings))
+    except PodwayError as error:
+        log.error("cannot go on", reason=str(error))  # noqa: TRY400  (for people, no traceback)
+        return 1
+    except ExceptionGroup as group:
+        known, faults = group.split(PodwayError)
+        if known is None or faults is not None:
+            raise
+        for cause in known.exceptions:
+            log.error("cannot go on", reason=str(cause))  # noqa: TRY400
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    metrics = Metrics()
+    ledger = Ledger(settings.state_dir / "agent.db")
+    try:
+        store = open_store(settings.store, tls=_tls(settings), plaintext=settings.plaintext)
+        agent = Agent(settings, store, ledger, NodeKernel, metrics)
+        await _run_until_signal(settings, agent, metrics)
+    finally:
+        ledger.close()
+
+
+def _tls(settings: Settings) -> TlsFiles | None:
+    files = (settings.tls_ca, settings.tls_cert, settings.tls_key)
+    match files:
+        case (None, None, None):
+            return None
+        case (Path() as authority, Path() as certificate, Path() as key):
+            return TlsFiles(ca=authority, cert=certificate, key=key)
+        case _:
+            raise ConfigError("--tls-*", files, "--tls-ca, --tls-cert and --tls-key go together")
+
+
+async def _run_until_signal(settings: Settings, agent: Agent, metrics: Metrics) -> None:
+    attachments = Attachments(agent, check_pod)
+    _watch(agent, metrics)
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    endpoint = await _serve_http(settings, agent, metrics)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(work)
+                for work in (
+                    agent.run(),
+                    CniServer(settings.run_dir / "cni.sock", attachments, metrics).run(),
+                    Operators(settings.run_dir / "agent.sock", agent, attachments).run(),
+                    _tell_systemd(agent),
+                )
+            ]
+            await ended.wait()
+            notify("STOPPING=1")
+            for task in running:
+                task.cancel()
+    finally:
+        if endpoint is not None:
+            await endpoint.close()
+
+
+async def _serve_http(settings: Settings, agent: Agent, metrics: Metrics) -> HttpEndpoint | None:
+    if not settings.http:
+        return None
+    host, _, port = settings.http.rpartition(":")
+    if not port.isdigit():
+        raise ConfigError("--http", settings.http, "must be ADDRESS:PORT")
+    endpoint = HttpEndpoint(
+        {
+            "/metrics": lambda: Response(metrics.render(), content_type=CONTENT_TYPE),
+            "/healthz": lambda: Response(b"ok\n"),
+            "/readyz": lambda: _readiness(agent),
+        }
+    )
+    try:
+        await endpoint.start(host.strip("[]"), int(port))
+    except OSError as error:
+        raise ConfigError("--http", settings.http, f"cannot listen there: {error}") from error
+    return endpoint
+
+
+def _readiness(agent: Agent) -> Response:
+    reasons = not_ready_reasons(agent)
+    if not reasons:
+        return Response(b"ready\n")
+    return Response("".join(f"{reason}\n" for reason in reasons).encode(), 503)
+
+
+async def _tell_systemd(agent: Agent) -> None:
+    """Say READY once the node is, then how it fares and that it lives."""
+    interval_s = min(watchdog_interval_s() or 5.0, 5.0)
+    said = False
+    while True:
+        reasons = not_ready_reasons(agent)
+        if not reasons and not said:
+            said = notify("READY=1")
+        notify("WATCHDOG=1", f"STATUS={'; '.join(reasons) or 'ready'}")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(agent.passed(), interval_s if said else None)
+
+
+def _watch(agent: Agent, metrics: Metrics) -> None:
+    metrics.watch("podway_peers", "Other nodes of the cluster.", lambda: _peers(agent))
+    metrics.watch(
+        "podway_endpoints", "Pod interfaces of this node.", lambda: float(len(agent.endpoints))
+    )
+    metrics.watch(
+        "podway_endpoints_detached",
+        "Endpoints whose namespace is gone and that wait for DEL.",
+        lambda: float(agent.endpoints.detached()),
+    )
+    metrics.watch(
+        "podway_addresses_in_use",
+        "Pod addresses that are held.",
+        lambda: float(sum(pool.used for pool in agent.ipam.pools.values())),
+    )
+    metrics.watch(
+        "podway_drift_repaired",
+        "Objects that somebody changed or removed and that were put right, since the start.",
+        lambda: float(agent.tracker.drift_repaired),
+    )
+    metrics.watch(
+        "podway_failing_operations",
+        "Kernel operations that fail and are tried again.",
+        lambda: float(len(agent.tracker.failures)),
+    )
+    metrics.watch(
+        "podway_store_connected",
+        "1 while the store answers.",
+        lambda: float(agent.store_state == "connected"),
+    )
+
+
+def _peers(agent: Agent) -> float:
+    return float(len(agent.cluster.nodes.keys() - {agent.settings.node}))
