@@ -1,0 +1,74 @@
+"""Arguments that commands share, and a parser whose complaints say what to do."""
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeAlias
+
+Run: TypeAlias = Callable[[argparse.Namespace], int]
+# argparse has no other place for it than the text of its own error.
+_INVALID_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser that keeps line breaks, never abbreviates, and suggests."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and what to do about it; exit with 2."""
+        hint = suggest(message) or f"'{self.prog} --help' shows what is possible"
+        self.exit(2, f"{self.prog}: {message}\n{hint}\n")
+
+
+def suggest(message: str) -> str:
+    """Return ``did you mean ...?`` when argparse's *message* is about a mistyped choice."""
+    found = _INVALID_CHOICE.search(message)
+    if found is None:
+        return ""
+    choices = re.findall(r"'([^']*)'", found[2])
+    close = difflib.get_close_matches(found[1], choices, n=1)
+    return f"did you mean '{close[0]}'?" if close else ""
+
+
+def add_groups(parser: argparse.ArgumentParser) -> "argparse._SubParsersAction[Any]":
+    """Give *parser* sub-commands, of which one must be named."""
+    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def add_leaf(
+    group: "argparse._SubParsersAction[Any]",
+    name: str,
+    run: Run,
+    summary: str,
+    *,
+    epilog: str = "",
+) -> argparse.ArgumentParser:
+    """Add the sub-command *name*, carried out by *run*, with ``--json``; return its parser."""
+    description = f"{summary[0].upper()}{summary[1:]}."
+    leaf: argparse.ArgumentParser = group.add_parser(
+        name, help=summary, description=description, epilog=epilog or None
+    )
+    leaf.set_defaults(run=run)
+    add_json(leaf)
+    return leaf
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument(
+        "--json", action="store_true", help="print the answer as JSON, and nothing else"
+    )
+
+
+def add_socket(parser: argparse.ArgumentParser) -> None:
+    """Add ``--socket``, the agent to ask."""
+    parser.add_argument(
+        "--socket",
+        metavar="PATH",
+        default="/run/podway/agent.sock",
+        help="socket of the agent to ask (default: %(default)s)",
+    )

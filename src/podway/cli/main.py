@@ -1,0 +1,105 @@
+"""``podway``: find the command in the arguments, import its module, run it.
+
+Only the module of the command that was named is imported: the agent is started through here, and
+it should not carry the lab, nor should ``podway status`` wait for asyncio.
+
+Exit codes: 0 done, 1 failed (the reason is on stderr, or in the JSON), 2 wrong arguments.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from podway import __version__
+from podway.cli.arguments import CommandParser
+from podway.cli.commands import COMMANDS, Command
+from podway.errors import PodwayError
+
+DESCRIPTION = "Kubernetes and container networking: any pod reaches any pod, without NAT."
+EPILOG = """\
+The first minute, as root:
+  podway lab up --nodes 3        three nodes on this machine
+  podway lab pod add --count 6   six pods, spread over them
+  podway lab ping                every pod pings every pod
+  podway lab down                nothing of it is left
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments.
+'podway COMMAND --help' tells more about a command.
+"""
+FAILED = 1
+INTERRUPTED = 130
+
+
+class _CommandModule(Protocol):
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> int: ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out ``podway *argv*`` (of the process when None) and return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = build_parser(words).parse_args(words)
+    try:
+        return cast("int", args.run(args))
+    except PodwayError as error:
+        return _report(error, as_json=getattr(args, "json", False))
+    except KeyboardInterrupt:
+        print("podway: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Point stdout away, so that closing it is silent.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Return a parser that knows all commands by name, and the one in *words* in full."""
+    named = next((word for word in words if not word.startswith("-")), None)
+    return _build(lambda command: command.name == named)
+
+
+def full_parser() -> argparse.ArgumentParser:
+    """Return the parser with every command in full: for completion scripts and man pages."""
+    return _build(lambda _command: True)
+
+
+def _build(wanted: "_Wanted") -> argparse.ArgumentParser:
+    parser = CommandParser(prog="podway", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"podway {__version__}")
+    commands = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", required=True
+    )
+    for command in COMMANDS:
+        child = commands.add_parser(
+            command.name, help=command.help, description=_sentence(command.help)
+        )
+        if wanted(command):
+            _fill(child, command)
+    return parser
+
+
+class _Wanted(Protocol):
+    def __call__(self, command: Command, /) -> bool: ...
+
+
+def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
+    module = cast("_CommandModule", importlib.import_module(command.module))
+    parser.set_defaults(run=module.run)
+    module.add_arguments(parser)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _report(error: PodwayError, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"error": str(error)}))
+    else:
+        print(f"podway: {error}", file=sys.stderr)
+    return FAILED

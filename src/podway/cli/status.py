@@ -1,0 +1,27 @@
+"""``podway status``: how this node is doing, on one screen."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from podway.agent.calls import call_agent
+from podway.cli.arguments import add_json, add_socket
+from podway.cli.output import print_json, style_of
+from podway.cli.status_view import render_status
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments of ``podway status``."""
+    parser.epilog = "Exit code 1 when the node is not ready."
+    add_socket(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask the agent and print its answer; 1 when the node is not ready."""
+    status = call_agent(Path(args.socket), "status")
+    if args.json:
+        print_json(status)
+    else:
+        print("\n".join(render_status(status, style_of(sys.stdout))))
+    return 0 if status["ready"] else 1

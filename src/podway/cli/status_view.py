@@ -1,0 +1,163 @@
+"""An agent's ``status`` as a screen of text, and several agents' as one table. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from podway.cli.output import Style, elapsed, indent, plural, render_table
+
+PEERS_SHOWN = 20
+
+
+def render_status(status: Mapping[str, Any], style: Style) -> list[str]:
+    """Return the lines that describe one node; *status* is the agent's answer."""
+    return [
+        _headline(status, style),
+        *(f"  {label:<10} {text}" for label, text in _facts(status, style)),
+        *_failing(status, style),
+        *_conflicts(status, style),
+        *_peers(status["peers"], style),
+    ]
+
+
+def _headline(status: Mapping[str, Any], style: Style) -> str:
+    state = style.good("ready") if status["ready"] else style.bad("not ready")
+    reasons = f": {'; '.join(status['ready_reasons'])}" if not status["ready"] else ""
+    return f"node {style.bold(status['node'])} is {state}{reasons}"
+
+
+def _facts(status: Mapping[str, Any], style: Style) -> list[tuple[str, str]]:
+    addresses = status["addresses"]
+    pool = ", ".join(f"{addresses[kind]} {kind}" for kind in ("used", "cooling", "free"))
+    return [
+        ("backend", f"{status['backend'] or 'none yet'}{_mtu(status['mtu'])}"),
+        ("network", _listed(status["network"])),
+        ("subnets", _listed(status["subnets"])),
+        ("uplink", describe_uplink(status["uplink"])),
+        ("store", describe_store(status["store"], style)),
+        ("pods", f"{plural(status['endpoints'], 'interface')}; addresses: {pool}"),
+        ("drift", f"{plural(status['drift_repaired'], 'object')} repaired"),
+        *_last_reconcile(status.get("last_reconcile")),
+    ]
+
+
+def _mtu(mtu: Mapping[str, int | None]) -> str:
+    labels = (("ipv4", "IPv4"), ("ipv6", "IPv6"))
+    shown = [f"{mtu[key]} ({label})" for key, label in labels if mtu.get(key)]
+    return f", MTU {', '.join(shown)}" if shown else ""
+
+
+def _listed(items: Sequence[str]) -> str:
+    return ", ".join(items) if items else "none yet"
+
+
+def describe_uplink(uplink: Mapping[str, Any] | None) -> str:
+    """Return the uplink in one line."""
+    if not uplink:
+        return "none found"
+    return f"{uplink['dev']}, MTU {uplink['mtu']}, {', '.join(uplink['addresses']) or 'no address'}"
+
+
+def describe_store(store: Mapping[str, Any], style: Style) -> str:
+    """Return the state of the connection to the store in one line."""
+    since = f" for {elapsed(store['since_s'])}" if store.get("since_s") is not None else ""
+    reason = f" ({store['reason']})" if store.get("reason") else ""
+    match store["state"]:
+        case "connected":
+            revision = f", revision {store['revision']}"
+            return f"{style.good('connected')}{since}, {store['url']}{revision}"
+        case "away":
+            return f"{style.bad('away')}{since}, {store['url']}{reason}"
+        case _:
+            return f"{style.bad('never reached')}, {store['url']}{reason}"
+
+
+def _last_reconcile(last: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if not last:
+        return []
+    shown = ", ".join(f"{name} {value}" for name, value in last.items())
+    return [("reconcile", shown)]
+
+
+def _failing(status: Mapping[str, Any], style: Style) -> list[str]:
+    rows = [
+        (entry["operation"], elapsed(entry["since_s"]), style.bad(entry["error"]))
+        for entry in status["failing"]
+    ]
+    if not rows:
+        return []
+    return ["", *indent(render_table(("FAILING", "FOR", "WHY"), rows, style))]
+
+
+def _conflicts(status: Mapping[str, Any], style: Style) -> list[str]:
+    rows = [
+        (conflict["object"], style.bad(" and ".join(conflict["claimants"])))
+        for conflict in status.get("conflicts", ())
+    ]
+    if not rows:
+        return []
+    return ["", *indent(render_table(("WANTED TWICE", "BY"), rows, style))]
+
+
+def _peers(peers: Sequence[Mapping[str, Any]], style: Style) -> list[str]:
+    if not peers:
+        return ["", "  no other node yet"]
+    rows = [
+        (
+            peer["name"],
+            ", ".join(peer["public_ips"]),
+            ", ".join(peer["subnets"]),
+            _peer_state(peer, style),
+        )
+        for peer in _worst_first(peers)[:PEERS_SHOWN]
+    ]
+    table = render_table(("PEER", "UNDERLAY", "SUBNETS", "STATE"), rows, style)
+    more = len(peers) - len(rows)
+    return ["", *indent(table), *([f"  and {more} more (all with --json)"] if more else [])]
+
+
+def _worst_first(peers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted(peers, key=lambda peer: peer["state"] == "programmed")
+
+
+def _peer_state(peer: Mapping[str, Any], style: Style) -> str:
+    if peer["state"] == "programmed":
+        return style.good("programmed")
+    reason = f": {peer['reason']}" if peer.get("reason") else ""
+    return style.bad(f"{peer['state']}{reason}")
+
+
+def render_cluster(
+    statuses: Mapping[str, Mapping[str, Any]], away: Mapping[str, str], style: Style
+) -> list[str]:
+    """Return one table for many nodes; *away* says of some why they did not answer."""
+    header = ("NODE", "STATE", "BACKEND", "SUBNETS", "PEERS", "PODS", "REPAIRED", "STORE")
+    rows = [
+        *(_cluster_row(name, status, style) for name, status in statuses.items()),
+        *((name, style.bad("away"), "", "", "", "", "", "") for name in away),
+    ]
+    lines = render_table(header, sorted(rows), style)
+    troubles = [
+        *(f"{name}: {reason}" for name, reason in away.items()),
+        *(f"{name}: {reason}" for name, status in statuses.items() for reason in _troubles(status)),
+    ]
+    return [*lines, *(["", *troubles] if troubles else [])]
+
+
+def _cluster_row(name: str, status: Mapping[str, Any], style: Style) -> tuple[str, ...]:
+    programmed = sum(peer["state"] == "programmed" for peer in status["peers"])
+    store = status["store"]["state"]
+    return (
+        name,
+        style.good("ready") if status["ready"] else style.bad("not ready"),
+        status["backend"],
+        ", ".join(status["subnets"]),
+        f"{programmed}/{len(status['peers'])}",
+        str(status["endpoints"]),
+        str(status["drift_repaired"]),
+        style.good(store) if store == "connected" else style.bad(store),
+    )
+
+
+def _troubles(status: Mapping[str, Any]) -> list[str]:
+    reasons = [] if status["ready"] else list(status["ready_reasons"])
+    return [*reasons, *(f"{entry['operation']}: {entry['error']}" for entry in status["failing"])]

@@ -1,0 +1,153 @@
+"""What a lab remembers between commands: files below its directory, each written whole or not.
+
+``lab.json`` holds the `LabSpec`, ``pods/NAME.json`` one pod each. Processes have pid files
+(`processes`). Commands that change a lab hold its lock; those that only look do not.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from podway.lab.errors import LabDamaged, LabError, NoSuchLab
+from podway.lab.names import LABS_DIR, lab_dir
+from podway.lab.topology import LabSpec
+from podway.model.addresses import IPAddress
+
+
+class Pod(Struct, frozen=True, kw_only=True):
+    """A pod of the lab, as a container runtime remembers a sandbox.
+
+    Attributes:
+        name: of the pod, and of its namespace.
+        node: on which it runs.
+        container_id: what the runtime calls it towards the plugin.
+        result: what the plugin answered to ADD; DEL and CHECK get it back as ``prevResult``.
+    """
+
+    name: str
+    node: str
+    container_id: str
+    result: dict[str, Any]
+
+    @property
+    def addresses(self) -> tuple[IPAddress, ...]:
+        """The pod's addresses, as the plugin gave them."""
+        return tuple(ip_interface(each["address"]).ip for each in self.result.get("ips", ()))
+
+
+def create_lab_dir(name: str) -> None:
+    """Make the directory of the lab *name*. Raises `LabError` when there is one already."""
+    LABS_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        (lab_dir(name) / "pods").mkdir(parents=True)
+    except FileExistsError as error:
+        raise LabError(f"lab {name!r} is there already; remove it with {_down(name)}") from error
+
+
+def write_spec(spec: LabSpec) -> None:
+    """Remember *spec*."""
+    write_whole(lab_dir(spec.name) / "lab.json", msgspec.json.encode(spec))
+
+
+def read_spec(name: str) -> LabSpec:
+    """Return the spec of the lab *name*.
+
+    Raises:
+        NoSuchLab: there is none.
+        LabDamaged: its file cannot be read.
+    """
+    path = lab_dir(name) / "lab.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=LabSpec)
+    except FileNotFoundError as error:
+        if lab_dir(name).exists():
+            raise LabDamaged(f"{path} is missing; clear the lab away with {_down(name)}") from error
+        known = ", ".join(list_labs()) or "none; make one with 'podway lab up'"
+        raise NoSuchLab(f"there is no lab {name!r} (labs: {known})") from error
+    except msgspec.DecodeError as error:
+        raise LabDamaged(f"{path}: {error}; clear the lab away with {_down(name)}") from error
+
+
+def list_labs() -> list[str]:
+    """Return the names of all labs that have a directory, sorted."""
+    return sorted(path.name for path in LABS_DIR.iterdir()) if LABS_DIR.is_dir() else []
+
+
+def write_pod(lab: str, pod: Pod) -> None:
+    """Remember *pod*."""
+    write_whole(_pod_path(lab, pod.name), msgspec.json.encode(pod))
+
+
+def forget_pod(lab: str, name: str) -> None:
+    """Forget the pod *name*."""
+    _pod_path(lab, name).unlink(missing_ok=True)
+
+
+def read_pod(lab: str, name: str) -> Pod:
+    """Return the pod *name*. Raises `NoSuchLab` or `LabDamaged`."""
+    path = _pod_path(lab, name)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Pod)
+    except FileNotFoundError as error:
+        known = ", ".join(pod.name for pod in read_pods(lab)) or "none"
+        raise NoSuchLab(f"lab {lab!r} has no pod {name!r} (pods: {known})") from error
+    except msgspec.DecodeError as error:
+        raise LabDamaged(f"{path}: {error}; clear the lab away with {_down(lab)}") from error
+
+
+def read_pods(lab: str) -> list[Pod]:
+    """Return all pods of *lab*: by node, then by name, ``p2`` before ``p10``."""
+    names = [path.stem for path in (lab_dir(lab) / "pods").glob("*.json")]
+    pods = [read_pod(lab, name) for name in names]
+    return sorted(pods, key=lambda pod: (natural(pod.node), natural(pod.name)))
+
+
+def natural(name: str) -> tuple[str, int, str]:
+    """Return a key that sorts names with a number at their end by that number."""
+    stem = name.rstrip("0123456789")
+    digits = name[len(stem) :]
+    return stem, int(digits or 0), name
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write *data* to *path* so that a reader sees the old content or the new one, never less."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the lock of the lab *name*: one command at a time changes it.
+
+    The lock is on the lab's directory, so that it goes with the lab. Raises `NoSuchLab`.
+    """
+    try:
+        directory = os.open(lab_dir(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        read_spec(name)
+        raise
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _pod_path(lab: str, name: str) -> Path:
+    return lab_dir(lab) / "pods" / f"{name}.json"
+
+
+def _down(name: str) -> str:
+    return f"'podway lab --name {name} down'"
