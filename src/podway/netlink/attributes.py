@@ -34,7 +34,7 @@ from podway.netlink.errors import DecodeError, EncodeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, Protocol, TypeAlias
 
     Fields: TypeAlias = Mapping[str, Any]
@@ -332,17 +332,31 @@ class AttributeSet:
         rows: ``(number, name, type)``.
     """
 
-    __slots__ = ("_by_name", "_by_number", "_types", "prefix")
+    __slots__ = ("_by_name", "_by_number", "_types", "prefix", "rows")
+    _by_name: dict[str, tuple[int, Callable[..., bytes | list[bytes] | None]]]
+    _by_number: dict[int, tuple[str, Callable[..., Any]]]
+    _types: dict[int, AttributeType]
 
     def __init__(self, prefix: str, rows: tuple[tuple[int, str, AttributeType], ...]) -> None:
         self.prefix = prefix
-        # The hot loops see bound methods and nothing else.
-        self._by_name = {name: (number | t.type_flags, t.encode) for number, name, t in rows}
-        self._by_number = {number: (name, t.decode) for number, name, t in rows}
-        self._types = {number: t for number, _, t in rows}
+        self.rows = rows
+
+    def __getattr__(self, name: str) -> Any:
+        """Index the rows when first used: a short-lived process touches few of all tables.
+
+        Called for slots that are not filled yet. The hot loops see bound methods and nothing else.
+        """
+        rows = self.rows
+        if name == "_by_name":
+            self._by_name = {name: (number | t.type_flags, t.encode) for number, name, t in rows}
+        elif name == "_by_number":
+            self._by_number = {number: (name, t.decode) for number, name, t in rows}
+        elif name == "_types":
+            self._types = {number: t for number, _, t in rows}
+        return object.__getattribute__(self, name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name)
+        return (name for _, name, _ in self.rows)
 
     def name(self, number: int) -> str:
         """Return the field name of attribute *number*, or its number as text."""

@@ -1,0 +1,135 @@
+"""Hypothesis strategies for messages, made from the very tables that the codec reads.
+
+A table that gains a row is tested with that row from then on.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+
+from podway.netlink import attributes as a
+from podway.netlink import routes
+from podway.netlink.addresses import ADDRESS_OF_LINK
+from podway.netlink.links import LINK
+from podway.netlink.messages import Embedded, Schema
+from podway.netlink.neighbours import NEIGHBOUR
+from podway.netlink.netconf import NETCONF
+from podway.netlink.nftables import NFT_MESSAGES
+from podway.netlink.routes import ROUTE
+from podway.netlink.rules import RULE
+
+SCHEMAS: dict[str, Schema[Any]] = {
+    "link": LINK,
+    "address": ADDRESS_OF_LINK,
+    "route": ROUTE,
+    "neighbour": NEIGHBOUR,
+    "rule": RULE,
+    "netconf": NETCONF,
+    **dict(NFT_MESSAGES.values()),
+}
+_BITS = {"B": 8, "H": 16, "I": 32, "Q": 64, "i": -32}
+_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+
+
+def integers(letter: str) -> st.SearchStrategy[int]:
+    """Return the integers that fit a struct format letter."""
+    bits = _BITS[letter]
+    if bits < 0:
+        return st.integers(-(2 ** (-bits - 1)), 2 ** (-bits - 1) - 1)
+    return st.integers(0, 2**bits - 1)
+
+
+def records(layout: str, names: tuple[str, ...]) -> st.SearchStrategy[dict[str, int]]:
+    """Return dicts of all fields of a struct."""
+    letters = "".join(letter * int(count or 1) for count, letter in _runs(layout) if letter != "x")
+    return st.fixed_dictionaries({n: integers(c) for n, c in zip(names, letters, strict=True)})
+
+
+def _runs(layout: str) -> list[tuple[str, str]]:
+    runs, count = [], ""
+    for character in layout.lstrip("=<>"):
+        if character.isdigit():
+            count += character
+        else:
+            runs.append((count, character))
+            count = ""
+    return runs
+
+
+def _scalars(kind: a.Scalar) -> st.SearchStrategy[int]:
+    return integers("i" if kind is a.S32 else {1: "B", 2: "H", 4: "I", 8: "Q"}[kind._size])
+
+
+def _bytes(kind: a.Bytes) -> st.SearchStrategy[bytes]:
+    sizes = sorted(kind._lengths) or [0, 1, 8, 33]
+    return st.sampled_from(sizes).flatmap(lambda n: st.binary(min_size=n, max_size=n))
+
+
+def _next_hops(kind: routes._NextHops) -> st.SearchStrategy[list[dict[str, Any]]]:
+    del kind
+    header = records("=BBi", routes._NEXTHOP_HEADER)
+    hop = st.builds(lambda h, f: h | f, header, fields(routes._NEXTHOP_ATTRIBUTES))
+    return st.lists(hop, max_size=4)
+
+
+def _nested(kind: a.Nested) -> st.SearchStrategy[Any]:
+    return fields(kind._set)
+
+
+def _embedded(kind: Embedded) -> st.SearchStrategy[Any]:
+    return messages(kind._schema)
+
+
+_BY_TYPE: dict[type, Callable[[Any], st.SearchStrategy[Any]]] = {
+    a.Scalar: _scalars,
+    a.Text: lambda _: _TEXT,
+    a.Bytes: _bytes,
+    a.LinkLayer: lambda _: st.binary(max_size=16).map(lambda mac: mac.hex(":")),
+    a.Presence: lambda _: st.sampled_from([True]),
+    a.Record: lambda kind: records(kind._codec.format, kind._names),
+    a.Nested: _nested,
+    a.Repeated: lambda kind: st.lists(values(kind._item), min_size=1, max_size=3),
+    Embedded: _embedded,
+    routes._Via: lambda _: st.fixed_dictionaries(
+        {"family": integers("H"), "addr": _bytes(a.ADDRESS)}
+    ),
+    routes._NextHops: _next_hops,
+}
+
+
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    """Return what a row of this type may hold, save for those that depend on a sibling."""
+    return _BY_TYPE[type(kind)](kind)
+
+
+@st.composite
+def fields(draw: st.DrawFn, table: a.AttributeSet, header: dict[str, Any] | None = None) -> Any:
+    """Return some of a table's fields, those that depend on a sibling together with it."""
+    rows = {name: kind for _, name, kind in table.rows}
+    chosen = draw(st.lists(st.sampled_from(sorted(rows)), unique=True, max_size=6)) if rows else []
+    drawn: dict[str, Any] = {}
+    for name in chosen:
+        kind = rows[name]
+        if not isinstance(kind, a.Selected):
+            drawn[name] = draw(values(kind))
+    for name in chosen:
+        kind = rows[name]
+        if isinstance(kind, a.Selected):
+            known = sorted(kind._sets)
+            if kind._key in rows:
+                drawn.pop(kind._key, None)
+                drawn[kind._key] = draw(st.sampled_from(known))
+            selector = {**(header or {}), **drawn}.get(kind._key)
+            inner = kind._sets.get(selector, kind._default)
+            drawn[name] = draw(st.binary(max_size=9) if inner is None else fields(inner))
+    return drawn
+
+
+@st.composite
+def messages(draw: st.DrawFn, schema: Schema[Any]) -> Any:
+    """Return whole messages: all header fields and some attributes."""
+    header = draw(records(schema._codec.format, schema._header))
+    if "family" in header:
+        header["family"] = draw(st.sampled_from([0, 2, 7, 10, 255]))
+    return header | draw(fields(schema.attributes, header))
