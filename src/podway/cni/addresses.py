@@ -22,7 +22,7 @@ def parse_address(text: str) -> bytes:
     """
     try:
         return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
-    except OSError:
+    except (OSError, ValueError):
         raise ValueError("must be an IPv4 or IPv6 address") from None
 
 

@@ -17,6 +17,7 @@ from podway.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, CniError, bro
 from podway.cni.fields import Fields
 from podway.cni.frames import DEFAULT_AGENT_SOCKET, parse_socket_path
 from podway.cni.values import Value
+from podway.cni.versions import PODWAY_VERSIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from podway.cni.requests import Request
 
+SUPPORTED_VERSIONS: "Final" = PODWAY_VERSIONS
 ATTACH_KINDS: "Final" = ("bridge", "routed")
 # ETH_MIN_MTU, and the most that a veth device takes (ETH_MAX_MTU).
 MTU_BYTES: "Final" = (68, 65535)
