@@ -234,8 +234,8 @@ _IPTUN = (
     (19, "collect_metadata", FLAG),
     (20, "fwmark", U32),
 )
-# The flags of IPv6 tunnels are wider than those of sit (ip6_tunnel.c and sit.c, policies).
-_IPIP = AttributeSet("IFLA_IPTUN", (*_IPTUN, (8, "flags", U16)))
+# ipip knows no flags; those of IPv6 tunnels are u32, those of sit be16 (the drivers' policies).
+_IPIP = AttributeSet("IFLA_IPTUN", _IPTUN)
 _IP6TNL = AttributeSet("IFLA_IPTUN", (*_IPTUN, (8, "flags", U32)))
 _SIT = AttributeSet(
     "IFLA_IPTUN",

@@ -186,4 +186,7 @@ class Request(_Typed[Message]):
 
     def describe(self, name_of: NameOf) -> str:
         """Return the operation in words: ``create route 10.244.1.0/24 via 10.0.0.2 dev eth0``."""
+        if self.verb == "list":
+            filters = ", ".join(f"{name} {value}" for name, value in self.fields.items() if value)
+            return f"list every {self.schema.noun}" + (f" with {filters}" if filters else "")
         return f"{self.verb} {self.schema.describe(self.fields, name_of)}"
