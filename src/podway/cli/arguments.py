@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
 Run: TypeAlias = Callable[[argparse.Namespace], int]
+Group: TypeAlias = "argparse._SubParsersAction[Any]"  # noqa: SLF001  (it has no public name)
 # argparse has no other place for it than the text of its own error.
 _INVALID_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 
@@ -34,13 +35,13 @@ def suggest(message: str) -> str:
     return f"did you mean '{close[0]}'?" if close else ""
 
 
-def add_groups(parser: argparse.ArgumentParser) -> "argparse._SubParsersAction[Any]":
+def add_groups(parser: argparse.ArgumentParser) -> Group:
     """Give *parser* sub-commands, of which one must be named."""
     return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
 
 def add_leaf(
-    group: "argparse._SubParsersAction[Any]",
+    group: Group,
     name: str,
     run: Run,
     summary: str,

@@ -1,0 +1,217 @@
+"""``podway lab``: its arguments. What they do is in `lab_actions`, loaded once one is chosen."""
+
+import argparse
+import importlib
+import os
+from collections.abc import Sequence
+from typing import cast
+
+from podway.cli.arguments import Group, Run, add_groups, add_leaf
+
+DEFAULT_NODES = 3
+EPILOG = """\
+A lab is a whole cluster on this machine: every node is a network namespace in which the
+production agent runs, pods are namespaces too, and the CNI plugin connects them. No Docker,
+no images; needs root. 'down' leaves nothing behind.
+
+  podway lab up --nodes 3 --backend vxlan
+  podway lab pod add --count 6
+  podway lab ping
+  podway lab exec p1 -- ip addr
+  podway lab fault kill-hub
+  podway lab down
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe ``podway lab`` and all of its commands."""
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "--name",
+        dest="lab",
+        metavar="NAME",
+        default=os.environ.get("PODWAY_LAB", "lab"),
+        help="which lab; several stand side by side (default: $PODWAY_LAB, else 'lab')",
+    )
+    group = add_groups(parser)
+    _add_up(group)
+    _add_down(group)
+    add_leaf(group, "list", action("list_labs"), "list the labs on this machine")
+    add_leaf(group, "status", action("status"), "show how the nodes are doing")
+    _add_ping(group)
+    _add_exec(group)
+    _add_iperf(group)
+    _add_pod(group)
+    _add_node(group)
+    _add_fault(group)
+    _add_demo(group)
+
+
+def run(_args: argparse.Namespace) -> int:
+    """Never reached: one of the commands above is required."""
+    raise AssertionError("lab needs a command")
+
+
+def action(name: str) -> Run:
+    """Return a function that loads `lab_actions` when it is called, and calls *name* in it."""
+
+    def call(args: argparse.Namespace) -> int:
+        module = importlib.import_module("podway.cli.lab_actions")
+        return cast("int", getattr(module, name)(args))
+
+    return call
+
+
+def _add_up(group: Group) -> None:
+    leaf = add_leaf(group, "up", action("up"), "make a lab: its nodes, agents and hub")
+    leaf.add_argument(
+        "--nodes",
+        type=int,
+        default=DEFAULT_NODES,
+        metavar="N",
+        help="how many nodes, 1 to 250 (default: %(default)s)",
+    )
+    _add_kind(leaf)
+
+
+def _add_kind(leaf: argparse.ArgumentParser) -> None:
+    """Add what may differ from lab to lab."""
+    leaf.add_argument(
+        "--backend",
+        choices=("vxlan", "host-gw"),
+        default="vxlan",
+        help="how packets reach other nodes: in a VXLAN tunnel, or by plain routes",
+    )
+    leaf.add_argument(
+        "--attach",
+        choices=("bridge", "routed"),
+        default="bridge",
+        help="how pods meet their node: on a bridge, or each with a route of its own",
+    )
+    family = leaf.add_mutually_exclusive_group()
+    family.add_argument("--ipv6", action="store_true", help="IPv6 only, nodes and pods")
+    family.add_argument("--dual", action="store_true", help="IPv4 and IPv6, nodes and pods")
+    leaf.add_argument(
+        "--routed-underlay",
+        action="store_true",
+        help="every node in a subnet of its own, with a router between them",
+    )
+    leaf.add_argument(
+        "--mtu", type=int, default=1500, metavar="BYTES", help="MTU of the underlay (1500)"
+    )
+
+
+def _add_down(group: Group) -> None:
+    leaf = add_leaf(group, "down", action("down"), "remove a lab: processes, namespaces, files")
+    leaf.add_argument("--all", action="store_true", help="remove every lab on this machine")
+
+
+def _add_ping(group: Group) -> None:
+    leaf = add_leaf(
+        group,
+        "ping",
+        action("ping"),
+        "every pod pings every pod",
+        epilog="Exit code 1 when any ping is not answered. Packets are never fragmented.",
+    )
+    leaf.add_argument("--nodes", action="store_true", help="the nodes, over the bare underlay")
+    leaf.add_argument(
+        "--size", type=int, default=56, metavar="BYTES", help="payload of each ping (56)"
+    )
+    leaf.add_argument(
+        "--timeout", type=float, default=1.0, metavar="SECONDS", help="wait for replies (1)"
+    )
+
+
+def _add_exec(group: Group) -> None:
+    leaf: argparse.ArgumentParser = group.add_parser(
+        "exec",
+        help="run a command inside of a pod or node",
+        description="Run a command in the network of a pod, of a node, of the hub or the fabric.",
+        epilog="The exit code is the command's:  podway lab exec p1 -- ping -c 1 10.244.2.2",
+    )
+    leaf.set_defaults(run=action("execute"))
+    leaf.add_argument("member", metavar="POD|NODE", help="where: p1, n1, hub, fabric")
+    leaf.add_argument("words", metavar="-- COMMAND", nargs=argparse.REMAINDER, help="what to run")
+
+
+def _add_iperf(group: Group) -> None:
+    leaf = add_leaf(
+        group,
+        "iperf",
+        action("iperf"),
+        "measure the throughput between two pods",
+        epilog="Node names measure the bare underlay:  podway lab iperf n1 n2",
+    )
+    leaf.add_argument("source", metavar="FROM", help="pod or node that sends")
+    leaf.add_argument("target", metavar="TO", help="pod or node that receives")
+    leaf.add_argument("--streams", type=int, default=1, metavar="N", help="at the same time (1)")
+    leaf.add_argument("--seconds", type=float, default=2.0, metavar="S", help="how long (2)")
+    leaf.add_argument("--udp", action="store_true", help="UDP instead of TCP")
+
+
+def _add_pod(group: Group) -> None:
+    pods = add_groups(_add_parent(group, "pod", "add, remove, check or list pods"))
+    add = add_leaf(pods, "add", action("pod_add"), "add pods, spread over the nodes")
+    add.add_argument("--node", metavar="NODE", help="on this node (default: the emptiest)")
+    add.add_argument("--name", dest="pod", metavar="POD", help="name of the pod (default: p1 ...)")
+    add.add_argument("--count", type=int, default=1, metavar="N", help="how many (1)")
+    remove = add_leaf(pods, "rm", action("pod_remove"), "remove pods")
+    remove.add_argument("pods", metavar="POD", nargs="+", help="names of pods")
+    check = add_leaf(pods, "check", action("pod_check"), "have the CNI plugin check pods")
+    check.add_argument("pods", metavar="POD", nargs="*", help="names of pods (default: all)")
+    add_leaf(pods, "list", action("pod_list"), "list the pods and their addresses")
+
+
+def _add_node(group: Group) -> None:
+    nodes = add_groups(_add_parent(group, "node", "add or remove nodes"))
+    add_leaf(nodes, "add", action("node_add"), "add a node")
+    remove = add_leaf(nodes, "rm", action("node_remove"), "remove a node and its pods")
+    remove.add_argument("node", metavar="NODE", help="name of the node")
+
+
+def _add_fault(group: Group) -> None:
+    faults = add_groups(_add_parent(group, "fault", "break something, and see podway mend it"))
+    _add_fault_on_node(faults, "link-down", "set a node's uplink down")
+    _add_fault_on_node(faults, "link-up", "set it up again")
+    _add_fault_on_node(faults, "pull-cable", "take the carrier away from a node's uplink")
+    _add_fault_on_node(faults, "kill-agent", "end a node's agent without warning")
+    _add_fault_on_node(faults, "start-agent", "start it again")
+    add_leaf(faults, "kill-hub", action("fault_kill_hub"), "end the hub without warning")
+    add_leaf(faults, "start-hub", action("fault_start_hub"), "start it again")
+    cut = add_leaf(
+        faults, "partition", action("fault_partition"), "cut nodes off from all others and the hub"
+    )
+    cut.add_argument("nodes", metavar="NODE", nargs="+", help="they still reach each other")
+    route = _add_fault_on_node(faults, "delete-route", "delete podway's routes on a node")
+    route.add_argument("dst", metavar="PREFIX", nargs="?", help="this one (default: all)")
+    _add_fault_on_node(faults, "flush", "delete podway's routes, tunnels and firewall on a node")
+    add_leaf(
+        faults, "heal", action("fault_heal"), "undo cuts and pulled cables, start what was killed"
+    )
+
+
+def _add_fault_on_node(faults: Group, name: str, summary: str) -> argparse.ArgumentParser:
+    leaf = add_leaf(faults, name, action(f"fault_{name.replace('-', '_')}"), summary)
+    leaf.add_argument("node", metavar="NODE", help="name of the node")
+    return leaf
+
+
+def _add_demo(group: Group) -> None:
+    leaf = add_leaf(
+        group, "demo", action("demo"), "show it all: make a lab, ping, measure, remove it"
+    )
+    _add_kind(leaf)
+    leaf.add_argument("--seconds", type=float, default=2.0, metavar="S", help="per measurement (2)")
+
+
+def _add_parent(group: Group, name: str, summary: str) -> argparse.ArgumentParser:
+    parent: argparse.ArgumentParser = group.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
+    )
+    return parent
+
+
+def strip_separator(words: Sequence[str]) -> list[str]:
+    """Return *words* without the ``--`` that stands before a command."""
+    return list(words[1:] if words[:1] == ["--"] else words)

@@ -1,0 +1,367 @@
+"""What the commands of ``podway lab`` do: call the lab, print its answer, give an exit code."""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from podway.cli.lab import strip_separator
+from podway.cli.lab_demo import run_demo
+from podway.cli.lab_progress import shown
+from podway.cli.lab_views import (
+    describe_lab,
+    lab_fields,
+    measurement_fields,
+    outcome_fields,
+    pod_fields,
+    render_labs,
+    render_matrix,
+    render_measurement,
+    render_pods,
+    render_removed,
+)
+from podway.cli.output import print_json, style_of
+from podway.cli.status_view import render_cluster
+from podway.errors import ConfigError
+from podway.lab import faults
+from podway.lab.errors import LabError, NoSuchLab
+from podway.lab.labs import add_node, bring_up, check_root, read_statuses, remove_node
+from podway.lab.members import end_of, namespace_of_member, node_stations, pod_stations
+from podway.lab.names import check_lab_name
+from podway.lab.namespaces import become
+from podway.lab.ping import ping_all
+from podway.lab.runtime import add_pods, check_pod, free_names, remove_pods
+from podway.lab.state import locked, read_pod, read_pods, read_spec
+from podway.lab.teardown import all_labs, take_down
+from podway.lab.throughput import measure
+from podway.lab.topology import LabSpec
+from podway.model.addresses import Family
+
+
+def up(args: argparse.Namespace) -> int:
+    """Make a lab."""
+    spec = spec_from(args, args.lab, args.nodes)
+    began = time.monotonic()
+    with orderly_end(), shown(f"making lab {spec.name!r}", quiet=args.json) as report:
+        bring_up(spec, report)
+    took_s = time.monotonic() - began
+    if args.json:
+        print_json({**lab_fields(spec), "seconds": round(took_s, 3)})
+    else:
+        print(f"Lab {spec.name!r} is up after {took_s:.2f} s: {describe_lab(spec)}.")
+        print(f"Next: {_command(spec, 'pod add --count 6')}, then {_command(spec, 'ping')}")
+    return 0
+
+
+def spec_from(args: argparse.Namespace, name: str, nodes: int) -> LabSpec:
+    """Return the lab that the arguments ask for."""
+    families: tuple[Family, ...] = (Family.IPV4,)
+    if args.ipv6:
+        families = (Family.IPV6,)
+    elif args.dual:
+        families = (Family.IPV4, Family.IPV6)
+    return LabSpec(
+        name=check_lab_name(name),
+        nodes=tuple(range(1, nodes + 1)),
+        backend=args.backend,
+        attach=args.attach,
+        families=families,
+        routed_underlay=args.routed_underlay,
+        mtu=args.mtu,
+    )
+
+
+@contextmanager
+def orderly_end() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: with everything cleared away."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def down(args: argparse.Namespace) -> int:
+    """Remove a lab, or all."""
+    check_root()
+    names = all_labs() if args.all else [args.lab]
+    removed = []
+    for name in names:
+        with shown(f"removing lab {name!r}", quiet=args.json) as report:
+            removed.append(take_down(name, report))
+    if args.json:
+        print_json({"removed": [_removed_fields(each) for each in removed]})
+    else:
+        print("\n".join(map(render_removed, removed)) or "There is no lab; nothing to remove.")
+    return 0
+
+
+def _removed_fields(removed: Any) -> dict[str, Any]:
+    return {
+        "lab": removed.lab,
+        "namespaces": list(removed.namespaces),
+        "processes": removed.processes,
+        "files": removed.files,
+    }
+
+
+def list_labs(args: argparse.Namespace) -> int:
+    """List the labs."""
+    rows = [_lab_row(name) for name in all_labs()]
+    if args.json:
+        print_json({"labs": rows})
+    else:
+        print("\n".join(render_labs(rows, style_of(sys.stdout))))
+    return 0
+
+
+def _lab_row(name: str) -> dict[str, Any]:
+    try:
+        spec = read_spec(name)
+        pods = len(read_pods(name))
+    except LabError as error:
+        return {"lab": name, "nodes": 0, "pods": 0, "kind": "", "damage": str(error)}
+    kind = describe_lab(spec)
+    return {"lab": name, "nodes": len(spec.nodes), "pods": pods, "kind": kind, "damage": ""}
+
+
+def status(args: argparse.Namespace) -> int:
+    """Show all nodes; 1 when one is not ready."""
+    spec = read_spec(args.lab)
+    statuses, away = read_statuses(spec)
+    if args.json:
+        print_json({**lab_fields(spec), "status": statuses, "away": away})
+    else:
+        style = style_of(sys.stdout)
+        print(f"lab {style.bold(spec.name)}: {describe_lab(spec)}\n")
+        print("\n".join(render_cluster(statuses, away, style)))
+    return 1 if away or not all(status["ready"] for status in statuses.values()) else 0
+
+
+def ping(args: argparse.Namespace) -> int:
+    """Ping the full matrix; 1 when any ping fails."""
+    spec = read_spec(args.lab)
+    check_root()
+    if not 0 <= args.size <= 65000:
+        raise ConfigError("--size", args.size, "must be 0 to 65000 bytes")
+    pods = [] if args.nodes else read_pods(spec.name)
+    stations = node_stations(spec) if args.nodes else pod_stations(spec, pods)
+    if not stations:
+        raise NoSuchLab(f"there is no pod to ping; make some with {_command(spec, 'pod add')}")
+    outcomes = ping_all(stations, timeout_s=args.timeout, payload_bytes=args.size)
+    if args.json:
+        print_json({"pings": [outcome_fields(outcome) for outcome in outcomes]})
+    else:
+        places = {pod.name: f"on {pod.node}" for pod in pods}
+        print("\n".join(render_matrix(outcomes, places, style_of(sys.stdout))))
+    return 0 if all(outcome.rtt_ms is not None for outcome in outcomes) else 1
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Become the command, in the member's namespace."""
+    spec = read_spec(args.lab)
+    check_root()
+    command = strip_separator(args.words)
+    if not command:
+        raise ConfigError("COMMAND", "", "is missing: podway lab exec p1 -- ip addr")
+    namespace = namespace_of_member(spec, args.member)
+    sys.stdout.flush()
+    try:
+        become(namespace, command)
+    except FileNotFoundError as error:
+        raise LabError(f"there is no program {command[0]!r} on this machine") from error
+    raise AssertionError("exec has returned")
+
+
+def iperf(args: argparse.Namespace) -> int:
+    """Measure between two pods or nodes."""
+    spec = read_spec(args.lab)
+    check_root()
+    if not 1 <= args.streams <= 128:
+        raise ConfigError("--streams", args.streams, "must be 1 to 128")
+    if not 0.1 <= args.seconds <= 3600:
+        raise ConfigError("--seconds", args.seconds, "must be 0.1 to 3600")
+    measured = measure(
+        end_of(spec, args.source),
+        end_of(spec, args.target),
+        seconds=args.seconds,
+        streams=args.streams,
+        udp=args.udp,
+    )
+    if args.json:
+        print_json(measurement_fields(measured))
+    else:
+        print(render_measurement(measured, style_of(sys.stdout)))
+    return 0
+
+
+def pod_add(args: argparse.Namespace) -> int:
+    """Add pods."""
+    with locked(args.lab):
+        spec = read_spec(args.lab)
+        if not 1 <= args.count <= 1000 or (args.pod and args.count != 1):
+            rule = "must be 1 to 1000, and 1 with --name"
+            raise ConfigError("--count", args.count, rule)
+        names = [args.pod] if args.pod else free_names(read_pods(spec.name), args.count)
+        pods = add_pods(spec, names, args.node)
+    return _print_pods(args, pods)
+
+
+def pod_remove(args: argparse.Namespace) -> int:
+    """Remove pods."""
+    with locked(args.lab):
+        spec = read_spec(args.lab)
+        pods = [read_pod(spec.name, name) for name in dict.fromkeys(args.pods)]
+        remove_pods(spec, pods)
+    names = [pod.name for pod in pods]
+    return _print_done(args, {"removed": names}, f"Removed {', '.join(names)}.")
+
+
+def pod_check(args: argparse.Namespace) -> int:
+    """Call the plugin's CHECK."""
+    spec = read_spec(args.lab)
+    pods = [read_pod(spec.name, name) for name in args.pods] or read_pods(spec.name)
+    for pod in pods:
+        check_pod(spec, pod)
+    names = [pod.name for pod in pods]
+    text = f"{', '.join(names)}: as the plugin made them." if names else "There is no pod."
+    return _print_done(args, {"checked": names}, text)
+
+
+def pod_list(args: argparse.Namespace) -> int:
+    """List the pods."""
+    return _print_pods(args, read_pods(read_spec(args.lab).name))
+
+
+def _print_pods(args: argparse.Namespace, pods: Sequence[Any]) -> int:
+    if args.json:
+        print_json({"pods": [pod_fields(pod) for pod in pods]})
+    else:
+        print("\n".join(render_pods(pods, style_of(sys.stdout))))
+    return 0
+
+
+def node_add(args: argparse.Namespace) -> int:
+    """Add a node."""
+    with (
+        orderly_end(),
+        locked(args.lab),
+        shown(f"adding a node to lab {args.lab!r}", quiet=args.json) as report,
+    ):
+        _, name = add_node(read_spec(args.lab), report)
+    return _print_done(args, {"added": name}, f"{name} is ready, and known to every node.")
+
+
+def node_remove(args: argparse.Namespace) -> int:
+    """Remove a node."""
+    with locked(args.lab):
+        remove_node(read_spec(args.lab), args.node)
+    return _print_done(args, {"removed": args.node}, f"{args.node} and its pods are gone.")
+
+
+def fault_link_down(args: argparse.Namespace) -> int:
+    """Set the uplink down."""
+    return _fault(args, lambda spec: faults.link_down(spec, args.node), "its uplink is down")
+
+
+def fault_link_up(args: argparse.Namespace) -> int:
+    """Set the uplink up."""
+    return _fault(args, lambda spec: faults.link_up(spec, args.node), "its uplink is up")
+
+
+def fault_pull_cable(args: argparse.Namespace) -> int:
+    """Take the carrier away."""
+    return _fault(args, lambda spec: faults.pull_cable(spec, args.node), "it has no carrier")
+
+
+def fault_kill_agent(args: argparse.Namespace) -> int:
+    """End the agent."""
+    return _fault(args, lambda spec: faults.kill_agent(spec, args.node), "its agent is dead")
+
+
+def fault_start_agent(args: argparse.Namespace) -> int:
+    """Start the agent."""
+    return _fault(args, lambda spec: faults.start_agent(spec, args.node), "its agent is ready")
+
+
+def fault_kill_hub(args: argparse.Namespace) -> int:
+    """End the hub."""
+    return _fault(args, faults.kill_hub, "the hub is dead")
+
+
+def fault_start_hub(args: argparse.Namespace) -> int:
+    """Start the hub."""
+    return _fault(args, faults.start_hub, "the hub is ready")
+
+
+def fault_partition(args: argparse.Namespace) -> int:
+    """Cut nodes off."""
+    nodes = ", ".join(args.nodes)
+    return _fault(
+        args,
+        lambda spec: faults.partition(spec, args.nodes),
+        f"{nodes}: cut off from all others and the hub",
+    )
+
+
+def fault_delete_route(args: argparse.Namespace) -> int:
+    """Delete routes."""
+    return _delete(args, lambda spec: faults.delete_route(spec, args.node, args.dst))
+
+
+def fault_flush(args: argparse.Namespace) -> int:
+    """Delete what podway has."""
+    return _delete(args, lambda spec: faults.flush(spec, args.node))
+
+
+def fault_heal(args: argparse.Namespace) -> int:
+    """Undo what podway cannot."""
+    with locked(args.lab), shown(f"healing lab {args.lab!r}", quiet=args.json) as report:
+        done = faults.heal(read_spec(args.lab), report)
+    text = "\n".join((*done, "Every cable is in, every program runs."))
+    return _print_done(args, {"healed": done}, text)
+
+
+def _fault(args: argparse.Namespace, inflict: Callable[[LabSpec], None], text: str) -> int:
+    with locked(args.lab):
+        inflict(read_spec(args.lab))
+    shown_text = f"{args.node}: {text}" if hasattr(args, "node") else text
+    return _print_done(args, {"fault": shown_text}, shown_text)
+
+
+def _delete(args: argparse.Namespace, delete: Callable[[LabSpec], list[str]]) -> int:
+    with locked(args.lab):
+        deleted = delete(read_spec(args.lab))
+    text = "\n".join(f"- {each}" for each in deleted)
+    return _print_done(args, {"deleted": deleted}, f"{text}\nThe agent puts them back.")
+
+
+def _print_done(args: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
+    if args.json:
+        print_json(answer)
+    else:
+        print(text)
+    return 0
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Show it all."""
+    name = args.lab if args.lab != "lab" else "demo"
+    with orderly_end():
+        return run_demo(spec_from(args, name, 3), seconds=args.seconds, as_json=args.json)
+
+
+def _command(spec: LabSpec, words: str) -> str:
+    name = "" if spec.name == "lab" else f" --name {spec.name}"
+    return f"'podway lab{name} {words}'"

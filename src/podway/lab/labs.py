@@ -1,0 +1,195 @@
+"""A lab comes up, gains and loses nodes: the plan of `topology`, carried out.
+
+Up is fast because things happen side by side: the hub starts while the nodes are being wired, all
+agents start at once, and nothing sleeps. What fails half-way is cleared away by `teardown`, which
+needs no memory of how far it had come.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from podway.agent.calls import AgentAway, AgentError, call_agent
+from podway.errors import ConfigError
+from podway.lab.errors import LabError, StartFailed
+from podway.lab.names import FABRIC, agent_socket, lab_dir, namespace_of, node_name
+from podway.lab.namespaces import (
+    create_namespace,
+    delete_namespace,
+    inode_of,
+    make,
+)
+from podway.lab.processes import is_running, kill_all, processes_in, read_pid_file
+from podway.lab.progress import Report
+from podway.lab.readiness import describe_failure, start_ready
+from podway.lab.runtime import check_node, remove_pods
+from podway.lab.state import create_lab_dir, read_pods, write_spec, write_whole
+from podway.lab.teardown import all_labs, take_down
+from podway.lab.topology import (
+    MAX_NODES,
+    LabSpec,
+    Plan,
+    check_spec,
+    plan_agent,
+    plan_cable,
+    plan_lab,
+)
+from podway.plugins.install import install
+
+POLL_S = 0.01
+LINKED_TIMEOUT_S = 15.0
+
+
+def bring_up(spec: LabSpec, report: Report) -> None:
+    """Make the lab *spec*: when this returns, every node is ready and knows every other one.
+
+    Raises:
+        ConfigError: no lab can be like that; nothing was made.
+        LabError: there is such a lab already (which is left alone), or something did not work; then
+            everything that had been made is gone again.
+    """
+    plan = plan_lab(spec)
+    check_root()
+    if spec.name in all_labs():
+        raise LabError(
+            f"lab {spec.name!r} is there already; remove it with "
+            f"'podway lab --name {spec.name} down', or choose another --name"
+        )
+    create_lab_dir(spec.name)
+    try:
+        _build(spec, plan, report)
+    except BaseException:
+        take_down(spec.name, report)
+        raise
+
+
+def check_root() -> None:
+    """Refuse to go on without root. Raises `LabError`."""
+    if os.geteuid() != 0:
+        raise LabError("a lab is made of network namespaces, which only root can make: use sudo")
+
+
+def _build(spec: LabSpec, plan: Plan, report: Report) -> None:
+    directory = lab_dir(spec.name)
+    write_whole(directory / "net-conf.json", json.dumps(plan.network, indent=2).encode())
+    write_spec(spec)
+    for namespace in plan.namespaces:
+        create_namespace(namespace)
+    make(namespace_of(spec.name, FABRIC), plan.fabric)
+    report(FABRIC, f"{len(plan.namespaces)} namespaces made and cabled")
+    with ThreadPoolExecutor(1) as aside:
+        plugin = aside.submit(_install_plugin, spec)
+        start_ready([plan.hub], report)
+        start_ready(plan.agents, report)
+        plugin.result()
+    _wait_linked(spec, spec.nodes)
+    report("lab", "every node knows every other one")
+
+
+def _install_plugin(spec: LabSpec) -> None:
+    install(lab_dir(spec.name) / "cni", plugins=("podway",), create_directories=True)
+
+
+def add_node(spec: LabSpec, report: Report) -> tuple[LabSpec, str]:
+    """Add a node to the lab; return the new spec and the node's name.
+
+    Raises:
+        ConfigError: the lab has as many nodes as it can have.
+        LabError: something did not work; the node is gone again.
+    """
+    free = (number for number in range(1, MAX_NODES + 1) if number not in spec.nodes)
+    number = next(free, None)
+    if number is None:
+        raise ConfigError("nodes", len(spec.nodes) + 1, f"must be 1 to {MAX_NODES}")
+    grown = check_spec(msgspec.structs.replace(spec, nodes=tuple(sorted((*spec.nodes, number)))))
+    name = node_name(number)
+    namespace = namespace_of(spec.name, name)
+    create_namespace(namespace)
+    try:
+        make(namespace_of(spec.name, FABRIC), plan_cable(grown, number))
+        start_ready([plan_agent(grown, number)], report)
+        _wait_linked(grown, grown.nodes)
+    except BaseException:
+        _end_node(spec, name)
+        raise
+    write_spec(grown)
+    return grown, name
+
+
+def remove_node(spec: LabSpec, name: str) -> LabSpec:
+    """Remove the node *name* and its pods; return the new spec. Its lease is left to the cluster.
+
+    Raises:
+        NoSuchLab: there is no such node.
+        LabError: it is the last one.
+        PluginFailed: a pod could not be removed; the node is still there.
+    """
+    number = check_node(spec, name)
+    if len(spec.nodes) == 1:
+        raise LabError(f"{name} is the last node; 'podway lab down' removes the whole lab")
+    remove_pods(spec, [pod for pod in read_pods(spec.name) if pod.node == name])
+    shrunk = msgspec.structs.replace(
+        spec, nodes=tuple(each for each in spec.nodes if each != number)
+    )
+    write_spec(shrunk)
+    _end_node(spec, name)
+    return shrunk
+
+
+def _end_node(spec: LabSpec, name: str) -> None:
+    namespace = namespace_of(spec.name, name)
+    recorded = read_pid_file(lab_dir(spec.name) / name / "agent.pid")
+    inside = processes_in({inode_of(namespace)})
+    kill_all([*inside, *([recorded] if recorded is not None and is_running(recorded) else [])])
+    delete_namespace(namespace)
+    shutil.rmtree(lab_dir(spec.name) / name, ignore_errors=True)
+
+
+def read_statuses(spec: LabSpec) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Return each node's status, and of those whose agent does not answer the reason."""
+    names = [node_name(number) for number in spec.nodes]
+    with ThreadPoolExecutor(min(len(names), 16), thread_name_prefix="status") as workers:
+        answers = list(workers.map(lambda name: _status_or_reason(spec, name), names))
+    pairs = list(zip(names, answers, strict=True))
+    return (
+        {name: answer for name, answer in pairs if isinstance(answer, dict)},
+        {name: answer for name, answer in pairs if isinstance(answer, str)},
+    )
+
+
+def _status_or_reason(spec: LabSpec, node: str) -> dict[str, Any] | str:
+    try:
+        return call_agent(agent_socket(spec.name, node), "status")
+    except (AgentAway, AgentError) as error:
+        return str(error)
+
+
+def _wait_linked(spec: LabSpec, numbers: Sequence[int]) -> None:
+    """Wait until the agents of *numbers* are ready and have programmed all their peers.
+
+    An agent has no way of telling others that it has heard of a node, so it is asked.
+    """
+    deadline = time.monotonic() + LINKED_TIMEOUT_S
+    for number in numbers:
+        while (missing := _missing(spec, number)) is not None:
+            if time.monotonic() > deadline:
+                what = f"does not get there: {missing}"
+                raise StartFailed(describe_failure(plan_agent(spec, number), what))
+            time.sleep(POLL_S)
+
+
+def _missing(spec: LabSpec, number: int) -> str | None:
+    """Return what the node *number* still lacks, or None."""
+    status = call_agent(agent_socket(spec.name, node_name(number)), "status")
+    if not status["ready"]:
+        return "; ".join(status["ready_reasons"])
+    wanted = {node_name(other) for other in spec.nodes if other != number}
+    programmed = {peer["name"] for peer in status["peers"] if peer["state"] == "programmed"}
+    lacking = ", ".join(sorted(wanted - programmed))
+    return f"it has not programmed {lacking}" if lacking else None

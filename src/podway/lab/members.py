@@ -1,0 +1,52 @@
+"""Everybody in a lab that has a network, by name: pods, nodes, the hub, the fabric."""
+
+from collections.abc import Sequence
+
+from podway.lab.errors import NoSuchLab
+from podway.lab.names import FABRIC, HUB, namespace_of, netns_path, node_name
+from podway.lab.ping import Station
+from podway.lab.state import Pod, read_pods
+from podway.lab.throughput import End
+from podway.lab.topology import LabSpec, underlay_addresses
+
+
+def pod_stations(spec: LabSpec, pods: Sequence[Pod]) -> list[Station]:
+    """Return *pods* as those who ping and are pinged."""
+    return [Station(pod.name, netns_path(spec.name, pod.name), pod.addresses) for pod in pods]
+
+
+def node_stations(spec: LabSpec) -> list[Station]:
+    """Return the nodes, with their addresses on the underlay, likewise."""
+    return [
+        Station(
+            node_name(number),
+            netns_path(spec.name, node_name(number)),
+            underlay_addresses(spec, number),
+        )
+        for number in spec.nodes
+    ]
+
+
+def end_of(spec: LabSpec, name: str) -> End:
+    """Return the pod or node called *name* as one end of a measurement.
+
+    Its address is the one of the lab's first family. Raises `NoSuchLab`.
+    """
+    stations = [*pod_stations(spec, read_pods(spec.name)), *node_stations(spec)]
+    for station in stations:
+        if station.name == name:
+            return End(name, namespace_of(spec.name, name), station.addresses[0])
+    raise _unknown(spec, name, [station.name for station in stations])
+
+
+def namespace_of_member(spec: LabSpec, name: str) -> str:
+    """Return the namespace of the pod, node, hub or fabric called *name*. Raises `NoSuchLab`."""
+    pods = [pod.name for pod in read_pods(spec.name)]
+    known = [*pods, *map(node_name, spec.nodes), HUB, FABRIC]
+    if name not in known:
+        raise _unknown(spec, name, known)
+    return namespace_of(spec.name, name)
+
+
+def _unknown(spec: LabSpec, name: str, known: Sequence[str]) -> NoSuchLab:
+    return NoSuchLab(f"lab {spec.name!r} has no {name!r}; it has {', '.join(known)}")

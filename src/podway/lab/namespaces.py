@@ -1,0 +1,163 @@
+"""The namespaces of labs: made, entered, listed, and what their kernels hold.
+
+Everything is done from outside, by descriptor; the calling thread is home again afterwards.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from podway.diff.operations import Operation, Verb
+from podway.kernel.node import NodeKernel
+from podway.kernel.protocol import Kernel
+from podway.lab.names import NETNS_DIR, parse_namespace
+from podway.model.kernel import KernelObject
+from podway.netlink import (
+    NetlinkSocket,
+    change_link,
+    create_named_netns,
+    delete_named_netns,
+    entered,
+    list_named_netns,
+    open_named_netns,
+)
+from podway.netlink.constants import IFF_UP
+
+LOOPBACK_INDEX = 1
+
+
+def create_namespace(name: str) -> None:
+    """Make the namespace *name*, with its loopback up. Raises `NetnsError`."""
+    create_named_netns(name)
+    with opened(name) as netns_fd, NetlinkSocket(netns_fd=netns_fd) as netlink:
+        netlink.request(change_link({"index": LOOPBACK_INDEX, "flags": IFF_UP, "change": IFF_UP}))
+
+
+def delete_namespace(name: str) -> None:
+    """Take the namespace *name* away; the kernel ends it, and its links, when nobody uses it."""
+    delete_named_netns(name)
+
+
+def list_namespaces(lab: str) -> list[str]:
+    """Return the names of the namespaces that belong to *lab*."""
+    parsed = ((name, parse_namespace(name)) for name in list_named_netns())
+    return [name for name, parts in parsed if parts is not None and parts[0] == lab]
+
+
+def list_lab_names() -> set[str]:
+    """Return the names of all labs that have a namespace."""
+    parsed = (parse_namespace(name) for name in list_named_netns())
+    return {parts[0] for parts in parsed if parts is not None}
+
+
+def inode_of(name: str) -> int:
+    """Return the number by which /proc/PID/ns/net names the namespace."""
+    return (NETNS_DIR / name).stat().st_ino
+
+
+@contextmanager
+def opened(name: str) -> Iterator[int]:
+    """Give a descriptor of the namespace *name*."""
+    netns_fd = open_named_netns(name)
+    try:
+        yield netns_fd
+    finally:
+        os.close(netns_fd)
+
+
+@contextmanager
+def kernel_of(name: str) -> Iterator[Kernel]:
+    """Give the kernel of the namespace *name*; the calling thread is in it meanwhile."""
+    with opened(name) as netns_fd, entered(netns_fd):
+        kernel = NodeKernel()
+        try:
+            yield kernel
+        finally:
+            kernel.close()
+
+
+def make(name: str, objects: Iterable[KernelObject]) -> None:
+    """Make *objects* in the namespace *name*, in order; what is there already is left.
+
+    Raises:
+        KernelError: the first one that the kernel refused; the others were made all the same.
+    """
+    operations = [Operation(Verb.CREATE, item.key, desired=item) for item in objects]
+    with kernel_of(name) as kernel:
+        carry_out(kernel, operations)
+
+
+def carry_out(kernel: Kernel, operations: Sequence[Operation]) -> None:
+    """Apply *operations*; raise the first `KernelError`."""
+    for error in kernel.apply(operations):
+        if error is not None:
+            raise error
+
+
+def set_link_up(name: str, dev: str, *, up: bool) -> None:
+    """Set the device *dev* in the namespace *name* administratively up or down."""
+    with opened(name) as netns_fd, NetlinkSocket(netns_fd=netns_fd) as netlink:
+        netlink.request(
+            change_link({"ifname": dev, "flags": IFF_UP if up else 0, "change": IFF_UP})
+        )
+
+
+@contextmanager
+def entered_popen(
+    name: str, command: Sequence[str], environment: dict[str, str] | None = None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Start *command* in the namespace *name* with pipes to it, and wait for its end on leaving.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    with opened(name) as netns_fd, entered(netns_fd):
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+    with process:
+        yield process
+
+
+def run_in(
+    name: str,
+    command: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    environment: dict[str, str] | None = None,
+    timeout_s: float = 60.0,
+) -> tuple[int, bytes, bytes]:
+    """Run *command* to its end in the namespace *name*; return exit code, stdout, stderr.
+
+    Raises:
+        OSError: it cannot be started.
+        subprocess.TimeoutExpired: it was ended after *timeout_s*.
+    """
+    with entered_popen(name, command, environment) as process:
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=timeout_s)
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode, stdout, stderr
+
+
+def become(name: str, command: Sequence[str]) -> None:
+    """Replace this process by *command* in the namespace *name*; its exit code is the process's.
+
+    Raises:
+        OSError: it cannot be started; the process is still there, but in the namespace.
+    """
+    with opened(name) as netns_fd, entered(netns_fd):
+        os.execvp(command[0], list(command))  # noqa: S606  (no shell is meant)
+
+
+def exists(name: str) -> bool:
+    """Tell whether there is a namespace *name*."""
+    return Path(NETNS_DIR / name).exists()
