@@ -9,7 +9,7 @@ from golden_files import GOLDEN_ROOT, Golden, difference, update
 
 # "ci" gives the same examples in every run, so that a red run is red for a reason; "dev" looks for
 # new ones. No deadlines: the time that an example takes says nothing on a busy machine.
-settings.register_profile("dev", deadline=None, max_examples=50)
+settings.register_profile("dev", deadline=None, max_examples=100)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 settings.register_profile(
     "long",
