@@ -6,6 +6,7 @@ msgspec decodes no union of two foreign types. Unknown keys are passed over, so 
 may add some; a value that breaks a rule is a `CodecError` and never half a node.
 """
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
@@ -59,6 +60,7 @@ class ClaimBody(Struct, frozen=True, kw_only=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _node_decoder = msgspec.msgpack.Decoder(NodeBody)
+_subnets_decoder = msgspec.msgpack.Decoder(tuple[str, ...])
 
 
 def encode_node(node: Node) -> bytes:
@@ -109,6 +111,23 @@ def claim_from_body(body: ClaimBody) -> Claim:
     except ValueError as error:
         raise CodecError(f"claim of node {body.name!r} cannot be read: {error}") from error
     return Claim(name=body.name, backend=body.backend, wishes=wishes, ttl_s=body.ttl_s)
+
+
+def encode_subnets(subnets: Sequence[IPNetwork]) -> bytes:
+    """Return *subnets* (a reservation) as a msgpack list of texts."""
+    return _encoder.encode(tuple(str(subnet) for subnet in subnets))
+
+
+def decode_subnets(data: bytes) -> tuple[IPNetwork, ...]:
+    """Return the subnets that `encode_subnets` wrote.
+
+    Raises:
+        CodecError: *data* is none.
+    """
+    try:
+        return tuple(parse_subnet(text) for text in _subnets_decoder.decode(data))
+    except (msgspec.DecodeError, ValueError) as error:
+        raise CodecError(f"subnets of {len(data)} bytes cannot be read: {error}") from error
 
 
 def parse_address(text: str) -> IPAddress:

@@ -1,0 +1,113 @@
+"""From the frames of the watched stream to store events, and where to resume it.
+
+In: frames of one connection after the other. Out: `Snapshot`s and `Delta`s into a `Mailbox`.
+A node that cannot be read (written by a newer version) is left out, with a warning, and does not
+take the others with it; a network that cannot be used travels as its error.
+"""
+
+import logging
+from collections.abc import Iterable
+
+from podway.errors import ConfigError
+from podway.model.networks import Network, parse_network
+from podway.model.nodes import Node
+from podway.store.codec import CodecError, decode_node
+from podway.store.connection import StreamFrame
+from podway.store.mailbox import Mailbox
+from podway.store.protocol import Change, Delta, Snapshot
+from podway.store.wire import Changed, Deltas, Resumed, SnapshotEnd, SnapshotPart, SnapshotStart
+
+_log = logging.getLogger("podway.store.hub")
+
+
+class Stream:
+    """The stream of one watcher, over any number of connections.
+
+    Attributes:
+        mailbox: where the events go.
+        store_id: of the store that the revision belongs to; empty before the first snapshot.
+        revision: the last that was delivered whole.
+    """
+
+    def __init__(self) -> None:
+        self.mailbox = Mailbox()
+        self.store_id = ""
+        self.revision = 0
+        self._connected_to = ""
+        self._start: SnapshotStart | None = None
+        self._nodes: list[Node] = []
+
+    def begin(self, store_id: str) -> None:
+        """Take frames of a new connection, to *store_id*; what was half there is void."""
+        self._connected_to = store_id
+        self._start, self._nodes = None, []
+
+    def take(self, frame: StreamFrame) -> None:
+        """Take the next *frame*."""
+        match frame:
+            case SnapshotStart():
+                self._start, self._nodes = frame, []
+            case SnapshotPart():
+                self._nodes += _readable(frame.nodes)
+            case SnapshotEnd():
+                self._finish_snapshot(frame.revision)
+            case Deltas():
+                self._take_deltas(frame)
+            case Resumed():
+                pass
+
+    def _finish_snapshot(self, revision: int) -> None:
+        text = self._start.network if self._start else None
+        network, error = _parse(text)
+        self.mailbox.put(
+            Snapshot(
+                revision=revision, network=network, nodes=tuple(self._nodes), network_error=error
+            )
+        )
+        self.store_id, self.revision = self._connected_to, revision
+        self._start, self._nodes = None, []
+
+    def _take_deltas(self, frame: Deltas) -> None:
+        network, error = _parse(frame.network)
+        delta = Delta(
+            revision=frame.revision,
+            changes=tuple(_change(changed) for changed in frame.changes),
+            network=network,
+            network_error=error,
+        )
+        if delta.changes or network is not None or error:
+            self.mailbox.put(delta)
+        self.revision = frame.revision
+
+
+def _parse(text: str | None) -> tuple[Network | None, str]:
+    if text is None:
+        return None, ""
+    try:
+        return parse_network(text), ""
+    except ConfigError as error:
+        return None, f"the network configuration in the store cannot be used: {error}"
+
+
+def _readable(values: Iterable[bytes]) -> list[Node]:
+    nodes = []
+    for value in values:
+        try:
+            nodes.append(decode_node(value))
+        except CodecError as error:
+            _warn("?", error)
+    return nodes
+
+
+def _change(changed: Changed) -> Change:
+    if changed.node is None:
+        return Change(changed.name, None)
+    try:
+        return Change(changed.name, decode_node(changed.node))
+    except CodecError as error:
+        _warn(changed.name, error)
+        return Change(changed.name, None)
+
+
+def _warn(name: str, error: CodecError) -> None:
+    _log.warning("node passed over", extra={"fields": {"node": name, "reason": str(error)}})
