@@ -9,12 +9,14 @@ An address is in the ledger before it is in any kernel, and stays until its endp
 the kernel: whatever is killed when, no address is given twice.
 """
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -62,26 +64,44 @@ class Ledger:
         path: of the SQLite file; its directory is made, for root only, if need be.
 
     Raises:
-        LedgerError: the file is damaged, from a newer podway, or cannot be opened.
+        LedgerError: the file is damaged, from a newer podway, another agent's, or cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._log_fd = -1
+        with ExitStack() as undo:
+            try:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                undo.callback(os.close, self._lock())
+                self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                undo.callback(self._db.close)
+                path.chmod(0o600)
+                self._prepare()
+                # It is there from the first statement on, and stays the same file until `close`.
+                self._log_fd = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+                undo.callback(os.close, self._log_fd)
+                self._keep()
+            except OSError as error:
+                raise LedgerError(f"cannot open {path}: {error}") from error
+            except sqlite3.Error as error:
+                raise LedgerError(_describe(path, error)) from error
+            self._resources = undo.pop_all()
+
+    def _lock(self) -> int:
+        """Return a descriptor that keeps every other agent away from the directory (flock(2)).
+
+        Two agents with one ledger would give addresses twice, each from its own memory.
+        """
+        fd = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            path.chmod(0o600)
-        except (OSError, sqlite3.Error) as error:
-            raise LedgerError(f"cannot open {path}: {error}") from error
-        try:
-            self._prepare()
-        except sqlite3.Error as error:
-            self._db.close()
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(fd)
             raise LedgerError(
-                f"{path} is damaged ({error}): restore it, or drain the node, move the file away "
-                "and start again"
+                f"{self.path.parent} is in use by another podway agent: end that one, or give "
+                "this one a directory of its own (--state-dir)"
             ) from error
+        return fd
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -90,15 +110,22 @@ class Ledger:
         self._db.execute("PRAGMA cache_size=-512")
         problem = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
-            raise sqlite3.DatabaseError(problem)
+            raise LedgerError(_damaged(self.path, problem))
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"format {version} is newer than {SCHEMA_VERSION}")
+            raise LedgerError(
+                f"{self.path} has format {version}, and this podway knows none after "
+                f"{SCHEMA_VERSION}: run the newer podway that wrote it"
+            )
         if version == 0:
             self._db.executescript(
                 f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
             )
-            self.flush()
+
+    def _keep(self) -> None:
+        """Make files that are new outlive a power failure: their content and their names."""
+        os.fdatasync(self._log_fd)
+        _sync_directory(self.path.parent)
 
     @contextmanager
     def _transaction(self, attempt: str) -> Iterator[sqlite3.Connection]:
@@ -108,7 +135,9 @@ class Ledger:
             self._db.execute("COMMIT")
         except BaseException as error:
             if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+                # What cannot even be rolled back is not committed either; the first error counts.
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
                 raise LedgerError(f"cannot {attempt} in {self.path}: {error}") from error
             raise
@@ -120,19 +149,13 @@ class Ledger:
             LedgerError: the disk did not take it.
         """
         try:
-            if self._log_fd < 0:
-                self._log_fd = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-                _sync_directory(self.path.parent)
             os.fdatasync(self._log_fd)
         except OSError as error:
             raise LedgerError(f"cannot flush {self.path}: {error}") from error
 
     def close(self) -> None:
         """Write everything into the main file and close it."""
-        if self._log_fd >= 0:
-            os.close(self._log_fd)
-            self._log_fd = -1
-        self._db.close()
+        self._resources.close()
 
     # --- endpoints and addresses ----------------------------------------------------------------
 
@@ -186,23 +209,25 @@ class Ledger:
             if row.released_at is None:
                 held.setdefault(row.key, []).append(row.address)
         found = {}
-        for row in self._db.execute("SELECT * FROM endpoints"):
-            key = EndpointKey(*row[:3])
+        for *identity, netns, netns_id, attach, mtu, pod, mac in self._select(
+            "SELECT * FROM endpoints"
+        ):
+            key = EndpointKey(*identity)
             endpoint = Endpoint(
                 key=key,
-                netns=row[3],
+                netns=netns,
                 addresses=tuple(held.get(key, ())),
-                attach=row[5],
-                mtu=row[6],
-                pod=row[7],
-                mac=row[8],
+                attach=attach,
+                mtu=mtu,
+                pod=pod,
+                mac=mac,
             )
-            found[key] = (endpoint, row[4])
+            found[key] = (endpoint, netns_id)
         return found
 
     def addresses(self) -> list[HeldAddress]:
         """Return every address that is held or was given back, in order of release."""
-        rows = self._db.execute(
+        rows = self._select(
             "SELECT address, network, container_id, ifname, released_at FROM addresses"
             " ORDER BY released_at, position"
         )
@@ -210,7 +235,7 @@ class Ledger:
 
     def cursors(self) -> dict[str, int]:
         """Return how far each pool has come, by subnet."""
-        return {subnet: int(text) for subnet, text in self._db.execute("SELECT * FROM cursors")}
+        return {subnet: int(text) for subnet, text in self._select("SELECT * FROM cursors")}
 
     # --- the cluster as last seen ---------------------------------------------------------------
 
@@ -227,8 +252,26 @@ class Ledger:
 
     def remembered(self, kind: str) -> dict[str, bytes]:
         """Return name and value of everything of *kind* that was kept."""
-        rows = self._db.execute("SELECT name, value FROM cluster WHERE kind = ?", (kind,))
-        return dict(rows.fetchall())
+        return dict(self._select("SELECT name, value FROM cluster WHERE kind = ?", kind))
+
+    def _select(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise LedgerError(f"cannot read {self.path}: {error}") from error
+
+
+def _describe(path: Path, error: sqlite3.Error) -> str:
+    if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return _damaged(path, str(error))
+    return f"cannot open {path}: {error}"
+
+
+def _damaged(path: Path, how: str) -> str:
+    return (
+        f"{path} is damaged ({how}): restore it, or drain the node, move the file away "
+        "and start again"
+    )
 
 
 def _sync_directory(path: Path) -> None:
