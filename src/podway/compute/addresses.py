@@ -4,7 +4,8 @@ A pool gives each address once, oldest first: fresh ones in order, then released
 of their release, and none before its cooldown is over, because somebody's connection table,
 neighbour cache or load balancer still knows the old pod by it. All operations take O(1), whatever
 the size of the subnet. The pool holds no clock and does no I/O: `now` is an argument, and the
-ledger that outlives the process restores it with `hold`, `cool` and `cursor`.
+ledger that outlives the process restores it with `hold`, `cool` and `cursor`. The cursor only saves
+a search: an address that is neither held nor resting is given in the end, wherever the cursor is.
 """
 
 from collections import OrderedDict
@@ -66,13 +67,14 @@ class AddressPool:
         return sum(1 for released in self._cooling.values() if now < released + self._cooldown_s)
 
     def hold(self, address: IPAddress) -> None:
-        """Mark *address* as held, as the ledger remembers it."""
-        self._cooling.pop(int(address), None)
-        self._used.add(int(address))
+        """Mark *address* as held, as the ledger remembers it; any but a pod's is ignored."""
+        if self._contains(int(address)):
+            self._cooling.pop(int(address), None)
+            self._used.add(int(address))
 
     def cool(self, address: IPAddress, released: float) -> None:
-        """Mark *address* as released at *released*; calls come in order of release."""
-        if self._contains(int(address)):
+        """Mark *address* as released at *released*, unless held; call in order of release."""
+        if self._contains(int(address)) and int(address) not in self._used:
             self._cooling[int(address)] = released
 
     def take(self, now: float) -> IPAddress:
@@ -83,6 +85,9 @@ class AddressPool:
             PoolCooling: the rest were released less than the cooldown ago.
         """
         number = self._fresh()
+        if number is None and self._lost():
+            self.cursor = self._first
+            number = self._fresh()
         if number is None:
             number = self._rested(now)
         self._cooling.pop(number, None)
@@ -107,7 +112,7 @@ class AddressPool:
             raise AddressError(f"address {address} is in use by another pod")
         self._cooling.pop(number, None)
         self._used.add(number)
-        return address
+        return self._address(number)
 
     def release(self, address: IPAddress, now: float) -> None:
         """Give *address* back at *now*; it rests, then waits for its turn."""
@@ -129,6 +134,10 @@ class AddressPool:
             if number not in self._used and number not in self._cooling:
                 return number
         return None
+
+    def _lost(self) -> bool:
+        """Tell whether some address is behind the cursor but was never released to the ledger."""
+        return len(self._used) + len(self._cooling) < self.size
 
     def _rested(self, now: float) -> int:
         if not self._cooling:
