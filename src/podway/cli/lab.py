@@ -119,7 +119,7 @@ def _add_ping(group: Group) -> None:
         "--size", type=int, default=56, metavar="BYTES", help="payload of each ping (56)"
     )
     leaf.add_argument(
-        "--timeout", type=float, default=1.0, metavar="SECONDS", help="wait for replies (1)"
+        "--timeout", type=float, default=2.0, metavar="SECONDS", help="wait for replies (2)"
     )
 
 

@@ -12,7 +12,7 @@ from podway.diff.operations import Operation, Verb
 from podway.errors import ConfigError
 from podway.lab.errors import LabError
 from podway.lab.names import FABRIC, namespace_of, node_name
-from podway.lab.namespaces import carry_out, kernel_of, make, set_link_up
+from podway.lab.namespaces import carry_out, kernel_of, make, set_link_up, wait_operational
 from podway.lab.processes import is_running, kill_all, read_pid_file
 from podway.lab.progress import Report, silent
 from podway.lab.readiness import start_ready
@@ -22,6 +22,7 @@ from podway.lab.topology import (
     LabSpec,
     Process,
     plan_agent,
+    plan_cable,
     plan_cut,
     plan_hub,
     plan_uplink,
@@ -55,9 +56,13 @@ def pull_cable(spec: LabSpec, node: str) -> None:
 def link_up(spec: LabSpec, node: str) -> None:
     """Undo `link_down` and `pull_cable`, with the addresses and routes that went with the link."""
     number = check_node(spec, node)
-    set_link_up(namespace_of(spec.name, FABRIC), node, up=True)
-    namespace = namespace_of(spec.name, node)
+    namespace, fabric = namespace_of(spec.name, node), namespace_of(spec.name, FABRIC)
+    set_link_up(fabric, node, up=True)
     set_link_up(namespace, UPLINK, up=True)
+    wait_operational(fabric, node)
+    wait_operational(namespace, UPLINK)
+    cable = plan_cable(spec, number)
+    make(fabric, [item for item in cable if isinstance(item, Address)])
     make(namespace, plan_uplink(spec, number))
 
 

@@ -5,6 +5,7 @@ Everything is done from outside, by descriptor; the calling thread is home again
 
 import os
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +21,16 @@ from podway.netlink import (
     create_named_netns,
     delete_named_netns,
     entered,
+    get_link,
     list_named_netns,
     open_named_netns,
 )
 from podway.netlink.constants import IFF_UP
 
 LOOPBACK_INDEX = 1
+CARRIER_POLL_S = 0.002
+# include/uapi/linux/if.h
+IF_OPER_UP = 6
 
 
 def create_namespace(name: str) -> None:
@@ -69,9 +74,9 @@ def opened(name: str) -> Iterator[int]:
 
 @contextmanager
 def kernel_of(name: str) -> Iterator[Kernel]:
-    """Give the kernel of the namespace *name*; the calling thread is in it meanwhile."""
-    with opened(name) as netns_fd, entered(netns_fd):
-        kernel = NodeKernel()
+    """Give the kernel of the namespace *name*."""
+    with opened(name) as netns_fd:
+        kernel = NodeKernel(netns_fd)
         try:
             yield kernel
         finally:
@@ -102,6 +107,25 @@ def set_link_up(name: str, dev: str, *, up: bool) -> None:
         netlink.request(
             change_link({"ifname": dev, "flags": IFF_UP if up else 0, "change": IFF_UP})
         )
+
+
+def wait_operational(name: str, dev: str, *, timeout_s: float = 5.0) -> None:
+    """Wait until the device *dev* has a carrier and passes packets (RFC 2863, ifOperStatus up).
+
+    The kernel notices a carrier a moment after the far end was set up (net/core/link_watch.c).
+
+    Raises:
+        TimeoutError: it has none in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    with opened(name) as netns_fd, NetlinkSocket(netns_fd=netns_fd) as netlink:
+        while True:
+            link = netlink.request(get_link({"ifname": dev}))
+            if link is not None and link["operstate"] == IF_OPER_UP:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{dev} in {name} has no carrier after {timeout_s} s")
+            time.sleep(CARRIER_POLL_S)
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class _Probe(Struct, frozen=True):
 
 
 def ping_all(
-    stations: Sequence[Station], *, timeout_s: float = 1.0, payload_bytes: int = 56
+    stations: Sequence[Station], *, timeout_s: float = 2.0, payload_bytes: int = 56
 ) -> list[Outcome]:
     """Ping every address of every station from every station that has the family.
 
@@ -81,7 +81,9 @@ def ping_all(
 
     Args:
         stations: who takes part; a station pings itself too.
-        timeout_s: how long to wait for replies after the last request.
+        timeout_s: how long to wait for replies after the last request. More than one second, the
+            interval at which the kernel asks for a neighbour's address again (NDP and ARP): a
+            neighbour that was away a moment ago is found in that time.
         payload_bytes: of each echo request.
 
     Returns:
