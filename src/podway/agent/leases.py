@@ -3,9 +3,16 @@
 A pure function says what to claim from what is known now; the keeper claims whenever that answer
 changes (another public address, another network), renews in time, and otherwise sleeps. While the
 store is away the node lives on the lease that it has.
+
+Three things can go wrong in silence, and each has its rule. News of the cluster wakes the keeper
+all the time, so renewal has a due time instead of a pause that starts anew. A claim may be
+overtaken by what makes it stale, so a loss that was noticed under way is remembered. And two
+machines with one name take the lease from each other for ever, so the same claim is made again only
+after a growing pause.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,10 +23,12 @@ from podway.kernel.logs import Log
 from podway.model.addresses import IPAddress
 from podway.model.networks import Network
 from podway.model.nodes import Claim, Node, Uplink, Wish
-from podway.store.protocol import ClaimRefused, LeaseLost, Store, StoreAway, StoreError
+from podway.store.protocol import LeaseLost, Store, StoreAway, StoreError
 
 _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 5.0
+# A lease that was held for so long is not being fought over.
+_CALM_S = 10.0
 
 
 def make_claim(
@@ -75,10 +84,16 @@ class LeaseKeeper:
         self._store = store
         self._wanted = wanted
         self._granted = granted
-        self._renew_s = ttl_s / 3 if ttl_s else None
+        self._renew_s = ttl_s / 3 if ttl_s else math.inf
         self._log = log
         self._changed = asyncio.Event()
         self._claimed: Claim | None = None
+        self._losses = 0
+        self._renew_at = math.inf
+        self._tried: Claim | None = None
+        self._again_at = 0.0
+        self._delay_s = _RETRY_FIRST_S
+        self._granted_at = -math.inf
         self.refusal = ""
 
     def look_again(self) -> None:
@@ -88,53 +103,79 @@ class LeaseKeeper:
     def lost(self) -> None:
         """The store no longer has the lease as it was granted: claim it again."""
         self._claimed = None
+        self._losses += 1
         self._changed.set()
 
     async def run(self) -> None:
         """Claim and renew for ever."""
-        delay_s = _RETRY_FIRST_S
         while True:
             self._changed.clear()
-            claim = self._wanted()
+            claim, now = self._wanted(), _now()
             if claim is None or _same(claim, self._claimed):
-                await self._sleep(self._renew_s if self._claimed else None)
-                if not self._changed.is_set():
-                    await self._renew()
-                continue
-            if await self._try(claim):
-                delay_s = _RETRY_FIRST_S
-                continue
-            await self._sleep(delay_s * random.uniform(0.5, 1.5))  # noqa: S311  (jitter)
-            delay_s = min(delay_s * 2, _RETRY_MAX_S)
+                self.refusal = ""
+                await self._keep(now)
+            elif _same(claim, self._tried) and now < self._again_at:
+                await self._sleep_until(self._again_at)
+            else:
+                await self._try(claim)
 
-    async def _sleep(self, seconds: float | None) -> None:
+    async def _keep(self, now: float) -> None:
+        """Renew what is claimed if it is time, else sleep until it is."""
+        if self._claimed is None:
+            await self._sleep_until(math.inf)
+        elif now < self._renew_at:
+            await self._sleep_until(self._renew_at)
+        else:
+            await self._renew(self._claimed.name)
+
+    async def _sleep_until(self, moment: float) -> None:
+        """Return at *moment*, or earlier when something changed."""
+        seconds = None if moment == math.inf else moment - _now()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), seconds)
 
-    async def _try(self, claim: Claim) -> bool:
+    async def _try(self, claim: Claim) -> None:
+        self._tried = claim
+        losses = self._losses
         try:
             node = await self._store.claim(claim)
-        except StoreAway as error:
-            self.refusal = f"the store is away: {error}"
-            return False
-        except (ClaimRefused, StoreError) as error:
-            if self.refusal != str(error):
-                self._log.error("claim refused", reason=str(error))
-            self.refusal = str(error)
-            return False
+        except StoreError as error:
+            self._refuse(error)
+            return
         self.refusal = ""
-        self._claimed = claim
+        self._back_off(calm=_now() - self._granted_at > _CALM_S)
+        self._granted_at = _now()
+        self._renew_at = self._granted_at + self._renew_s
+        self._claimed = claim if losses == self._losses else None
         self._granted(node)
-        return True
 
-    async def _renew(self) -> None:
+    def _refuse(self, error: StoreError) -> None:
+        text = f"the store is away: {error}" if isinstance(error, StoreAway) else str(error)
+        if text != self.refusal:
+            self._log.error("claim failed", reason=text)
+        self.refusal = text
+        self._back_off(calm=False)
+
+    def _back_off(self, *, calm: bool) -> None:
+        """Let the next claim of the same wait a little, with jitter, and longer each time."""
+        self._delay_s = _RETRY_FIRST_S if calm else min(self._delay_s * 2, _RETRY_MAX_S)
+        self._again_at = _now() + self._delay_s * random.uniform(0.5, 1.5)  # noqa: S311  (jitter)
+
+    async def _renew(self, name: str) -> None:
+        pause_s = self._renew_s
         try:
-            await self._store.renew(self._claimed.name if self._claimed else "")
+            await self._store.renew(name)
         except LeaseLost as error:
             self._log.warning("lease lost", reason=str(error))
-            self._claimed = None
+            self.lost()
         except StoreError as error:
             self._log.warning("lease not renewed", reason=str(error))
+            pause_s = min(self._renew_s, _RETRY_MAX_S)
+        self._renew_at = _now() + pause_s
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _same(claim: Claim, claimed: Claim | None) -> bool:
