@@ -15,7 +15,7 @@ import errno
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import count
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from podway.netlink import (
     NetlinkError,
@@ -46,6 +46,7 @@ class LinkReaper:
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="reaper")
         self._idle: SimpleQueue[NetlinkSocket] = SimpleQueue()
         self._numbers = count()
+        self._ports: set[int] = set()
         self._asking = NetlinkSocket(netns_fd=netns_fd)
 
     def delete(self, indexes: Sequence[int]) -> list[NetlinkError | None]:
@@ -62,6 +63,10 @@ class LinkReaper:
             if done:
                 return self._outcomes(indexes, pending, request)
             wait([request], timeout=_ASK_AGAIN_S)
+
+    def ports(self) -> list[int]:
+        """Return the netlink ports whose notifications are our own doing."""
+        return list(self._ports)
 
     def close(self) -> None:
         """Wait for what is under way and close everything."""
@@ -95,9 +100,12 @@ class LinkReaper:
                 netlink.batch(delete_link({"index": index}) for index in indexes)
 
     def _socket(self) -> NetlinkSocket:
-        if self._idle.empty():
-            return NetlinkSocket(netns_fd=self._netns_fd)
-        return self._idle.get()
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            netlink = NetlinkSocket(netns_fd=self._netns_fd)
+            self._ports.add(netlink.port_id)
+            return netlink
 
     def _exists(self, index: int) -> bool:
         try:

@@ -136,8 +136,13 @@ class EventSocket:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def drain(self, limit: int = 10_000) -> list[Event]:
+    def drain(
+        self, limit: int = 10_000, ignored_ports: frozenset[int] = frozenset()
+    ) -> list[Event]:
         """Return what has arrived, without waiting; `OVERRUN` stands where events were lost.
+
+        What requests from *ignored_ports* (`NetlinkSocket.port_id`) caused is passed over before it
+        is decoded: who writes thousands of objects need not read them all again.
 
         Messages of unknown types are skipped. From *limit* events on the rest stays for the next
         call (the descriptor remains readable), so that a storm cannot hold the caller for ever.
@@ -160,12 +165,12 @@ class EventSocket:
             if size > len(self._buffer):
                 raise DecodeError(f"a notification has {size} bytes, {len(self._buffer)} fit")
             if sender[0] == 0:  # from the kernel, not from a process
-                self._decode_into(events, bytes(memoryview(self._buffer)[:size]))
+                self._decode_into(events, bytes(memoryview(self._buffer)[:size]), ignored_ports)
         return events
 
-    def _decode_into(self, events: list[Event], data: bytes) -> None:
+    def _decode_into(self, events: list[Event], data: bytes, ignored_ports: frozenset[int]) -> None:
         for kind, _, _, port_id, start, stop in iter_frames(data):
             known = self._messages.get(kind)
-            if known is not None:
+            if known is not None and port_id not in ignored_ports:
                 name, schema = known
                 events.append(Event(kind, name, schema.decode(data, start, stop), port_id))

@@ -1,0 +1,158 @@
+"""Links: from the model's values to RTM_NEWLINK fields and back. Pure."""
+
+from ipaddress import ip_address
+
+from podway.model.kernel import Bridge, Link, LinkKind, Veth, Vxlan
+from podway.netlink import Request, change_link, create_link
+from podway.netlink.constants import BRIDGE_MODE_HAIRPIN, IFF_UP, IN6_ADDR_GEN_MODE_NONE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from podway.netlink.links import LinkMessage
+
+    IndexOf = Callable[[str], int]
+    NameOf = Callable[[int], str]
+
+
+def create_requests(link: Link, index_of: "IndexOf", *, ipv6: bool) -> "list[Request[LinkMessage]]":
+    """Return the requests that make *link* (a bridge or VTEP), in order.
+
+    The kernel takes alias and address generation only once the device exists (rtnl_create_link), so
+    it is made down, then told the rest and brought up.
+
+    Args:
+        link: what to make.
+        index_of: gives a device's index, 0 for none.
+        ipv6: the kernel has IPv6, and a VTEP is told to make up no link-local address.
+    """
+    fields: LinkMessage = {
+        "ifname": link.name,
+        "linkinfo": {"kind": kind_name(link.kind), "data": _creation_data(link.kind, index_of)},
+    }
+    if link.mtu is not None:
+        fields["mtu"] = link.mtu
+    if link.mac is not None:
+        fields["address"] = link.mac
+    rest = _settings(link, index_of)
+    if ipv6 and isinstance(link.kind, Vxlan):
+        rest["af_spec"] = {"inet6": {"addr_gen_mode": IN6_ADDR_GEN_MODE_NONE}}
+    return [create_link(fields), change_link({"ifname": link.name, **rest})]
+
+
+def after_create_requests(link: Link, index_of: "IndexOf") -> "list[Request[LinkMessage]]":
+    """Return the requests that finish a veth pair's host end *link* after it was made."""
+    requests = [change_link({"ifname": link.name, **_settings(link, index_of)})]
+    if link.hairpin is not None and link.master:
+        requests.append(_hairpin_request(link.name, on=link.hairpin))
+    return requests
+
+
+def change_requests(
+    desired: Link, observed: Link, index_of: "IndexOf"
+) -> "list[Request[LinkMessage]]":
+    """Return the requests that turn *observed* into *desired* in place."""
+    fields: LinkMessage = {}
+    if desired.mtu not in (None, observed.mtu):
+        fields["mtu"] = desired.mtu
+    if desired.mac not in (None, observed.mac):
+        fields["address"] = desired.mac
+    if desired.master != observed.master:
+        fields["master"] = index_of(desired.master) if desired.master else 0
+    if desired.alias != observed.alias:
+        fields["ifalias"] = desired.alias
+    if desired.up != observed.up:
+        fields["flags"], fields["change"] = (IFF_UP if desired.up else 0), IFF_UP
+    requests = [change_link({"ifname": desired.name, **fields})] if fields else []
+    rejoined = desired.master and desired.master != observed.master
+    if desired.hairpin is not None and (rejoined or desired.hairpin != observed.hairpin):
+        requests.append(_hairpin_request(desired.name, on=desired.hairpin))
+    return requests
+
+
+def parse_link(message: "LinkMessage", name_of: "NameOf") -> Link | None:
+    """Return the link that *message* describes, None for a kind that podway does not make."""
+    info = message.get("linkinfo", {})
+    kind = _parse_kind(info.get("kind", ""), info.get("data", {}), name_of)
+    if kind is None:
+        return None
+    master = message.get("master", 0)
+    return Link(
+        name=message["ifname"],
+        kind=kind,
+        mtu=message.get("mtu"),
+        mac=message.get("address"),
+        master=name_of(master) if master else "",
+        alias=message.get("ifalias", ""),
+        up=bool(message["flags"] & IFF_UP),
+        hairpin=_parse_hairpin(info) if master else None,
+    )
+
+
+def kind_name(kind: LinkKind) -> str:
+    """Return the kernel's name of *kind* (IFLA_INFO_KIND)."""
+    match kind:
+        case Bridge():
+            return "bridge"
+        case Vxlan():
+            return "vxlan"
+        case Veth():
+            return "veth"
+
+
+def _settings(link: Link, index_of: "IndexOf") -> "LinkMessage":
+    fields: LinkMessage = {"ifalias": link.alias}
+    if link.up:
+        fields["flags"] = fields["change"] = IFF_UP
+    if link.master:
+        fields["master"] = index_of(link.master)
+    return fields
+
+
+def _hairpin_request(name: str, *, on: bool) -> "Request[LinkMessage]":
+    mode = BRIDGE_MODE_HAIRPIN if on else 0
+    port = {"slave_kind": "bridge", "slave_data": {"mode": mode}}
+    return change_link({"ifname": name, "linkinfo": port})  # type: ignore[typeddict-item]
+
+
+def _creation_data(kind: LinkKind, index_of: "IndexOf") -> "Mapping[str, Any]":
+    match kind:
+        case Vxlan():
+            data: dict[str, Any] = {
+                "id": kind.vni,
+                "link": index_of(kind.underlay),
+                "port": kind.port,
+                "learning": int(kind.learning),
+                ("local" if kind.local.version == 4 else "local6"): kind.local.packed,
+            }
+            return {**data, "gbp": True} if kind.gbp else data
+        case _:
+            return {}
+
+
+def _parse_kind(kind: str, data: "Mapping[str, Any]", name_of: "NameOf") -> LinkKind | None:
+    match kind:
+        case "bridge":
+            return Bridge()
+        case "veth":
+            return Veth()
+        case "vxlan":
+            local = data.get("local") or data.get("local6") or bytes(4)
+            underlay = data.get("link", 0)
+            return Vxlan(
+                vni=data.get("id", 0),
+                local=ip_address(local),
+                underlay=name_of(underlay) if underlay else "",
+                port=data.get("port", 0),
+                gbp=bool(data.get("gbp", False)),
+                learning=bool(data.get("learning", 0)),
+            )
+        case _:
+            return None
+
+
+def _parse_hairpin(info: "Mapping[str, Any]") -> bool | None:
+    mode = info.get("slave_data", {}).get("mode")
+    return None if mode is None else mode == BRIDGE_MODE_HAIRPIN

@@ -1,0 +1,37 @@
+"""Sysctls under /proc/sys/net: read and written by path, never through a shell or a pattern.
+
+A path is ``ipv4/conf/podway.1/accept_ra``: components are file names and may hold dots. The files
+show the network namespace of whoever opens them, so calls are made inside the right one.
+"""
+
+import os
+
+_ROOT = "/proc/sys/net"
+
+
+def read_sysctl(path: str) -> str | None:
+    """Return the value at *path*; None when there is no such file (its device is gone)."""
+    try:
+        fd = os.open(_checked(path), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.read(fd, 4096).decode().strip()
+    finally:
+        os.close(fd)
+
+
+def write_sysctl(path: str, value: str) -> None:
+    """Write *value* at *path*. Raises OSError as the kernel gives it."""
+    fd = os.open(_checked(path), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, f"{value}\n".encode())
+    finally:
+        os.close(fd)
+
+
+def _checked(path: str) -> str:
+    parts = path.split("/")
+    if not all(part and part not in (".", "..") for part in parts):
+        raise ValueError(f"sysctl path {path!r}: must be names joined by '/', none of them '..'")
+    return f"{_ROOT}/{path}"
