@@ -30,6 +30,13 @@ def write_sysctl(path: str, value: str) -> None:
         os.close(fd)
 
 
+def device_of_path(path: str) -> str:
+    """Return the device that a sysctl's *path* belongs to; "" for none."""
+    parts = path.split("/")
+    named = len(parts) == 4 and parts[1] in {"conf", "neigh"} and parts[2] not in {"all", "default"}
+    return parts[2] if named else ""
+
+
 def _checked(path: str) -> str:
     parts = path.split("/")
     if not all(part and part not in (".", "..") for part in parts):

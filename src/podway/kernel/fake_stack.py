@@ -1,0 +1,367 @@
+"""One namespace's network stack in memory, with the kernel's own rules about what may be there.
+
+In: objects to write and keys to delete, as `fake` gets them. Out: the state that the kernel would
+hold, `Refused` with the kernel's errno where it would say no, and in `news` the keys of what went
+along with something else *and* of which the kernel sends word. Why it is hard: most of what a
+reconciler must cope with is not in any request but in what the kernel does besides (a device that
+goes down takes IPv6 addresses, neighbours and routes along, IPv4 routes without a word).
+
+The rules were read off a Linux 6.18 and are held to it by `tests/netns/kernel/test_conformance.py`.
+"""
+
+import errno as errnos
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv6Address
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from podway.kernel.fake_sysctls import FakeSysctls, Refused
+from podway.model.addresses import Family, IPAddress, derive_mac, family_of
+from podway.model.kernel import (
+    Address,
+    Bridge,
+    FdbEntry,
+    KernelObject,
+    Key,
+    Link,
+    Neighbour,
+    NextHop,
+    NftTable,
+    Route,
+    Rule,
+    Sysctl,
+    Vxlan,
+    link_key,
+)
+
+_MTU = 1500
+_MTU_MIN = 68
+_MTU_MAX = 65535
+_IFNAMSIZ = 15
+
+
+class FakeStack:
+    """The state of one namespace.
+
+    Attributes:
+        objects: everything there is but sysctls, by key.
+        sysctls: the values under /proc/sys/net.
+        news: keys of what went as a consequence and of which the kernel sends notifications; the
+            owner empties it.
+    """
+
+    def __init__(self, sysctls: Mapping[str, str] | None = None) -> None:
+        self.objects: dict[Key, KernelObject] = {}
+        self.sysctls = FakeSysctls(sysctls or {}, lambda: (link.name for link in self.links()))
+        self.news: list[Key] = []
+
+    def find(self, key: Key) -> KernelObject | None:
+        """Return what has *key*."""
+        if key.kind == "sysctl":
+            return self.sysctls.read(str(key.parts[0]))
+        return self.objects.get(key)
+
+    def links(self) -> Iterator[Link]:
+        """Yield every device."""
+        return (item for item in list(self.objects.values()) if isinstance(item, Link))
+
+    def link(self, name: str) -> Link:
+        """Return the device called *name*; ENODEV without one."""
+        link = self.objects.get(link_key(name))
+        if not isinstance(link, Link):
+            raise Refused(errnos.ENODEV, f"there is no device {name}")
+        return link
+
+    def on(self, dev: str) -> list[KernelObject]:
+        """Return what stands on device *dev*, without its link."""
+        return [item for item in self.objects.values() if dev in devices_of(item)]
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def write(self, item: KernelObject) -> None:
+        """Create *item*, or turn what has its key into it.
+
+        Raises:
+            Refused: the kernel would not have it.
+        """
+        match item:
+            case Link():
+                self._write_link(item)
+            case Address():
+                self._write_address(item)
+            case Route():
+                self._check_route(item)
+                self.objects[item.key] = item
+            case Neighbour():
+                self._check_neighbour(item)
+                self.objects[item.key] = item
+            case FdbEntry():
+                self._check_fdb(item)
+                self.objects[item.key] = item
+            case Rule():
+                self.objects[item.key] = item
+            case Sysctl():
+                self.sysctls.write(item)
+            case NftTable():
+                _check_table(item)
+                self.objects[item.key] = item
+            case _:
+                assert_never(item)
+
+    def delete(self, key: Key) -> None:
+        """Take away what has *key* and what cannot be without it; gone already is fine.
+
+        A sysctl stays as it is: nobody knows what it was before.
+        """
+        item = self.objects.get(key)
+        if item is None:
+            return
+        match item:
+            case Link():
+                self._delete_link(item)
+            case Address():
+                self._delete_address(item)
+            case _:
+                del self.objects[key]
+
+    # --- links ----------------------------------------------------------------------------------
+
+    def _write_link(self, wanted: Link) -> None:
+        _check_name(wanted.name)
+        there = self.objects.get(wanted.key)
+        if isinstance(there, Link):
+            self._check_same_kind(wanted, there)
+        else:
+            self._check_new_kind(wanted)
+            there = self._fresh(wanted)
+        self._check_settings(wanted)
+        self.objects[wanted.key] = replace(
+            wanted,
+            mtu=there.mtu if wanted.mtu is None else wanted.mtu,
+            mac=there.mac if wanted.mac is None else wanted.mac,
+            hairpin=bool(there.hairpin if wanted.hairpin is None else wanted.hairpin)
+            and bool(wanted.master),
+        )
+        if there.up and not wanted.up:
+            self._went_down(wanted.name)
+
+    def _fresh(self, wanted: Link) -> Link:
+        """Return a device as the kernel makes it when nothing is said of it."""
+        mtu = _MTU
+        if isinstance(wanted.kind, Vxlan):
+            outer = self.link(wanted.kind.underlay).mtu or _MTU
+            mtu = outer - (50 if family_of(wanted.kind.local) is Family.IPV4 else 70)
+        return Link(name=wanted.name, kind=wanted.kind, mtu=mtu, mac=derive_mac(wanted.name))
+
+    def _check_same_kind(self, wanted: Link, there: Link) -> None:
+        if type(wanted.kind) is not type(there.kind):
+            raise Refused(errnos.EEXIST, f"{there.name} is a {_kind_word(there)}")
+        if isinstance(wanted.kind, Vxlan) and wanted.kind != there.kind:
+            raise Refused(errnos.EEXIST, f"{there.name} is a VXLAN device with other parameters")
+
+    def _check_new_kind(self, wanted: Link) -> None:
+        kind = wanted.kind
+        if not isinstance(kind, Vxlan):
+            return
+        self.link(kind.underlay)
+        for other in self.links():
+            if isinstance(other.kind, Vxlan) and _is_same_tunnel(kind, other.kind):
+                raise Refused(errnos.EEXIST, "A VXLAN device with the specified VNI already exists")
+
+    def _check_settings(self, wanted: Link) -> None:
+        if wanted.mtu is not None and not _MTU_MIN <= wanted.mtu <= _MTU_MAX:
+            raise Refused(errnos.EINVAL, f"mtu {wanted.mtu} is not between 68 and 65535")
+        if wanted.mac is not None and (int(wanted.mac[:2], 16) & 1 or not wanted.mac.strip("0:")):
+            raise Refused(errnos.EADDRNOTAVAIL, f"{wanted.mac} is no unicast address")
+        if wanted.master and not isinstance(self.link(wanted.master).kind, Bridge):
+            raise Refused(errnos.EOPNOTSUPP, f"{wanted.master} is no bridge")
+        if wanted.hairpin and not wanted.master:
+            raise Refused(errnos.EOPNOTSUPP, f"{wanted.name} is no bridge port")
+
+    def _delete_link(self, link: Link) -> None:
+        del self.objects[link.key]
+        for item in self.on(link.name):
+            self.objects.pop(item.key, None)
+            if not _goes_silently(item):
+                self.news.append(item.key)
+        self.sysctls.forget(link.name)
+        for other in self.links():
+            if other.master == link.name:
+                self.objects[other.key] = replace(other, master="", hairpin=False)
+                self.news.append(other.key)
+            if isinstance(other.kind, Vxlan) and other.kind.underlay == link.name:
+                self._delete_link(other)
+                self.news.append(other.key)
+
+    def _went_down(self, dev: str) -> None:
+        for item in self.on(dev):
+            if _survives_down(item) or (isinstance(item, Route) and self._another_way(item)):
+                continue
+            del self.objects[item.key]
+            if not _goes_silently(item):
+                self.news.append(item.key)
+
+    def _another_way(self, route: Route) -> bool:
+        return any(self._is_up(hop.dev) for hop in route.nexthops)
+
+    def _is_up(self, dev: str) -> bool:
+        link = self.objects.get(link_key(dev))
+        return isinstance(link, Link) and link.up
+
+    # --- addresses ------------------------------------------------------------------------------
+
+    def _write_address(self, item: Address) -> None:
+        self.link(item.dev)
+        if family_of(item.address) is Family.IPV6:
+            if self.sysctls.value(f"ipv6/conf/{item.dev}/disable_ipv6") == "1":
+                raise Refused(errnos.EACCES, f"IPv6 is disabled on {item.dev}")
+            for other in self._addresses(item.dev):
+                # IPv6 does not take the prefix length for part of an address' identity.
+                if other.address.ip == item.address.ip and other.key != item.key:
+                    del self.objects[other.key]
+                    self.news.append(other.key)
+        self.objects.setdefault(item.key, item)
+
+    def _addresses(self, dev: str = "") -> list[Address]:
+        return [
+            item
+            for item in self.objects.values()
+            if isinstance(item, Address) and dev in {"", item.dev}
+        ]
+
+    def _delete_address(self, item: Address) -> None:
+        """Delete *item* with what stood on it: its secondaries, and routes that named it."""
+        alike = [other for other in self._addresses(item.dev) if _is_same_subnet(other, item)]
+        del self.objects[item.key]
+        if alike[0] == item:
+            for secondary in alike[1:]:
+                del self.objects[secondary.key]
+                self.news.append(secondary.key)
+        for route in list(self.objects.values()):
+            if isinstance(route, Route) and route.src and not self._is_local(route.src):
+                self._without_source(route)
+
+    def _without_source(self, route: Route) -> None:
+        if family_of(route.dst) is Family.IPV4:
+            del self.objects[route.key]
+        else:
+            self.objects[route.key] = replace(route, src=None)
+
+    # --- routes, neighbours, FDB ----------------------------------------------------------------
+
+    def _check_route(self, route: Route) -> None:
+        family = family_of(route.dst)
+        if family is Family.IPV6 and route.metric == 0:
+            raise Refused(errnos.EINVAL, "an IPv6 route has a metric above 0; the kernel's is 1024")
+        if route.kind != "unicast":
+            if route.dev or route.nexthops or route.via:
+                raise Refused(errnos.EINVAL, f"a {route.kind} route leads nowhere")
+            return
+        hops = route.nexthops or (NextHop(route.dev, route.via, onlink=route.onlink),)
+        for hop in hops:
+            self._check_hop(hop, route)
+        if route.src is not None and not self._is_local(route.src):
+            raise Refused(errnos.EINVAL, f"{route.src} is no address of this node")
+
+    def _check_hop(self, hop: NextHop, route: Route) -> None:
+        if not self.link(hop.dev).up:
+            self._refuse_down(hop, route)
+        if hop.via is None:
+            return
+        family = family_of(route.dst)
+        if family is Family.IPV6 and self._is_local(hop.via):
+            raise Refused(errnos.EINVAL, "Gateway can not be a local address")
+        if family is Family.IPV4 and route.scope == "link":
+            raise Refused(errnos.ENETUNREACH, "Nexthop has invalid gateway")
+        if not hop.onlink and not self._is_on_link(hop.via, hop.dev):
+            number = errnos.ENETUNREACH if family is Family.IPV4 else errnos.EHOSTUNREACH
+            raise Refused(number, f"{hop.via} is not reachable on {hop.dev}")
+
+    def _refuse_down(self, hop: NextHop, route: Route) -> None:
+        if hop.via is None or hop.onlink:
+            raise Refused(errnos.ENETDOWN, f"{hop.dev} is not up")
+        family = family_of(route.dst)
+        number = errnos.ENETUNREACH if family is Family.IPV4 else errnos.EHOSTUNREACH
+        raise Refused(number, f"{hop.via} is not reachable on {hop.dev}: it is not up")
+
+    def _is_local(self, address: IPAddress) -> bool:
+        return any(other.address.ip == address for other in self._addresses())
+
+    def _is_on_link(self, via: IPAddress, dev: str) -> bool:
+        """Tell whether some prefix says that *via* is a neighbour on *dev*."""
+        if isinstance(via, IPv6Address) and via.is_link_local:
+            return True
+        return any(via in item.address.network for item in self._addresses(dev)) or any(
+            isinstance(item, Route) and item.via is None and via in item.dst
+            for item in self.on(dev)
+        )
+
+    def _check_neighbour(self, item: Neighbour) -> None:
+        self.link(item.dev)
+        if not item.proxy and not item.mac:
+            raise Refused(errnos.EINVAL, "a permanent neighbour needs a MAC")
+
+    def _check_fdb(self, item: FdbEntry) -> None:
+        kind = self.link(item.dev).kind
+        if not isinstance(kind, Vxlan):
+            raise Refused(errnos.EOPNOTSUPP, f"{item.dev} is no VXLAN device")
+        if family_of(kind.local) is not family_of(item.dst):
+            raise Refused(errnos.EAFNOSUPPORT, f"{item.dev} tunnels over the other family")
+
+
+def devices_of(item: KernelObject) -> tuple[str, ...]:
+    """Return the devices without which *item* cannot be, other than its own link."""
+    if isinstance(item, Route) and item.nexthops:
+        return tuple(hop.dev for hop in item.nexthops)
+    if isinstance(item, Address | Route | Neighbour | FdbEntry):
+        return (item.dev,)
+    return ()
+
+
+def _survives_down(item: KernelObject) -> bool:
+    """Tell whether *item* outlives its device going down: IPv4 addresses and FDB entries do."""
+    if isinstance(item, Address):
+        return family_of(item.address) is Family.IPV4
+    return isinstance(item, FdbEntry)
+
+
+def _goes_silently(item: KernelObject) -> bool:
+    """Tell whether the kernel takes *item* away with its device without a notification."""
+    if isinstance(item, Route):
+        return family_of(item.dst) is Family.IPV4
+    return isinstance(item, Neighbour) and item.proxy
+
+
+def _is_same_subnet(one: Address, other: Address) -> bool:
+    """Tell whether the second of two addresses is a secondary (IPv4; IPv6 has none)."""
+    if family_of(one.address) is Family.IPV6:
+        return one == other
+    return one.address.network == other.address.network
+
+
+def _is_same_tunnel(one: Vxlan, other: Vxlan) -> bool:
+    """Tell whether the kernel could not tell two tunnels' packets apart (vxlan_vni_in_use)."""
+    return (one.vni, one.port, one.gbp, family_of(one.local)) == (
+        other.vni,
+        other.port,
+        other.gbp,
+        family_of(other.local),
+    )
+
+
+def _kind_word(link: Link) -> str:
+    return type(link.kind).__name__.lower()
+
+
+def _check_name(name: str) -> None:
+    if len(name.encode()) > _IFNAMSIZ:
+        raise Refused(errnos.ERANGE, f"{name} is longer than 15 bytes")
+    if not name or name in {".", ".."} or any(c in "/:" or c.isspace() for c in name):
+        raise Refused(errnos.EINVAL, f"{name!r} is no device name")
+
+
+def _check_table(table: NftTable) -> None:
+    """Refuse a body that cannot be right; whether it is, only nft can say."""
+    if table.body.count("{") != table.body.count("}"):
+        raise Refused(errnos.EINVAL, f"the braces of table {table.name} do not match")

@@ -1,0 +1,41 @@
+"""What in a kernel is ours: the marks that survive a crash of everything but the kernel."""
+
+from collections.abc import Collection
+
+from podway.model.kernel import (
+    ALIAS_PREFIX,
+    ROUTE_PROTOCOL,
+    Address,
+    FdbEntry,
+    KernelObject,
+    Link,
+    Neighbour,
+    NftTable,
+    Route,
+    Rule,
+)
+
+TABLE_NAME = "podway"
+
+
+def is_our_link(link: Link) -> bool:
+    """Tell whether *link* bears our mark."""
+    return link.alias.startswith(ALIAS_PREFIX)
+
+
+def is_ours(item: KernelObject, our_devices: Collection[str]) -> bool:
+    """Tell whether *item* is ours, given the names of the devices that are.
+
+    Sysctls belong to nobody; what the kernel makes by itself must be left out before.
+    """
+    match item:
+        case Link():
+            return is_our_link(item)
+        case Address() | Neighbour() | FdbEntry():
+            return item.dev in our_devices
+        case Route() | Rule():
+            return item.protocol == ROUTE_PROTOCOL
+        case NftTable():
+            return item.name == TABLE_NAME
+        case _:
+            return False
