@@ -65,9 +65,11 @@ class Tracker:
         for key in old.keys() - new.keys():
             self._withdraw(key, source)
         for key, item in new.items():
-            if old.get(key) != item:
+            before = old.get(key)
+            if before != item:
                 self._claims.setdefault(key, {})[source] = item
                 self._index(key, item)
+                self._unindex(key, before)
                 self._touch(key)
 
     def part(self, source: Source) -> Mapping[Key, KernelObject]:
@@ -91,7 +93,11 @@ class Tracker:
 
     def wanted_on(self, dev: str) -> list[Key]:
         """Return the wanted keys of objects on device *dev*, its link among them."""
-        return [key for key in self._by_device.get(dev, ()) if key in self._claims]
+        return [
+            key
+            for key in self._by_device.get(dev, ())
+            if any(device_of(item) == dev for item in self._claims.get(key, {}).values())
+        ]
 
     def conflicts(self) -> dict[Key, list[Source]]:
         """Return the keys that more than one source wants differently, the winner first."""
@@ -115,16 +121,13 @@ class Tracker:
 
     def observe_device(self, dev: str, state: Mapping[Key, KernelObject]) -> None:
         """Take in *state* as all that there is on device *dev*."""
-        gone = [key for key in self._by_device.get(dev, ()) if key not in state]
-        for key in gone:
-            self.observe(key, None)
+        self._lose(key for key in self._standing_on(dev) if key not in state)
         for key, item in state.items():
             self.observe(key, item)
 
     def observe_all(self, state: Mapping[Key, KernelObject]) -> None:
         """Take in *state* as everything that there is."""
-        for key in [key for key in self._observed if key not in state]:
-            self.observe(key, None)
+        self._lose(key for key in self._observed if key not in state)
         for key, item in state.items():
             self.observe(key, item)
 
@@ -191,40 +194,54 @@ class Tracker:
     # --- inside ---------------------------------------------------------------------------------
 
     def _withdraw(self, key: Key, source: Source) -> None:
-        claims = self._claims.get(key, {})
-        claims.pop(source, None)
+        claims = self._claims[key]
+        item = claims.pop(source)
+        if not claims:
+            del self._claims[key]
         # What we once wanted is ours to remove, sweeping or not.
         self._ours.add(key)
-        if not claims:
-            self._claims.pop(key, None)
+        self._unindex(key, item)
         self._touch(key)
 
     def _touch(self, key: Key) -> None:
         self._dirty.add(key)
 
+    def _lose(self, keys: Iterable[Key]) -> None:
+        """Take in that *keys* are gone; what went along with a device is no drift of its own."""
+        for key in sorted(keys, key=lambda key: key.kind != "link"):
+            self.observe(key, None)
+
     def _index(self, key: Key, item: KernelObject) -> None:
         dev = device_of(item)
         if dev:
             self._by_device[dev].add(key)
-        if isinstance(item, Link) and item.master:
-            self._ports[item.master].add(key)
+        if _master_of(item):
+            self._ports[_master_of(item)].add(key)
+
+    def _unindex(self, key: Key, old: KernelObject | None) -> None:
+        """Forget that *key* stands where *old* stood, unless it still does by claim or kernel."""
+        left = [*self._claims.get(key, {}).values(), self._observed.get(key)]
+        if device_of(old) not in {device_of(item) for item in left}:
+            _discard(self._by_device, device_of(old), key)
+        if _master_of(old) not in {_master_of(item) for item in left}:
+            _discard(self._ports, _master_of(old), key)
 
     def _store(self, key: Key, found: KernelObject | None) -> None:
+        old = self._observed.pop(key, None)
         if found is not None:
             self._observed[key] = found
             self._index(key, found)
-            return
-        old = self._observed.pop(key, None)
-        if old is not None and key not in self._claims:
-            self._forget(key, old)
+        if old is not None and old != found:
+            self._unindex(key, old)
+        if found is None and key not in self._claims:
+            self._forget(key)
 
-    def _forget(self, key: Key, old: KernelObject) -> None:
+    def _forget(self, key: Key) -> None:
+        """Forget *key*, which nobody wants and which is not there."""
         self._ours.discard(key)
+        self._withheld.discard(key)
         self._drifted.discard(key)
         self.failures.pop(key, None)
-        _discard(self._by_device, device_of(old), key)
-        if isinstance(old, Link):
-            _discard(self._ports, old.master, key)
 
     def _matches(self, key: Key) -> bool:
         desired, observed = self.desired(key), self._observed.get(key)
@@ -250,11 +267,11 @@ class Tracker:
                 return [remove, Operation(Verb.CREATE, key, desired)]
 
     def _removal(self, key: Key, observed: KernelObject | None) -> list[Operation]:
-        if observed is not None and key.kind == "sysctl":
+        if observed is None or key.kind == "sysctl":
             # A value cannot be taken away; it is left as it is and no longer watched.
             self._store(key, None)
-            observed = None
-        if observed is None or not self._may_remove(key, observed):
+            return []
+        if not self._may_remove(key, observed):
             self.failures.pop(key, None)
             return []
         return [Operation(Verb.DELETE, key, None, observed)]
@@ -271,15 +288,24 @@ class Tracker:
 
     def _drop_device(self, dev: str) -> None:
         """Forget what went with device *dev*; what is still wanted there becomes dirty."""
-        for key in list(self._by_device.get(dev, ())):
+        for key in self._standing_on(dev):
             self._store(key, None)
             if key in self._claims:
                 self._touch(key)
-        for key in self._ports.get(dev, ()):
+        for key in list(self._ports.get(dev, ())):
             port = self._observed.get(key)
             if isinstance(port, Link) and port.master == dev:
                 self._store(key, replace(port, master=""))
                 self._touch(key)
+
+    def _standing_on(self, dev: str) -> list[Key]:
+        """Return the keys of what was last seen on device *dev*, its link among them."""
+        keys = self._by_device.get(dev, ())
+        return [key for key in keys if device_of(self._observed.get(key)) == dev]
+
+
+def _master_of(item: KernelObject | None) -> str:
+    return item.master if isinstance(item, Link) else ""
 
 
 def _discard(index: defaultdict[str, set[Key]], name: str, key: Key) -> None:
