@@ -165,6 +165,10 @@ class Tracker:
             old = self.failures.get(key)
             since, attempts = (old.since, old.attempts) if old else (now, 0)
             self.failures[key] = Failure(operation, error, since, attempts + 1)
+            if operation.verb is Verb.DELETE and key.kind == "link":
+                # What stands on it was to go with it, and has to be looked at for itself now.
+                self._dirty.update(self._standing_on(str(key.parts[0])))
+                self._dirty.discard(key)
             return
         self.failures.pop(key, None)
         if operation.verb is Verb.DELETE:
