@@ -5,6 +5,7 @@ agents start at once, and nothing sleeps. What fails half-way is cleared away by
 needs no memory of how far it had come.
 """
 
+import asyncio
 import json
 import os
 import shutil
@@ -18,14 +19,14 @@ import msgspec
 from podway.agent.calls import AgentAway, AgentError, call_agent
 from podway.errors import ConfigError
 from podway.lab.errors import LabError, StartFailed
-from podway.lab.names import FABRIC, agent_socket, lab_dir, namespace_of, node_name
+from podway.lab.names import FABRIC, agent_socket, hub_socket, lab_dir, namespace_of, node_name
 from podway.lab.namespaces import (
     create_namespace,
     delete_namespace,
     inode_of,
     make,
 )
-from podway.lab.processes import is_running, kill_all, processes_in, read_pid_file
+from podway.lab.processes import ProcessId, is_running, kill_all, processes_in, read_pid_file
 from podway.lab.progress import Report
 from podway.lab.readiness import describe_failure, start_ready
 from podway.lab.runtime import check_node, remove_pods
@@ -41,6 +42,7 @@ from podway.lab.topology import (
     plan_lab,
 )
 from podway.plugins.install import install
+from podway.store.engines import open_store
 
 POLL_S = 0.01
 LINKED_TIMEOUT_S = 15.0
@@ -123,17 +125,21 @@ def add_node(spec: LabSpec, report: Report) -> tuple[LabSpec, str]:
 
 
 def remove_node(spec: LabSpec, name: str) -> LabSpec:
-    """Remove the node *name* and its pods; return the new spec. Its lease is left to the cluster.
+    """Remove the node *name*, its pods and its lease; return the new spec.
 
     Raises:
         NoSuchLab: there is no such node.
         LabError: it is the last one.
         PluginFailed: a pod could not be removed; the node is still there.
+        StoreError: the hub does not answer; the node is still there, without pods.
     """
     number = check_node(spec, name)
     if len(spec.nodes) == 1:
         raise LabError(f"{name} is the last node; 'podway lab down' removes the whole lab")
     remove_pods(spec, [pod for pod in read_pods(spec.name) if pod.node == name])
+    # An agent that lives would claim its lease anew.
+    kill_all([each for each in [_recorded_agent(spec, name)] if each is not None])
+    asyncio.run(_release(spec, name))
     shrunk = msgspec.structs.replace(
         spec, nodes=tuple(each for each in spec.nodes if each != number)
     )
@@ -142,11 +148,23 @@ def remove_node(spec: LabSpec, name: str) -> LabSpec:
     return shrunk
 
 
-def _end_node(spec: LabSpec, name: str) -> None:
-    namespace = namespace_of(spec.name, name)
+async def _release(spec: LabSpec, name: str) -> None:
+    store = open_store(f"unix:{hub_socket(spec.name)}")
+    try:
+        await store.release(name)
+    finally:
+        await store.close()
+
+
+def _recorded_agent(spec: LabSpec, name: str) -> ProcessId | None:
     recorded = read_pid_file(lab_dir(spec.name) / name / "agent.pid")
-    inside = processes_in({inode_of(namespace)})
-    kill_all([*inside, *([recorded] if recorded is not None and is_running(recorded) else [])])
+    return recorded if is_running(recorded) else None
+
+
+def _end_node(spec: LabSpec, name: str) -> None:
+    """End everything in the node's namespace, then the namespace."""
+    namespace = namespace_of(spec.name, name)
+    kill_all(processes_in({inode_of(namespace)}))
     delete_namespace(namespace)
     shutil.rmtree(lab_dir(spec.name) / name, ignore_errors=True)
 

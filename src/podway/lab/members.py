@@ -7,7 +7,7 @@ from podway.lab.names import FABRIC, HUB, namespace_of, netns_path, node_name
 from podway.lab.ping import Station
 from podway.lab.state import Pod, read_pods
 from podway.lab.throughput import End
-from podway.lab.topology import LabSpec, underlay_addresses
+from podway.lab.topology import HUB_NUMBER, LabSpec, underlay_addresses
 
 
 def pod_stations(spec: LabSpec, pods: Sequence[Pod]) -> list[Station]:
@@ -17,14 +17,16 @@ def pod_stations(spec: LabSpec, pods: Sequence[Pod]) -> list[Station]:
 
 def node_stations(spec: LabSpec) -> list[Station]:
     """Return the nodes, with their addresses on the underlay, likewise."""
-    return [
-        Station(
-            node_name(number),
-            netns_path(spec.name, node_name(number)),
-            underlay_addresses(spec, number),
-        )
-        for number in spec.nodes
-    ]
+    return [_underlay_station(spec, node_name(number), number) for number in spec.nodes]
+
+
+def hub_station(spec: LabSpec) -> Station:
+    """Return the hub, likewise: for the cluster's pods it is the world outside."""
+    return _underlay_station(spec, HUB, HUB_NUMBER)
+
+
+def _underlay_station(spec: LabSpec, name: str, number: int) -> Station:
+    return Station(name, netns_path(spec.name, name), underlay_addresses(spec, number))
 
 
 def end_of(spec: LabSpec, name: str) -> End:

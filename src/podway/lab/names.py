@@ -76,3 +76,8 @@ def lab_dir(lab: str) -> Path:
 def agent_socket(lab: str, node: str) -> Path:
     """Return the socket on which the agent of *node* answers operators."""
     return lab_dir(lab) / node / "run" / "agent.sock"
+
+
+def hub_socket(lab: str) -> Path:
+    """Return the socket on which the hub of *lab* answers administrators."""
+    return lab_dir(lab) / HUB / "hub.sock"

@@ -73,39 +73,44 @@ class _Probe(Struct, frozen=True):
 
 
 def ping_all(
-    stations: Sequence[Station], *, timeout_s: float = 2.0, payload_bytes: int = 56
+    sources: Sequence[Station],
+    targets: Sequence[Station] | None = None,
+    *,
+    timeout_s: float = 2.0,
+    payload_bytes: int = 56,
 ) -> list[Outcome]:
-    """Ping every address of every station from every station that has the family.
+    """Ping every address of every target from every source that has the family.
 
     Packets are never fragmented, so a large *payload_bytes* tests the MTU.
 
     Args:
-        stations: who takes part; a station pings itself too.
+        sources: who pings.
+        targets: who is pinged; None for the sources, each of which pings itself too.
         timeout_s: how long to wait for replies after the last request. More than one second, the
             interval at which the kernel asks for a neighbour's address again (NDP and ARP): a
             neighbour that was away a moment ago is found in that time.
         payload_bytes: of each echo request.
 
     Returns:
-        One outcome per source and address, in the order of *stations*.
+        One outcome per source and address, in the order of *sources*.
 
     Raises:
         OSError: a namespace cannot be entered.
     """
     with ExitStack() as stack:
         engine = _Engine(payload_bytes)
-        for station in stations:
-            for family in sorted({family_of(address) for address in station.addresses}):
-                connection = stack.enter_context(_open_socket(station.netns, family))
-                engine.send(connection, family, _probes(station, stations, family))
+        for source in sources:
+            for family in sorted({family_of(address) for address in source.addresses}):
+                connection = stack.enter_context(_open_socket(source.netns, family))
+                engine.send(connection, family, _probes(source, targets or sources, family))
         engine.receive_until(time.monotonic() + timeout_s)
         return engine.outcomes
 
 
-def _probes(source: Station, stations: Sequence[Station], family: Family) -> list[_Probe]:
+def _probes(source: Station, targets: Sequence[Station], family: Family) -> list[_Probe]:
     return [
         _Probe(source, target, address)
-        for target in stations
+        for target in targets
         for address in target.addresses
         if family_of(address) is family
     ]

@@ -57,13 +57,16 @@ def take_down(name: str, report: Report) -> Removed:
     inodes = {inode_of(namespace) for namespace in namespaces}
     _refuse_own_namespace(inodes)
     killed = _end_processes(name, inodes)
-    report(name, f"ended {len(killed)} processes")
+    if killed:
+        report(name, f"ended {len(killed)} processes")
     for namespace in namespaces:
         with suppress(NetnsError):
             delete_namespace(namespace)
-    report(name, f"removed {len(namespaces)} namespaces and what was in them")
+    if namespaces:
+        report(name, f"removed {len(namespaces)} namespaces and what was in them")
     files = _delete_files(name)
-    report(name, f"deleted {files} files")
+    if files:
+        report(name, f"deleted {files} files")
     _verify(name, inodes)
     return Removed(lab=name, namespaces=tuple(namespaces), processes=len(killed), files=files)
 

@@ -1,0 +1,77 @@
+"""Every backend, attachment, family and underlay: every pod reaches every pod, and the world."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+
+from podway.lab.members import hub_station, pod_stations
+from podway.lab.ping import Outcome, Station, ping_all
+from podway.lab.runtime import add_pods, check_pod, remove_pods
+from podway.lab.topology import BackendName, LabSpec
+from podway.model.addresses import Family
+from podway.model.networks import Attach
+
+FAMILIES = {
+    "IPv4": (Family.IPV4,),
+    "IPv6": (Family.IPV6,),
+    "dual": (Family.IPV4, Family.IPV6),
+}
+KINDS = [
+    pytest.param(
+        {
+            "backend": backend,
+            "attach": attach,
+            "families": FAMILIES[families],
+            "routed_underlay": routed,
+        },
+        id=f"{backend} {attach} {families} {'routed' if routed else 'flat'}",
+    )
+    for backend, attach, families, routed in itertools.product(
+        get_args(BackendName), get_args(Attach), FAMILIES, (False, True)
+    )
+    if not (backend == "host-gw" and routed)
+]
+# IP and ICMP headers; the outer Ethernet, UDP and VXLAN ones with IPv4 and IPv6 outside.
+HEADERS = {Family.IPV4: 20 + 8, Family.IPV6: 40 + 8}
+OVERLAY = {Family.IPV4: 50, Family.IPV6: 70}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_pod_reaches_any_pod(make_lab: Callable[..., LabSpec], kind: dict[str, Any]) -> None:
+    spec = make_lab(**kind)
+    pods = add_pods(spec, ["p1", "p2", "p3"])
+    assert sorted(pod.node for pod in pods) == ["n1", "n1", "n2"]
+    assert all(len(pod.addresses) == len(spec.families) for pod in pods)
+    stations = pod_stations(spec, pods)
+    expect_all(ping_all(stations), 3 * 3 * len(spec.families))
+    expect_full_packets(spec, stations)
+    # The hub knows no way to the pods: it answers only because they are masqueraded.
+    hub = hub_station(spec)
+    expect_all(ping_all(stations, [hub]), 3 * len(spec.families))
+    for pod in pods:
+        check_pod(spec, pod)
+    remove_pods(spec, pods)
+
+
+def expect_all(outcomes: list[Outcome], count: int) -> None:
+    assert len(outcomes) == count
+    assert [each for each in outcomes if each.rtt_ms is None] == []
+
+
+def expect_full_packets(spec: LabSpec, stations: list[Station]) -> None:
+    """Packets as large as the pods' MTU pass unfragmented, one byte more does not leave the pod."""
+    for family in spec.families:
+        mtu = spec.mtu - (OVERLAY[family] if spec.backend == "vxlan" else 0)
+        largest = mtu - HEADERS[family]
+        single = [one_family(station, family) for station in stations]
+        expect_all(ping_all(single, payload_bytes=largest), 9)
+        beyond = ping_all(single, payload_bytes=largest + 1)
+        others = [each for each in beyond if each.source != each.target]
+        assert {each.reason for each in others} == {"packet too big"}
+
+
+def one_family(station: Station, family: Family) -> Station:
+    own = tuple(each for each in station.addresses if each.version == (4 if family == 2 else 6))
+    return Station(station.name, station.netns, own)
