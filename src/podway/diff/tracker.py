@@ -23,7 +23,15 @@ from msgspec.structs import replace
 from podway.diff.compare import Difference, compare
 from podway.diff.operations import Operation, Verb
 from podway.diff.order import device_of, in_order
-from podway.model.kernel import ALIAS_PREFIX, KernelObject, Key, Link
+from podway.model.kernel import (
+    ALIAS_PREFIX,
+    ROUTE_PROTOCOL,
+    KernelObject,
+    Key,
+    Link,
+    Route,
+    Rule,
+)
 
 Source: TypeAlias = tuple[str, ...]
 
@@ -266,6 +274,9 @@ class Tracker:
                 return []
             case Difference.CHANGE:
                 return [Operation(Verb.CHANGE, key, desired, observed)]
+            case Difference.REMAKE if _is_foreign(observed):
+                # Somebody's own device bears the name: to create ours fails, for all to see.
+                return [Operation(Verb.CREATE, key, desired)]
             case Difference.REMAKE:
                 remove = Operation(Verb.DELETE, key, None, observed)
                 return [remove, Operation(Verb.CREATE, key, desired)]
@@ -281,10 +292,10 @@ class Tracker:
         return [Operation(Verb.DELETE, key, None, observed)]
 
     def _may_remove(self, key: Key, observed: KernelObject) -> bool:
+        if _is_foreign(observed):
+            return False
         if key in self._ours:
             return True
-        if isinstance(observed, Link) and not observed.alias.startswith(ALIAS_PREFIX):
-            return False
         if not self.sweeping:
             self._withheld.add(key)
             return False
@@ -306,6 +317,17 @@ class Tracker:
         """Return the keys of what was last seen on device *dev*, its link among them."""
         keys = self._by_device.get(dev, ())
         return [key for key in keys if device_of(self._observed.get(key)) == dev]
+
+
+def _is_foreign(item: KernelObject) -> bool:
+    """Tell whether *item* lacks our mark; to want its key does not make it ours to remove."""
+    match item:
+        case Link(alias=alias):
+            return not alias.startswith(ALIAS_PREFIX)
+        case Route(protocol=protocol) | Rule(protocol=protocol):
+            return protocol != ROUTE_PROTOCOL
+        case _:
+            return False
 
 
 def _master_of(item: KernelObject | None) -> str:
