@@ -175,8 +175,8 @@ class Tracker:
             self.failures[key] = Failure(operation, error, since, attempts + 1)
             if operation.verb is Verb.DELETE and key.kind == "link":
                 # What stands on it was to go with it, and has to be looked at for itself now.
-                self._dirty.update(self._standing_on(str(key.parts[0])))
-                self._dirty.discard(key)
+                dev = str(key.parts[0])
+                self._dirty.update(item for item in self._standing_on(dev) if item != key)
             return
         self.failures.pop(key, None)
         if operation.verb is Verb.DELETE:
