@@ -31,7 +31,7 @@ from podway.kernel.protocol import KernelError, KernelEvent, Overrun, Seen
 from podway.kernel.reaper import LinkReaper
 from podway.kernel.routes import parse_route, route_fields, route_identity
 from podway.kernel.rules import parse_rule, rule_fields
-from podway.kernel.sysctls import read_sysctl, write_sysctl
+from podway.kernel.sysctls import device_of_path, read_sysctl, write_sysctl
 from podway.kernel.tables import Tables
 from podway.kernel.uplinks import find_uplink_index, read_uplink
 from podway.model.kernel import (
@@ -494,13 +494,6 @@ class _worded:  # noqa: N801  (reads as a phrase: with _worded("..."))
             raise KernelError(error.errno or errno.EIO, self._operation, reason) from error
 
 
-def device_of_path(path: str) -> str:
-    """Return the device that a sysctl's *path* belongs to; "" for none."""
-    parts = path.split("/")
-    named = len(parts) == 4 and parts[1] in ("conf", "neigh") and parts[2] not in ("all", "default")
-    return parts[2] if named else ""
-
-
 def _batches(operations: Sequence[Operation]) -> Iterator[Sequence[Operation]]:
     """Yield runs of *operations* that go out together."""
     start = 0
@@ -540,6 +533,7 @@ def _kernel_error(error: NetlinkError | NetnsError) -> KernelError:
     hint = {
         errno.EPERM: ": needs root or CAP_NET_ADMIN in this namespace",
         errno.EOPNOTSUPP: ": this kernel has no support for it",
+        errno.EXFULL: ": a bridge has room for 1,023 pods, routed pods have no such limit",
     }
     reason = (error.strerror or "") + hint.get(error.errno, "")
     if isinstance(error, NetlinkError) and error.reason:
