@@ -1,6 +1,7 @@
 """A netlink socket in a namespace, and a veth pair in it to hang things on."""
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,3 +41,8 @@ def veth(netns: Netns, index_of: Callable[[str], int]) -> int:
 def pick(whole: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of *whole* that *part* has, to compare with *part*."""
     return {name: whole.get(name) for name in part}
+
+
+def open_fds() -> set[str]:
+    """Return the descriptors that this process has open, to see that none leaks."""
+    return {path.name for path in Path("/proc/self/fd").iterdir() if path.exists()}
