@@ -148,14 +148,19 @@ class Tracker:
     def plan(self) -> list[Operation]:
         """Return the operations that make dirty keys right, in a safe order.
 
-        Objects that this process never wanted are swept only once `sweeping` is on: before the
-        store's first complete list nobody knows what is stale.
+        A device that is made anew brings along all that goes with the old one. Objects that this
+        process never wanted are swept only once `sweeping` is on: before the store's first complete
+        list nobody knows what is stale.
         """
         if self.sweeping and self._withheld:
             self._dirty |= self._withheld
             self._withheld.clear()
         dirty, self._dirty = self._dirty, set()
-        return in_order(op for key in dirty for op in self._difference(key))
+        links = [key for key in dirty if key.kind == "link"]
+        remade = {str(key.parts[0]) for key in links if self._is_remade(key)}
+        for dev in remade:
+            dirty |= self._by_device.get(dev, set()) | self._ports.get(dev, set())
+        return in_order(op for key in dirty for op in self._difference(key, remade))
 
     def preview(self, state: Mapping[Key, KernelObject]) -> list[Operation]:
         """Return what would be planned if *state* were all that there is; changes nothing."""
@@ -261,10 +266,25 @@ class Tracker:
             return desired is observed
         return compare(desired, observed) is Difference.NONE
 
-    def _difference(self, key: Key) -> list[Operation]:
+    def _is_remade(self, key: Key) -> bool:
+        """Tell whether what is at *key* has to go before it can be what it shall."""
         desired, observed = self.desired(key), self._observed.get(key)
+        if desired is None or observed is None or _is_foreign(observed):
+            return False
+        return compare(desired, observed) is Difference.REMAKE
+
+    def _observed_without(self, key: Key, gone: set[str]) -> KernelObject | None:
+        """Return what will be at *key* once the devices in *gone* are gone."""
+        observed = self._observed.get(key)
+        if isinstance(observed, Link):
+            return replace(observed, master="") if observed.master in gone else observed
+        return None if device_of(observed) in gone else observed
+
+    def _difference(self, key: Key, remade: set[str]) -> list[Operation]:
+        desired = self.desired(key)
         if desired is None:
-            return self._removal(key, observed)
+            return self._removal(key, self._observed.get(key))
+        observed = self._observed_without(key, remade)
         if observed is None:
             return [Operation(Verb.CREATE, key, desired)]
         match compare(desired, observed):
