@@ -16,7 +16,7 @@ from podway.errors import ConfigError
 from podway.plugins.registry import Plugin
 
 # execve(2): BINPRM_BUF_SIZE, less "#!", the flags, the line feed and the closing zero byte.
-_MAX_INTERPRETER_BYTES: Final = 256 - len("#! -IS\n\0")
+MAX_INTERPRETER_BYTES: Final = 256 - len("#! -IS\n\0")
 
 
 def render_executable(plugin: Plugin, interpreter: str, package_root: str) -> bytes:
@@ -31,7 +31,7 @@ def render_executable(plugin: Plugin, interpreter: str, package_root: str) -> by
         ConfigError: the kernel would not run it with this interpreter.
     """
     if not _fits_shebang(interpreter):
-        rule = f"must be an absolute path without blanks, of at most {_MAX_INTERPRETER_BYTES} bytes"
+        rule = f"must be an absolute path without blanks, of at most {MAX_INTERPRETER_BYTES} bytes"
         raise ConfigError("interpreter", interpreter, rule)
     return (
         f"#!{interpreter} -IS\n"
@@ -71,5 +71,5 @@ def _fits_shebang(interpreter: str) -> bool:
     return (
         plain
         and interpreter.startswith("/")
-        and len(interpreter.encode()) <= _MAX_INTERPRETER_BYTES
+        and len(interpreter.encode()) <= MAX_INTERPRETER_BYTES
     )

@@ -135,8 +135,11 @@ def _exchange(
     """Return the answer of the agent on *path* to *frame*."""
     deadline_s = monotonic() + ANSWER_DEADLINE_S
     link = connect(path, patience_s)
-    _send(link, frame, descriptor, deadline_s)
-    return decode_response(_receive(link, deadline_s))
+    try:
+        _send(link, frame, descriptor, deadline_s)
+        return decode_response(_receive(link, deadline_s))
+    finally:
+        link.close()
 
 
 def _socket_path(config: "Mapping[str, object]") -> str:
