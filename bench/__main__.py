@@ -1,0 +1,29 @@
+"""``python -m bench [SECTION ...]``: measure, print the table, keep it in docs/benchmarks.md."""
+
+import argparse
+import importlib
+import sys
+
+from bench.report import Row, render, write
+
+SECTIONS = ("cni", "scale", "join", "labs", "throughput", "fanout")
+
+
+def main() -> int:
+    """Run the chosen sections."""
+    parser = argparse.ArgumentParser(prog="make bench BENCH=...", description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
+    chosen = parser.parse_args().sections or list(SECTIONS)
+    rows: list[Row] = []
+    for name in chosen:
+        print(f"measuring: {name}", file=sys.stderr, flush=True)
+        module = importlib.import_module(f"bench.{name}")
+        rows += module.run()
+    print(render(rows))
+    if list(chosen) == list(SECTIONS):
+        write(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
