@@ -21,6 +21,7 @@ import contextlib
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from podway.hub.main import HubSettings, open_server
 from podway.hub.server import HubServer
@@ -116,7 +117,7 @@ class HubProcess:
             path.write_text(json.dumps(net_conf))
             self._arguments += ["--net-conf", str(path)]
 
-    def __enter__(self) -> "HubProcess":
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
@@ -155,17 +156,7 @@ class HubProcess:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
-        self.wait_for("listening")
-
-    def wait_for(self, words: str) -> None:
-        """Wait until it logs *words*, and more often than before its last start."""
-        deadline_s = time.monotonic() + START_S
-        wanted = self._starts = getattr(self, "_starts", 0) + 1
-        while self.log.count(words) < wanted:
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > deadline_s:
-                raise AssertionError(f"the hub did not start:\n{self.log}")
-            time.sleep(0.01)
+        self._wait_until_up()
 
     def kill(self) -> None:
         """End it as a power cut would (kill -9)."""
@@ -178,6 +169,18 @@ class HubProcess:
     def open_store(self, options: HubOptions = QUICK) -> HubStore:
         """Return a client; the caller closes it."""
         return open_store(self.url, options=options)
+
+    def _wait_until_up(self) -> None:
+        deadline_s = time.monotonic() + START_S
+        path = self.url.removeprefix("unix:")
+        while True:
+            assert self._process is not None
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                raise AssertionError(f"the hub did not start:\n{self.log}")
+            with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+                probe.connect(path)
+                return
+            time.sleep(0.005)
 
     def _signal(self, number: signal.Signals) -> int:
         assert self._process is not None

@@ -7,6 +7,7 @@ between (SQLite checksums every frame of its log, so a torn last write is droppe
 
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from secrets import token_hex
 from typing import TypeVar
@@ -131,26 +132,26 @@ class Database:
         ended: Iterable[str],
         compacted: int | None,
     ) -> None:
-        cursor = self._connection.cursor()
-        cursor.execute("BEGIN IMMEDIATE")
-        try:
-            cursor.executemany(
-                "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)",
-                [(r.kind, r.name, r.revision, r.value) for r in records],
-            )
-            cursor.executemany(
-                "INSERT OR REPLACE INTO terms VALUES (?, ?, ?)",
-                [(t.name, t.ttl_s, t.deadline_s) for t in terms],
-            )
-            cursor.executemany("DELETE FROM terms WHERE name = ?", [(name,) for name in ended])
-            cursor.execute("UPDATE store SET age_s = ?", (age_s,))
-            if compacted is not None:
-                self._compact(cursor, compacted)
-            cursor.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                cursor.execute("ROLLBACK")
-            raise
+        with closing(self._connection.cursor()) as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                cursor.executemany(
+                    "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)",
+                    [(r.kind, r.name, r.revision, r.value) for r in records],
+                )
+                cursor.executemany(
+                    "INSERT OR REPLACE INTO terms VALUES (?, ?, ?)",
+                    [(t.name, t.ttl_s, t.deadline_s) for t in terms],
+                )
+                cursor.executemany("DELETE FROM terms WHERE name = ?", [(name,) for name in ended])
+                cursor.execute("UPDATE store SET age_s = ?", (age_s,))
+                if compacted is not None:
+                    self._compact(cursor, compacted)
+                cursor.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    cursor.execute("ROLLBACK")
+                raise
 
     def _compact(self, cursor: sqlite3.Cursor, compacted: int) -> None:
         cursor.execute("DELETE FROM objects WHERE value IS NULL AND revision <= ?", (compacted,))

@@ -11,6 +11,7 @@ Runs in the event loop and blocks it for as long as the disk takes: what is deci
 before anything else can look at it, and no lock is needed for that.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -108,10 +109,10 @@ class Ledger:
 
     def close(self) -> None:
         """Write hub time, close the file."""
-        try:
+        # A full disk costs some hub time here: leases live a little longer, nothing is lost.
+        with contextlib.suppress(StorageFailed):
             self._database.commit(age_s=self.now_s())
-        finally:
-            self._database.close()
+        self._database.close()
 
     def _expire(self, batch: _Batch, now_s: float) -> None:
         if now_s >= self._retry_s:

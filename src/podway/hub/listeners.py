@@ -7,6 +7,7 @@ the other end's user is checked on top. TCP is mutual TLS, unless ``--plaintext`
 import asyncio
 import os
 import socket
+from asyncio import sslproto
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from podway.store.tls import TlsFiles, server_context
 # A whole cluster may reconnect within one second.
 BACKLOG = 4096
 TLS_HANDSHAKE_S = 15.0
+# asyncio keeps a read buffer of 256 KiB per TLS connection; what agents send is far smaller.
+TLS_READ_BYTES = 4 << 10
 
 
 async def listen(
@@ -80,6 +83,7 @@ async def _listen_tcp(
         factory = partial(server.connect, _identify_plain)
         return await loop.create_server(factory, host, port, backlog=BACKLOG)
     factory = partial(server.connect, _identify_tls)
+    sslproto.SSLProtocol.max_size = TLS_READ_BYTES
     return await loop.create_server(
         factory,
         host,

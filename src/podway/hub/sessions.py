@@ -71,7 +71,11 @@ class Host(Protocol):
 
     limits: Limits
     feed: Feed
-    store_id: str
+
+    @property
+    def store_id(self) -> str:
+        """Name of the store, for ever."""
+        ...
 
     def admit(self, session: "Session") -> bool:
         """Take *session* in; False: the hub is full."""

@@ -62,7 +62,7 @@ class Terms:
 
     def ended(self, now_s: float) -> tuple[str, ...]:
         """Return the nodes whose leases have ended at *now_s*, longest ago first."""
-        names = {}
+        names: dict[str, None] = {}
         while self._queue and self._queue[0][0] <= now_s:
             deadline_s, name = heappop(self._queue)
             term = self._terms.get(name)

@@ -7,7 +7,7 @@ In: an address, its TLS files, and a sink for the frames of the stream. Out: an 
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from podway.errors import ConfigError
 from podway.store.address import HubAddress, UnixAddress
@@ -100,6 +100,12 @@ def describe_failure(error: Exception) -> str:
             return "nothing listens there: is the hub running?"
         case PermissionError():
             return "permission denied: only root may use the hub's socket"
+        case _:
+            return _describe_tls(error) or str(error) or type(error).__name__
+
+
+def _describe_tls(error: Exception) -> str:
+    """Return what a TLS error says to an operator, nothing for another error."""
     # By attribute, because ssl is loaded only where TLS is used.
     verify_message = getattr(error, "verify_message", None)
     if verify_message:
@@ -108,7 +114,7 @@ def describe_failure(error: Exception) -> str:
     if isinstance(reason, str) and "ALERT" in reason:
         words = reason.replace("_", " ").lower()
         return f"the hub refused our certificate: {words}: check --tls-cert and --tls-ca"
-    return str(error) or type(error).__name__
+    return ""
 
 
 class HubConnection(asyncio.Protocol):
@@ -151,7 +157,8 @@ class HubConnection(asyncio.Protocol):
         if self._heartbeat is not None:
             self._heartbeat.cancel()
         reason = f"{self._address}: {self._reason}"
-        for answer in (*self._waiting.values(), self._welcomed):
+        waiting: list[asyncio.Future[Any]] = [*self._waiting.values(), self._welcomed]
+        for answer in waiting:
             if not answer.done():
                 answer.set_exception(StoreAway(reason))
         self._waiting.clear()
@@ -188,7 +195,8 @@ class HubConnection(asyncio.Protocol):
             raise StoreAway(self.closed.result())
         self._last_id += 1
         number = self._last_id
-        answer = self._waiting[number] = self._loop.create_future()
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiting[number] = answer
         self._send(encode_frame(make(number)))
         try:
             return await answer

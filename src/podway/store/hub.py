@@ -283,7 +283,7 @@ class HubStore:
 
     def _pause_s(self, failures: int) -> float:
         options = self._options
-        longest_s = min(options.backoff_max_s, options.backoff_min_s * 2 ** min(failures, 16))
+        longest_s = min(options.backoff_max_s, options.backoff_min_s * 2.0 ** min(failures, 16))
         return longest_s * random.uniform(0.5, 1.0)  # noqa: S311  (spreads load, hides nothing)
 
     async def _connect_once(self) -> str:

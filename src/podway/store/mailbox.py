@@ -17,7 +17,7 @@ class Mailbox:
     def __init__(self) -> None:
         self._filled = asyncio.Event()
         self._link: Away | Back | None = None
-        self._away = False
+        self._away: Away | None = None
         self._closed = False
         self._snapshot: Snapshot | None = None
         self._changes: dict[str, Change] = {}
@@ -34,7 +34,8 @@ class Mailbox:
             case Delta():
                 self._merge(event)
             case Away():
-                self._link = event
+                # Away for the same reason as before is no news.
+                self._link = None if event == self._away else event
             case Back():
                 # Away and back before anybody looked: nothing happened.
                 self._link = event if self._away else None
@@ -57,16 +58,16 @@ class Mailbox:
     def _take(self) -> StoreEvent | None:
         """Take out the next event: news of a connection that is back, then state, then its loss."""
         if isinstance(self._link, Back):
-            link, self._link, self._away = self._link, None, False
-            return link
+            back, self._link, self._away = self._link, None, None
+            return back
         if self._snapshot is not None:
             snapshot, self._snapshot = self._snapshot, None
             return snapshot
         if self._revision is not None:
             return self._take_delta(self._revision)
-        link_or_none, self._link = self._link, None
-        self._away = self._away or link_or_none is not None
-        return link_or_none
+        away, self._link = self._link, None
+        self._away = away or self._away
+        return away
 
     def _take_delta(self, revision: int) -> Delta:
         delta = Delta(

@@ -35,7 +35,7 @@ REQUEST_MAX_BYTES = 256 << 10
 HELLO_MAX_BYTES = 4096
 ANSWER_MAX_BYTES = 4 << 20
 # Frames that the hub cuts itself: small enough that a slow client holds up little memory.
-PART_BYTES = 32 << 10
+PART_BYTES = 8 << 10
 
 KIND_NODE = "node"
 KIND_RESERVATION = "reservation"
@@ -265,17 +265,19 @@ def encode_frame(frame: ClientFrame | HubFrame) -> bytes:
 def decode_client_frame(body: bytes) -> ClientFrame:
     """Return what a client sent. Raises `WireError` when it is no frame of a client."""
     try:
-        return _client_decoder.decode(body)
+        frame: ClientFrame = _client_decoder.decode(body)
     except (msgspec.DecodeError, ValueError) as error:
         raise WireError(f"frame of {len(body)} bytes cannot be read: {error}") from error
+    return frame
 
 
 def decode_hub_frame(body: bytes) -> HubFrame:
     """Return what a hub sent. Raises `WireError` when it is no frame of a hub."""
     try:
-        return _hub_decoder.decode(body)
+        frame: HubFrame = _hub_decoder.decode(body)
     except (msgspec.DecodeError, ValueError) as error:
         raise WireError(f"frame of {len(body)} bytes cannot be read: {error}") from error
+    return frame
 
 
 class FrameSplitter:

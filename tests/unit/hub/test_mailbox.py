@@ -1,0 +1,157 @@
+"""What waits for a busy agent is merged, and nothing of the state gets lost in that."""
+
+import asyncio
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv4Network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podway.model.networks import HostGwConfig, Network
+from podway.model.nodes import Lease, Node
+from podway.store.mailbox import Mailbox
+from podway.store.protocol import Away, Back, Change, Delta, Snapshot, StoreEvent
+
+NETWORKS = [Network(pools=(), backend=HostGwConfig(), masquerade=m) for m in (True, False)]
+
+
+def node(name: str, number: int) -> Node:
+    subnet, address = IPv4Network((0x0A000000 + (number << 8), 24)), IPv4Address(number)
+    return Node(name=name, backend="x", leases=(Lease(subnet=subnet, public_ip=address),))
+
+
+NAMES = st.sampled_from("abcd")
+NODES = st.builds(node, NAMES, st.integers(0, 3))
+ABOUT_NETWORK = st.sampled_from([(None, ""), (NETWORKS[0], ""), (NETWORKS[1], ""), (None, "bad")])
+SNAPSHOTS = st.builds(
+    lambda nodes, about: Snapshot(
+        revision=0,
+        nodes=tuple({n.name: n for n in nodes}.values()),
+        network=about[0],
+        network_error=about[1],
+    ),
+    st.lists(NODES, max_size=4),
+    ABOUT_NETWORK,
+)
+CHANGES = st.builds(lambda n, gone: Change(n.name, None if gone else n), NODES, st.booleans())
+DELTAS = st.builds(
+    lambda changes, about: Delta(
+        revision=0, changes=tuple(changes), network=about[0], network_error=about[1]
+    ),
+    st.lists(CHANGES, max_size=4),
+    ABOUT_NETWORK,
+)
+EVENTS = st.one_of(
+    SNAPSHOTS, DELTAS, DELTAS, st.sampled_from([Away("x"), Away("y")]), st.just(Back())
+)
+
+
+class World:
+    """What an agent makes of events."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.network: tuple[Network | None, str] = (None, "")
+        self.away = False
+
+    def hear(self, event: StoreEvent) -> None:
+        match event:
+            case Snapshot():
+                self.nodes = {each.name: each for each in event.nodes}
+                self.network = (event.network, event.network_error)
+            case Delta():
+                for change in event.changes:
+                    self.nodes.pop(change.name, None)
+                    if change.node is not None:
+                        self.nodes[change.name] = change.node
+                if event.network is not None or event.network_error:
+                    self.network = (event.network, event.network_error)
+            case Away():
+                self.away = True
+            case Back():
+                assert self.away, "back from where?"
+                self.away = False
+
+    def state(self) -> tuple[dict[str, Node], tuple[Network | None, str], bool]:
+        return self.nodes, self.network, self.away
+
+
+async def take_all(mailbox: Mailbox) -> list[StoreEvent]:
+    events: list[StoreEvent] = []
+    with suppress(TimeoutError):
+        while True:
+            async with asyncio.timeout(0):  # what is there is given without waiting
+                event = await mailbox.get()
+            assert event is not None
+            events.append(event)
+    return events
+
+
+def direct(events: list[StoreEvent]) -> World:
+    """Hear every event, but for words on the connection that say nothing new."""
+    world = World()
+    for event in events:
+        if not isinstance(event, Back) or world.away:
+            world.hear(event)
+    return world
+
+
+@given(st.lists(st.lists(EVENTS, max_size=6), max_size=6))
+def test_merged_or_not_the_world_is_the_same(batches: list[list[StoreEvent]]) -> None:
+    async def scenario() -> None:
+        mailbox, world = Mailbox(), World()
+        for batch in batches:
+            for event in batch:
+                mailbox.put(event)
+            taken = await take_all(mailbox)
+            assert len(taken) <= 4
+            for event in taken:
+                world.hear(event)
+        assert world.state() == direct([event for batch in batches for event in batch]).state()
+
+    asyncio.run(scenario())
+
+
+def test_away_for_the_same_reason_is_no_news() -> None:
+    async def scenario() -> None:
+        mailbox = Mailbox()
+        mailbox.put(Away("refused"))
+        assert await take_all(mailbox) == [Away("refused")]
+        mailbox.put(Away("refused"))
+        assert await take_all(mailbox) == []
+        mailbox.put(Away("certificate"))
+        assert await take_all(mailbox) == [Away("certificate")]
+        mailbox.put(Back())
+        mailbox.put(Away("refused"))
+        mailbox.put(Back())
+        assert await take_all(mailbox) == [Back()]
+
+    asyncio.run(scenario())
+
+
+def test_back_comes_before_what_is_current_and_away_after_what_was() -> None:
+    async def scenario() -> None:
+        mailbox = Mailbox()
+        mailbox.put(Away("x"))
+        await take_all(mailbox)
+        delta = Delta(revision=1, changes=(Change("a", None),))
+        mailbox.put(Back())
+        mailbox.put(delta)
+        assert await take_all(mailbox) == [Back(), delta]
+        mailbox.put(delta)
+        mailbox.put(Away("y"))
+        assert await take_all(mailbox) == [delta, Away("y")]
+
+    asyncio.run(scenario())
+
+
+def test_a_closed_mailbox_ends_when_it_is_empty() -> None:
+    async def scenario() -> None:
+        mailbox = Mailbox()
+        delta = Delta(revision=1)
+        mailbox.put(delta)
+        mailbox.close()
+        assert await mailbox.get() == delta
+        assert await mailbox.get() is None
+
+    asyncio.run(scenario())
