@@ -35,37 +35,36 @@ class Cluster:
         self.nodes = dict(nodes)
         self.dirty |= nodes.keys()
 
-    def hear(self, event: Snapshot | Delta) -> None:
-        """Take in what the store says."""
+    def hear(self, event: Snapshot | Delta) -> set[str]:
+        """Take in what the store says; return the names of the nodes that it changes."""
         if isinstance(event, Snapshot):
-            self._replace({node.name: node for node in event.nodes})
+            changed = self._replace({node.name: node for node in event.nodes})
             self.network = event.network
             self.network_error = event.network_error
             self.complete = True
         else:
-            for change in event.changes:
-                self._set(change.name, change.node)
+            changed = {c.name for c in event.changes if self._set(c.name, c.node)}
             if event.network is not None or event.network_error:
                 self.network = event.network or self.network
                 self.network_error = event.network_error
         self.revision = event.revision
+        self.dirty |= changed
+        return changed
 
     def take_dirty(self) -> set[str]:
         """Return the names that changed since the last call."""
         dirty, self.dirty = self.dirty, set()
         return dirty
 
-    def _replace(self, nodes: dict[str, Node]) -> None:
-        for name in self.nodes.keys() - nodes.keys():
-            self._set(name, None)
-        for name, node in nodes.items():
-            self._set(name, node)
+    def _replace(self, nodes: dict[str, Node]) -> set[str]:
+        gone = self.nodes.keys() - nodes.keys()
+        return {name for name in (*gone, *nodes) if self._set(name, nodes.get(name))}
 
-    def _set(self, name: str, node: Node | None) -> None:
+    def _set(self, name: str, node: Node | None) -> bool:
         if self.nodes.get(name) == node:
-            return
+            return False
         if node is None:
             del self.nodes[name]
         else:
             self.nodes[name] = node
-        self.dirty.add(name)
+        return True

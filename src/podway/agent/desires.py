@@ -49,8 +49,13 @@ class Desires:
             endpoints.touch_all()
         for name in cluster.take_dirty():
             self._refresh_peer(place, cluster, name)
-        for key in endpoints.take_dirty():
-            self._refresh_endpoint(place, endpoints, key)
+        self.refresh_endpoints(endpoints)
+
+    def refresh_endpoints(self, endpoints: Endpoints) -> None:
+        """Compute the dirty endpoints, for the place as it is; without one they stay dirty."""
+        if self.place is not None:
+            for key in endpoints.take_dirty():
+                self._refresh_endpoint(self.place, endpoints, key)
 
     def keys_of(self, key: EndpointKey) -> set[Key]:
         """Return the kernel keys of the endpoint with *key*."""

@@ -11,36 +11,40 @@ if TYPE_CHECKING:
 
 def not_ready_reasons(agent: "Agent") -> list[str]:
     """Return why *agent* should not be given pods now; empty when it may."""
-    reasons = _lease_reasons(agent) + _store_reasons(agent)
+    return not_serving_reasons(agent) + _store_reasons(agent) + _failure_reasons(agent)
+
+
+def not_serving_reasons(agent: "Agent") -> list[str]:
+    """Return why *agent* cannot attach pods; a store that is away is no reason.
+
+    It owns its addresses, and a cluster in which every node refused pods as soon as the store is
+    restarted would be worse off than with routes that are a little old.
+    """
     place = agent.desires.place
-    if place is not None:
-        small = mtu.too_small(place.mtus)
-        reasons += [small] if small else []
-    failures = list(agent.tracker.failures.values())
-    if failures:
-        first = min(failures, key=lambda failure: failure.since)
-        reasons.append(f"{len(failures)} kernel operations fail, first: {first.error}")
-    return reasons
+    small = mtu.too_small(place.mtus) if place is not None else None
+    return _lease_reasons(agent) + ([small] if small else [])
 
 
 def _lease_reasons(agent: "Agent") -> list[str]:
     if agent.cluster.network_error:
         return [f"the network's configuration cannot be used: {agent.cluster.network_error}"]
-    if agent.uplink_error:
-        return [agent.uplink_error]
-    if agent.desires.place is not None and not agent.leases.refusal:
-        return []
-    return [_missing(agent)]
+    reasons = [text for text in (agent.lookout.uplink_error, agent.claim_error) if text]
+    if agent.leases.refusal:
+        reasons.append(f"no lease: {agent.leases.refusal}")
+    if not reasons and agent.place() is None:
+        reasons.append(_missing(agent))
+    if not reasons and not agent.reconciled:
+        reasons.append(agent.lookout.error or "the agent has just started")
+    return reasons
 
 
 def _missing(agent: "Agent") -> str:
-    if agent.leases.refusal:
-        return f"no lease: {agent.leases.refusal}"
-    if agent.store_state == "never":
-        return f"the store {agent.settings.store} has not answered yet: is podway hub running?"
-    if agent.cluster.network is None:
+    if agent.cluster.network is not None:
+        return "the node has no lease yet"
+    if agent.cluster.complete:
         return "no network is configured: podway network apply FILE"
-    return "the node has no lease yet"
+    away = f" ({agent.store_reason})" if agent.store_reason else ""
+    return f"the store {agent.settings.store} has not answered yet{away}: is podway hub running?"
 
 
 def _store_reasons(agent: "Agent") -> list[str]:
@@ -48,3 +52,12 @@ def _store_reasons(agent: "Agent") -> list[str]:
     if agent.store_state != "away" or away_s < agent.settings.store_grace_s:
         return []
     return [f"the store has been away for {away_s:.0f} s: {agent.store_reason}"]
+
+
+def _failure_reasons(agent: "Agent") -> list[str]:
+    failures = list(agent.tracker.failures.values())
+    reasons = [f"the kernel fails: {agent.lookout.error}"] if agent.lookout.error else []
+    if failures:
+        first = min(failures, key=lambda failure: failure.since)
+        reasons.append(f"{len(failures)} kernel operations fail, first: {first.error}")
+    return reasons

@@ -1,0 +1,202 @@
+"""What the kernel says: notifications become marks, marks become reads, reads tell the tracker.
+
+In: a `Kernel`, its notifications, timers, and whoever wants a device looked at. Out: `observe*`
+calls to the tracker, and the node's uplink. Only passes call `hear` and `read`, one after the
+other, so that what was read is never older than what was seen happening since.
+
+A kernel that cannot be read is no reason to stop: what was to be read is read again, all of it,
+after a pause, and until then the agent works with what it knows. Only before the first complete
+read it knows nothing, and must not write.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from podway.agent.kernel_thread import KernelThread
+from podway.diff.tracker import Tracker
+from podway.errors import PodwayError
+from podway.kernel.logs import Log
+from podway.kernel.protocol import (
+    DeviceChanged,
+    Kernel,
+    KernelEvent,
+    Overrun,
+    Seen,
+    UplinkChanged,
+)
+from podway.model.kernel import Key
+from podway.model.nodes import Uplink
+
+REREAD_S = 1.0
+
+
+class Lookout:
+    """Keeps what is known of the kernel as it is.
+
+    Args:
+        dev: name of the uplink; "" for the device of the default route.
+        tracker: is told what there is.
+        thread: where the kernel is called.
+        wake: has a pass made soon.
+
+    Attributes:
+        uplink: as last found; kept while its device is away, because it most likely comes back.
+        uplink_error: why there is none now, for people.
+        complete: everything was read at least once.
+        error: why what is known may be wrong, for people.
+    """
+
+    def __init__(
+        self, dev: str, tracker: Tracker, thread: KernelThread, wake: Callable[[], None], log: Log
+    ) -> None:
+        self.uplink: Uplink | None = None
+        self.uplink_error = ""
+        self.complete = False
+        self.error = ""
+        self._dev = dev
+        self._tracker = tracker
+        self._thread = thread
+        self._wake = wake
+        self._log = log
+        self._kernel: Kernel | None = None
+        self._spoke = False
+        self._uplink_due = True
+        self._all_due = True
+        self._sysctls_due = False
+        self._devices_due: set[str] = set()
+        self._again: asyncio.TimerHandle | None = None
+
+    def start(self, kernel: Kernel) -> None:
+        """Listen to *kernel* from now on."""
+        self._kernel = kernel
+        asyncio.get_running_loop().add_reader(kernel.fileno(), self._on_kernel)
+
+    def stop(self) -> None:
+        """Listen no longer."""
+        if self._kernel is not None:
+            asyncio.get_running_loop().remove_reader(self._kernel.fileno())
+        if self._again is not None:
+            self._again.cancel()
+
+    # --- marks ----------------------------------------------------------------------------------
+
+    def look_at_all(self) -> None:
+        """Have everything of ours, and the uplink, read again."""
+        self._all_due = self._uplink_due = True
+        self._wake()
+
+    def look_at(self, dev: str) -> None:
+        """Have device *dev* read again, with all that stands on it."""
+        self._devices_due.add(dev)
+        self._wake()
+
+    def poll(self) -> None:
+        """Have that looked at which changes in silence: sysctls, and a default route to come."""
+        self._sysctls_due = True
+        self._uplink_due = self._uplink_due or bool(self.uplink_error)
+        self._wake()
+
+    def distrust(self, error: PodwayError) -> None:
+        """Because of *error* what is known may be wrong: have it all read again after a pause."""
+        if self.error != str(error):
+            self._log.error("kernel fails", reason=str(error))
+        self.error = str(error)
+        if self._again is None:
+            loop = asyncio.get_running_loop()
+            self._again = loop.call_later(REREAD_S, self._read_again)
+
+    def _read_again(self) -> None:
+        self._again = None
+        self.look_at_all()
+
+    def _on_kernel(self) -> None:
+        assert self._kernel is not None
+        asyncio.get_running_loop().remove_reader(self._kernel.fileno())
+        self._spoke = True
+        self._wake()
+
+    # --- reads ----------------------------------------------------------------------------------
+
+    async def hear(self) -> bool:
+        """Take in what happened; tell whether the uplink is another one than before."""
+        before = self.uplink
+        try:
+            if self._spoke:
+                await self._drain()
+            if self._uplink_due:
+                await self._read_uplink()
+        except PodwayError as error:
+            self.distrust(error)
+        return self.uplink != before
+
+    async def read(self, sysctls: Iterable[Key]) -> None:
+        """Read what is due; *sysctls* are those to look at when it is their turn."""
+        try:
+            if self._all_due:
+                await self._read_all()
+            while self._devices_due:
+                await self._read_device(self._devices_due.pop())
+            if self._sysctls_due:
+                await self._read_sysctls(list(sysctls))
+        except PodwayError as error:
+            self.distrust(error)
+
+    async def _drain(self) -> None:
+        assert self._kernel is not None
+        self._spoke = False
+        try:
+            events = await self._thread.call(self._kernel.drain)
+        finally:
+            asyncio.get_running_loop().add_reader(self._kernel.fileno(), self._on_kernel)
+        for event in events:
+            self._see(event)
+
+    def _see(self, event: KernelEvent) -> None:
+        match event:
+            case Seen(key, found):
+                self._tracker.observe(key, found)
+            case DeviceChanged(dev):
+                self._devices_due.add(dev)
+                self._tracker.retry()
+                self._doubt_uplink(dev)
+            case UplinkChanged(dev):
+                self._doubt_uplink(dev)
+            case Overrun():
+                self._all_due = self._uplink_due = True
+
+    def _doubt_uplink(self, dev: str) -> None:
+        if self.uplink is None or self.uplink_error or dev == self.uplink.dev:
+            self._uplink_due = True
+
+    async def _read_uplink(self) -> None:
+        assert self._kernel is not None
+        self._uplink_due = False
+        dev: str | None = self._dev or await self._thread.call(self._kernel.find_uplink)
+        found = await self._thread.call(self._kernel.read_uplink, dev) if dev else None
+        if found is None:
+            what = f"device {dev}" if dev else "default route"
+            self.uplink_error = f"this node has no {what}: name its interface with --uplink"
+            return
+        self.uplink, self.uplink_error = found, ""
+
+    async def _read_all(self) -> None:
+        assert self._kernel is not None
+        self._all_due = self._sysctls_due = False
+        self._devices_due.clear()
+        state = await self._thread.call(self._kernel.read, list(self._tracker.wanted()))
+        self._tracker.observe_all(state)
+        self.complete, self.error = True, ""
+
+    async def _read_device(self, dev: str) -> None:
+        assert self._kernel is not None
+        wanted = self._tracker.wanted_on(dev)
+        self._tracker.observe_device(
+            dev, await self._thread.call(self._kernel.read_dev, dev, wanted)
+        )
+
+    async def _read_sysctls(self, keys: list[Key]) -> None:
+        assert self._kernel is not None
+        self._sysctls_due = False
+        if keys:
+            for seen in await self._thread.call(self._kernel.check_sysctls, keys):
+                self._tracker.observe(seen.key, seen.found)

@@ -1,0 +1,74 @@
+"""The cluster as this node last saw it, kept on its disk: what it starts from without the store.
+
+In: the network, nodes and the node's own lease, as they change. Out: the same after a restart. A
+cache and no more: what cannot be kept, or is not readable to this version, comes from the store.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from podway.agent.cluster import Cluster
+from podway.agent.ledger import Ledger, LedgerError
+from podway.kernel.logs import Log
+from podway.model.networks import Network
+from podway.model.nodes import Node
+from podway.store.codec import (
+    CodecError,
+    decode_network,
+    decode_node,
+    encode_network,
+    encode_node,
+)
+
+T = TypeVar("T")
+
+
+class Memory:
+    """Keeps the cluster's state in *ledger*."""
+
+    def __init__(self, ledger: Ledger, log: Log) -> None:
+        self._ledger = ledger
+        self._log = log
+
+    def network(self) -> Network | None:
+        """Return the network as last kept."""
+        return self._recalled("network", decode_network).get("")
+
+    def nodes(self) -> dict[str, Node]:
+        """Return all nodes as last kept."""
+        return self._recalled("node", decode_node)
+
+    def me(self, name: str) -> Node | None:
+        """Return what was last granted to this node, called *name*."""
+        return self._recalled("me", decode_node).get(name)
+
+    def keep(self, cluster: Cluster, names: Iterable[str], before: Network | None) -> None:
+        """Keep the nodes of *cluster* with *names*, and its network if it is not as *before*."""
+        changes: list[tuple[str, str, bytes | None]] = []
+        for name in names:
+            node = cluster.nodes.get(name)
+            changes.append(("node", name, encode_node(node) if node is not None else None))
+        network = cluster.network
+        if network is not None and network != before:
+            changes.append(("network", "", encode_network(network)))
+        if changes:
+            self._keep(changes)
+
+    def keep_me(self, node: Node) -> None:
+        """Keep what was granted to this node."""
+        self._keep([("me", node.name, encode_node(node))])
+
+    def _keep(self, changes: list[tuple[str, str, bytes | None]]) -> None:
+        try:
+            self._ledger.remember(changes)
+        except LedgerError as error:
+            self._log.warning("cluster not remembered", reason=str(error))
+
+    def _recalled(self, kind: str, decode: Callable[[bytes], T]) -> dict[str, T]:
+        found = {}
+        for name, data in self._ledger.remembered(kind).items():
+            try:
+                found[name] = decode(data)
+            except CodecError as error:
+                self._log.warning("not recalled", kind=kind, name=name, reason=str(error))
+        return found
