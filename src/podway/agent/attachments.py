@@ -11,13 +11,13 @@ repeated; two calls for one interface wait for each other.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
-from podway.agent.agent import Agent
+from podway.agent.agent import Agent, Unsettled
 from podway.agent.endpoints import namespace_identity
-from podway.agent.health import not_ready_reasons
+from podway.agent.health import not_ready_reasons, not_serving_reasons
 from podway.agent.ledger import LedgerError
 from podway.cni.errors import (
     FIRST_PLUGIN_CODE,
@@ -35,6 +35,8 @@ from podway.compute.addresses import AddressError, PoolCooling
 from podway.compute.mtu import interface_mtu
 from podway.compute.node import Place
 from podway.compute.results import compute_result
+from podway.diff.tracker import Failure
+from podway.model.addresses import family_of
 from podway.model.endpoints import Endpoint, EndpointKey
 from podway.model.kernel import Link, PodSide, Veth, link_key
 from podway.model.networks import Attach
@@ -84,7 +86,7 @@ class Attachments:
     # --- ADD ------------------------------------------------------------------------------------
 
     async def _add(self, request: Request, key: EndpointKey, netns_fd: int) -> Result:
-        place = self._place()
+        self._place()
         conf = parse_podway_conf(request)
         identity = namespace_identity(netns_fd)
         if identity == namespace_identity("/proc/self/ns/net") and not request.netns_override:
@@ -92,10 +94,10 @@ class Attachments:
         existing = self._agent.endpoints.get(key)
         if existing is not None:
             same = self._answers(existing, conf, identity)
-            if same and not await self._agent.settle_endpoint(key):
-                return compute_result(existing, place)
+            if same and not await self._settle(key) and _fits(existing, self._place()):
+                return compute_result(existing, self._place())
             await self._remove(key)
-        endpoint = self._allocate(request, conf, place, key, identity)
+        endpoint = self._allocate(request, conf, key, identity)
         await self._make(endpoint, identity, netns_fd)
         return compute_result(endpoint, self._place())
 
@@ -107,13 +109,14 @@ class Attachments:
             and not self._agent.endpoints.is_detached(existing.key)
             and wished <= set(existing.addresses)
             and conf.attach in (None, existing.attach)
+            and conf.mac in ("", existing.mac)
         )
 
     def _allocate(
-        self, request: Request, conf: PodwayConf, place: Place, key: EndpointKey, identity: str
+        self, request: Request, conf: PodwayConf, key: EndpointKey, identity: str
     ) -> Endpoint:
         """Hold addresses for the endpoint and write both down."""
-        ipam = self._agent.ipam
+        ipam, place = self._agent.ipam, self._place()
         try:
             addresses = ipam.take(ip_address(wish.address) for wish in conf.ips)
         except PoolCooling as error:
@@ -138,26 +141,38 @@ class Attachments:
     async def _make(self, endpoint: Endpoint, identity: str, netns_fd: int) -> None:
         """Bring *endpoint* into the kernel and onto the disk, or leave nothing of it."""
         agent, key = self._agent, endpoint.key
-        loop = asyncio.get_running_loop()
-        flushed = loop.run_in_executor(None, agent.ledger.flush)
         agent.endpoints.put(endpoint, identity, f"/proc/self/fd/{netns_fd}")
         try:
-            await self._bring_up(endpoint)
-            await flushed
-        except BaseException as error:
+            await _all(self._flush(), self._bring_up(endpoint))
+        except BaseException:
             await asyncio.shield(self._undo(key))
-            if isinstance(error, LedgerError):
-                raise CniError(TRY_AGAIN_LATER, str(error)) from error
             raise
         finally:
             agent.endpoints.landed(key)
 
     async def _bring_up(self, endpoint: Endpoint) -> None:
-        failures = await self._agent.settle_endpoint(endpoint.key)
+        failures = await self._settle(endpoint.key)
         if self._agent.endpoints.is_detached(endpoint.key):
             raise CniError(UNKNOWN_CONTAINER, f"the namespace {endpoint.netns} is gone")
         if failures:
             raise CniError(KERNEL_REFUSED, str(failures[0].error))
+        if not _fits(endpoint, self._place()):
+            text = f"this node was given other subnets while {endpoint.key} was attached"
+            raise CniError(TRY_AGAIN_LATER, text)
+
+    async def _flush(self) -> None:
+        """Return when the disk has what was written down."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._agent.ledger.flush)
+        except LedgerError as error:
+            raise CniError(TRY_AGAIN_LATER, str(error)) from error
+
+    async def _settle(self, key: EndpointKey) -> list[Failure]:
+        """Return what stands in the way of the endpoint with *key*, after the next pass."""
+        try:
+            return await self._agent.settle_endpoint(key)
+        except Unsettled as error:
+            raise CniError(TRY_AGAIN_LATER, str(error)) from error
 
     async def _undo(self, key: EndpointKey) -> None:
         try:
@@ -183,18 +198,21 @@ class Attachments:
         if endpoint is None:
             return
         agent.endpoints.detach(key)
-        failures = await agent.settle_endpoint(key)
+        failures = await self._settle(key)
         if failures:
             raise CniError(TRY_AGAIN_LATER, str(failures[0].error))
         try:
             agent.ipam.remove(key, endpoint.addresses)
-            agent.endpoints.drop(key)
-            await asyncio.get_running_loop().run_in_executor(None, agent.ledger.flush)
         except LedgerError as error:
             raise CniError(TRY_AGAIN_LATER, str(error)) from error
+        agent.endpoints.drop(key)
+        await self._flush()
 
     async def _collect(self, request: Request) -> None:
-        """GC: remove every endpoint of the network that the runtime does not name."""
+        """GC: remove every endpoint of the network that the runtime does not name.
+
+        One whose ADD goes on is none of them: when the runtime made its list it was not there yet.
+        """
         valid = request.config.valid_attachments
         if valid is None:
             return
@@ -204,6 +222,7 @@ class Attachments:
             for endpoint in self._agent.endpoints
             if endpoint.key.network == request.config.name
             and (endpoint.key.container_id, endpoint.key.ifname) not in named
+            and not self._agent.endpoints.in_flight(endpoint.key)
         ]
         outcomes = await asyncio.gather(*map(self.remove, stale), return_exceptions=True)
         errors = [error for error in outcomes if isinstance(error, BaseException)]
@@ -220,8 +239,8 @@ class Attachments:
         if endpoint is None:
             raise CniError(UNKNOWN_CONTAINER, f"{key} is not attached to this node")
         problems = _against_previous(request, endpoint)
-        agent.resync()
-        problems += [str(failure.error) for failure in await agent.settle_endpoint(key)]
+        agent.lookout.look_at(endpoint.host_ifname)
+        problems += [str(failure.error) for failure in await self._settle(key)]
         if agent.endpoints.is_detached(key):
             problems.append(f"its namespace {endpoint.netns} is gone")
         link = agent.tracker.desired(link_key(endpoint.host_ifname))
@@ -237,10 +256,12 @@ class Attachments:
             if pool.used >= pool.size:
                 text = f"all {pool.size} pod addresses of {pool.subnet} are in use"
                 raise CniError(UNAVAILABLE, text)
-        reasons = not_ready_reasons(agent)
+        reasons = not_serving_reasons(agent)
         if reasons:
-            code = LIMITED_CONNECTIVITY if agent.tracker.failures else UNAVAILABLE
-            raise CniError(code, f"node {place.me.name}: {'; '.join(reasons)}")
+            raise CniError(UNAVAILABLE, f"node {place.me.name}: {'; '.join(reasons)}")
+        if agent.tracker.failures:
+            reasons = not_ready_reasons(agent)
+            raise CniError(LIMITED_CONNECTIVITY, f"node {place.me.name}: {'; '.join(reasons)}")
 
     def _place(self, code: int = TRY_AGAIN_LATER) -> Place:
         place = self._agent.desires.place
@@ -279,6 +300,21 @@ def _attach(conf: PodwayConf, place: Place) -> Attach:
             return "routed"
         case _:
             return place.network.attach
+
+
+async def _all(*works: Awaitable[None]) -> None:
+    """Wait until all of *works* are over, then raise what the first one raised, if it did."""
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
+
+
+def _fits(endpoint: Endpoint, place: Place) -> bool:
+    """Tell whether *endpoint* has one address of each of the node's subnets, as they are now."""
+    subnets = place.subnets
+    return len(endpoint.addresses) == len(subnets) and all(
+        address in subnets.get(family_of(address), ()) for address in endpoint.addresses
+    )
 
 
 def _pod_name(request: Request) -> str:

@@ -52,9 +52,15 @@ class Endpoints:
             self._in_flight[endpoint.key] = in_flight
         self.dirty.add(endpoint.key)
 
+    def in_flight(self, key: EndpointKey) -> bool:
+        """Tell whether the endpoint's ADD goes on."""
+        return key in self._in_flight
+
     def landed(self, key: EndpointKey) -> None:
         """ADD is over: from now on the endpoint's own path must do."""
-        self._in_flight.pop(key, None)
+        if self._in_flight.pop(key, None) is not None and key in self._all:
+            # What was computed names a descriptor, which may be another namespace's next.
+            self.dirty.add(key)
 
     def detach(self, key: EndpointKey) -> None:
         """Want nothing in the kernel for the endpoint any more; its addresses stay held."""
@@ -107,8 +113,9 @@ class Endpoints:
 def namespace_identity(path: str | int) -> str:
     """Return ``device:inode`` of the namespace at *path* (or descriptor); "" when there is none.
 
-    A path may come to lead somewhere else (a container's name or process number used again); the
-    pair of numbers does not, until a reboot.
+    A path may come to lead somewhere else (a container's name or process number used again). The
+    pair of numbers tells most such cases: no two namespaces that exist have the same, but the
+    kernel gives the number of one that is gone to the next.
     """
     try:
         status = os.stat(path)  # noqa: PTH116  (a descriptor is welcome too)
