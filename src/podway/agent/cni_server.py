@@ -28,10 +28,14 @@ from podway.cni.frames import (
 from podway.cni.requests import parse_request
 from podway.cni.results import render_result
 from podway.cni.versions import NEWEST, PODWAY_VERSIONS
+from podway.errors import ConfigError
 from podway.kernel.logs import get_log
 
 MAX_CLIENTS = 512
 REQUEST_S = 5.0
+# How long calls under way may take once the agent is told to end.
+FINISH_S = 2.0
+_ACCEPT_PAUSE_S = 0.1
 _MAX_DESCRIPTORS = 4
 _UCRED = struct.Struct("3i")
 
@@ -52,15 +56,33 @@ class CniServer:
         self._log = get_log("podway.agent.cni")
 
     async def run(self) -> None:
-        """Listen until cancelled."""
-        loop = asyncio.get_running_loop()
-        with listen(self._path) as listener:
-            try:
-                while True:
-                    client, _ = await loop.sock_accept(listener)
-                    self._accept(client)
-            finally:
-                self._path.unlink(missing_ok=True)
+        """Listen until cancelled; then let the calls under way come to their end."""
+        try:
+            with listen(self._path) as listener:
+                try:
+                    while True:
+                        await self._next_client(listener)
+                finally:
+                    self._path.unlink(missing_ok=True)
+        finally:
+            await self._finish()
+
+    async def _next_client(self, listener: socket.socket) -> None:
+        try:
+            client, _ = await asyncio.get_running_loop().sock_accept(listener)
+        except OSError as error:
+            # Out of descriptors or memory: the client waits in the queue until there are some.
+            self._log.error("client not accepted", reason=str(error))
+            await asyncio.sleep(_ACCEPT_PAUSE_S)
+        else:
+            self._accept(client)
+
+    async def _finish(self) -> None:
+        if self._clients:
+            _, late = await asyncio.wait(self._clients, timeout=FINISH_S)
+            for client in late:
+                client.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def _accept(self, client: socket.socket) -> None:
         if len(self._clients) >= MAX_CLIENTS or not is_trusted(client):
@@ -132,6 +154,9 @@ def listen(path: Path) -> socket.socket:
         before = os.umask(0o177)
         try:
             listener.bind(str(path))
+        except OSError as error:
+            rule = f"must be a directory for sockets of at most 107 bytes: {error}"
+            raise ConfigError("--run-dir", str(path.parent), rule) from error
         finally:
             os.umask(before)
         listener.listen(1024)

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 
 from podway.agent.agent import Agent
@@ -41,10 +42,19 @@ def run(arguments: argparse.Namespace) -> int:
         known, faults = group.split(PodwayError)
         if known is None or faults is not None:
             raise
-        for cause in known.exceptions:
+        for cause in _causes(known):
             log.error("cannot go on", reason=str(cause))  # noqa: TRY400
         return 1
     return 0
+
+
+def _causes(error: Exception) -> Iterator[Exception]:
+    """Yield what went wrong, without the groups around it."""
+    if isinstance(error, ExceptionGroup):
+        for inner in error.exceptions:
+            yield from _causes(inner)
+    else:
+        yield error
 
 
 async def _serve(settings: Settings) -> None:
@@ -78,23 +88,30 @@ async def _run_until_signal(settings: Settings, agent: Agent, metrics: Metrics) 
         loop.add_signal_handler(number, ended.set)
     endpoint = await _serve_http(settings, agent, metrics)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(work)
-                for work in (
-                    agent.run(),
-                    CniServer(settings.run_dir / "cni.sock", attachments, metrics).run(),
-                    Operators(settings.run_dir / "agent.sock", agent, attachments).run(),
-                    _tell_systemd(agent),
-                )
-            ]
+        # Servers end before the agent: a call that is under way needs it to come to its end.
+        async with (
+            _running(agent.run()),
+            _running(
+                CniServer(settings.run_dir / "cni.sock", attachments, metrics).run(),
+                Operators(settings.run_dir / "agent.sock", agent, attachments).run(),
+                _tell_systemd(agent),
+            ),
+        ):
             await ended.wait()
             notify("STOPPING=1")
-            for task in running:
-                task.cancel()
     finally:
         if endpoint is not None:
             await endpoint.close()
+
+
+@contextlib.asynccontextmanager
+async def _running(*works: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Have *works* done while the body runs, and end them with it; one that fails ends all."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(work) for work in works]
+        yield
+        for task in running:
+            task.cancel()
 
 
 async def _serve_http(settings: Settings, agent: Agent, metrics: Metrics) -> HttpEndpoint | None:
