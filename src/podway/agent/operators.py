@@ -5,6 +5,7 @@ way. Root only. `podway.agent.calls` is the other end.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
@@ -18,7 +19,6 @@ from podway.agent.attachments import Attachments
 from podway.agent.cni_server import is_trusted, listen
 from podway.agent.health import not_ready_reasons
 from podway.agent.views import view_addresses, view_diff, view_status
-from podway.cni.errors import CniError
 from podway.errors import PodwayError
 from podway.kernel.logs import get_log
 
@@ -26,6 +26,16 @@ MAX_CALL_BYTES = 1 << 16
 CALL_S = 10.0
 
 Call: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class CallRequest(msgspec.Struct):
+    """What a caller sends."""
+
+    call: str
+    arguments: dict[str, Any] = {}
+
+
+_decoder = msgspec.json.Decoder(CallRequest)
 
 
 class CallRefused(PodwayError):  # noqa: N818
@@ -72,18 +82,26 @@ class Operators:
 
     async def _answer(self, payload: bytes) -> bytes:
         try:
-            request = msgspec.json.decode(payload)
-            name, arguments = request["call"], request.get("arguments") or {}
-            call = self._calls.get(name)
-            if call is None:
-                known = ", ".join(self._calls)
-                raise CallRefused(f"call {name!r} is none of {known}")
-            return msgspec.json.encode({"ok": True, "result": await call(arguments)})
-        except (msgspec.DecodeError, AttributeError, KeyError, TypeError) as error:
-            reason = f"not a call ({error!r}): must be an object with call and arguments"
+            call, arguments = self._parse(payload)
+            answer: dict[str, Any] = {"ok": True, "result": await call(arguments)}
         except PodwayError as error:
-            reason = str(error)
-        return msgspec.json.encode({"ok": False, "error": reason})
+            answer = {"ok": False, "error": str(error)}
+        except Exception as error:  # noqa: BLE001  (the caller must get an answer)
+            self._log.exception("fault")
+            answer = {"ok": False, "error": f"a defect of the agent, see its log: {error!r}"}
+        # Not msgspec: an IPv6 subnet has more free addresses than its 64-bit integers can say.
+        return json.dumps(answer).encode()
+
+    def _parse(self, payload: bytes) -> tuple[Call, dict[str, Any]]:
+        try:
+            request = _decoder.decode(payload)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            rule = "must be an object with the name of a call and its arguments"
+            raise CallRefused(f"not a call ({error}): {rule}") from error
+        call = self._calls.get(request.call)
+        if call is None:
+            raise CallRefused(f"call {request.call!r} is none of {', '.join(self._calls)}")
+        return call, request.arguments
 
     async def _status(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
         return view_status(self._agent, not_ready_reasons(self._agent), time.monotonic())
@@ -135,27 +153,18 @@ class Operators:
             address = ip_address(str(text))
         except ValueError as error:
             raise CallRefused(f"address = {text!r}: must be an IP address") from error
-        row = next(
-            (
-                item
-                for item in self._agent.ledger.addresses()
-                if item.address == address and item.released_at is None
-            ),
-            None,
-        )
-        if row is None:
+        held = [row for row in self._agent.ledger.addresses() if row.released_at is None]
+        key = next((row.key for row in held if row.address == address), None)
+        if key is None:
             raise CallRefused(f"address {address} is held by nobody on this node")
-        endpoint = self._agent.endpoints.get(row.key)
+        endpoint = self._agent.endpoints.get(key)
         if endpoint is None:
-            self._agent.ipam.remove(row.key, (address,))
-        elif self._agent.endpoints.still_there(row.key):
+            self._agent.ipam.remove(key, [row.address for row in held if row.key == key])
+        elif self._agent.endpoints.still_there(key):
             raise CallRefused(f"address {address} is in use: the namespace {endpoint.netns} exists")
         else:
-            try:
-                await self._attachments.remove(row.key)
-            except CniError as error:
-                raise CallRefused(str(error)) from error
-        return {"released": str(address), "endpoint": str(row.key)}
+            await self._attachments.remove(key)
+        return {"released": str(address), "endpoint": str(key)}
 
 
 async def _read_frame(reader: asyncio.StreamReader) -> bytes:
