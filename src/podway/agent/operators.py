@@ -5,7 +5,6 @@ way. Root only. `podway.agent.calls` is the other end.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
@@ -89,8 +88,7 @@ class Operators:
         except Exception as error:  # noqa: BLE001  (the caller must get an answer)
             self._log.exception("fault")
             answer = {"ok": False, "error": f"a defect of the agent, see its log: {error!r}"}
-        # Not msgspec: an IPv6 subnet has more free addresses than its 64-bit integers can say.
-        return json.dumps(answer).encode()
+        return msgspec.json.encode(answer)
 
     def _parse(self, payload: bytes) -> tuple[Call, dict[str, Any]]:
         try:
