@@ -61,12 +61,20 @@ def _parse_unix(field: str, text: str, path: str) -> UnixAddress:
 
 def _parse_tcp(field: str, text: str, rest: str) -> TcpAddress:
     if rest.startswith("["):
-        host, closed, port = rest[1:].partition("]")
-        port = port.removeprefix(":") if closed else "?"
+        host, closed, tail = rest[1:].partition("]")
+        well_formed = bool(closed)
     else:
-        host, _, port = rest.partition(":")
-    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
-    if not host or (port and not 0 <= number <= 65535):
+        host, colon, port = rest.partition(":")
+        tail, well_formed = colon + port, True
+    if not host or not well_formed or not _is_port(tail):
         rule = "needs host and port, such as tcp:10.0.0.1:7472 or tcp:[fd00::1]:7472"
         raise ConfigError(field, text, rule)
-    return TcpAddress(host, number if port else DEFAULT_PORT)
+    return TcpAddress(host, int(tail[1:]) if tail else DEFAULT_PORT)
+
+
+def _is_port(tail: str) -> bool:
+    """Tell whether *tail* is nothing, or a colon and a port."""
+    digits = tail.removeprefix(":")
+    if not tail:
+        return True
+    return tail != digits and digits.isascii() and digits.isdigit() and int(digits[:6]) <= 65535
