@@ -109,7 +109,9 @@ def _one_by_one(ours: Plugin, theirs: Plugin) -> list[Row]:
     for command, limit in (("ADD", 0.6), ("DEL", 0.4)):
         mine, other = Times(times["podway", command]), Times(times["debian", command])
         note = f"podway {mine}, Debian {other}, {ROUNDS} each, in turn"
-        rows.append(at_most(SECTION, f"{command}, median", mine.median / other.median, limit, "x", note))
+        rows.append(
+            at_most(SECTION, f"{command}, median", mine.median / other.median, limit, "x", note)
+        )
         rows.append(at_most(SECTION, f"{command}, p99", mine.p99 / other.p99, limit, "x"))
     return rows
 

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from podway.agent.calls import AgentAway, call_agent
-
 from bench.namespaces import inside, namespace, process, run
+from podway.agent.calls import AgentAway, call_agent
 
 PYTHON = sys.executable
 READY_S = 20.0

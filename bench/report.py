@@ -55,7 +55,9 @@ class Times:
         return f"{self.median * 1e3:.1f} / {self.p99 * 1e3:.1f} ms"
 
 
-def at_most(section: str, what: str, value: float, limit: float, unit: str, note: str = "") -> Row:
+def at_most(  # noqa: PLR0917  (as a row reads)
+    section: str, what: str, value: float, limit: float, unit: str, note: str = ""
+) -> Row:
     """Return a row for a number that should be *limit* or less."""
     return Row(
         section=section,
@@ -67,7 +69,9 @@ def at_most(section: str, what: str, value: float, limit: float, unit: str, note
     )
 
 
-def at_least(section: str, what: str, value: float, limit: float, unit: str, note: str = "") -> Row:
+def at_least(  # noqa: PLR0917  (as a row reads)
+    section: str, what: str, value: float, limit: float, unit: str, note: str = ""
+) -> Row:
     """Return a row for a number that should be *limit* or more."""
     return Row(
         section=section,

@@ -1,0 +1,132 @@
+"""Pod to pod across nodes against the bare underlay, in one lab, in turn."""
+
+import json
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing
+from threading import Thread
+
+from bench.cluster import Cluster, cluster
+from bench.namespaces import inside, process
+from bench.report import Row, at_least
+
+SECTION = "Throughput, pod to pod across nodes against the bare underlay"
+ROUNDS = 3
+SECONDS = 3
+REQUESTS = 5000
+SMALL_BYTES = 64
+_PORT = 5201
+
+
+def run() -> list[Row]:
+    """Measure; return the rows."""
+    rows: list[Row] = []
+    for backend in ("host-gw", "vxlan"):
+        with cluster("--nodes", "2", "--backend", backend) as lab:
+            lab.podway("pod", "add", "--count", "2")
+            rows += _compare(lab, backend)
+    return rows
+
+
+def _compare(lab: Cluster, backend: str) -> list[Row]:
+    paths = {
+        "underlay": (lab.node_netns("n1"), lab.node_netns("n2")),
+        "pods": (lab.pod_netns("p1"), lab.pod_netns("p2")),
+    }
+    kinds: dict[str, Callable[[str, str], float]] = {
+        "TCP, 1 stream": lambda a, b: iperf(a, b, "--parallel", "1"),
+        "TCP, 8 streams": lambda a, b: iperf(a, b, "--parallel", "8"),
+        "TCP request/response": requests,
+        f"UDP, {SMALL_BYTES} bytes": small_datagrams,
+    }
+    rows = []
+    for what, measure in kinds.items():
+        found: dict[str, list[float]] = {name: [] for name in paths}
+        for _ in range(ROUNDS):
+            for name, (client, server) in paths.items():
+                found[name].append(measure(client, server))
+        rows.append(_row(backend, what, found))
+    return rows
+
+
+def _row(backend: str, what: str, found: dict[str, list[float]]) -> Row:
+    pairs = zip(found["pods"], found["underlay"], strict=True)
+    ratio = statistics.median(pods / bare for pods, bare in pairs)
+    middle = {name: statistics.median(values) for name, values in found.items()}
+    note = f"pods {_unit(what, middle['pods'])}, underlay {_unit(what, middle['underlay'])}"
+    if backend == "host-gw":
+        return at_least(SECTION, f"{backend}: {what}", ratio, 0.95, "x", note)
+    return Row(section=SECTION, what=f"{backend}: {what}", value=f"{ratio:.2f} x", note=note)
+
+
+def _unit(what: str, value: float) -> str:
+    return f"{value / 1e9:.1f} Gbit/s" if what.startswith("TCP, ") else f"{value / 1e3:.1f} k/s"
+
+
+def address_of(netns: str) -> str:
+    """Return the IPv4 address of eth0 in *netns*."""
+    text = subprocess.run(
+        ["ip", "-n", netns, "-j", "-4", "address", "show", "dev", "eth0"],
+        capture_output=True,
+        check=True,
+    ).stdout
+    return str(json.loads(text)[0]["addr_info"][0]["local"])
+
+
+def iperf(client: str, server: str, *options: str) -> float:
+    """Return bits per second of one iperf3 run."""
+    address = address_of(server)
+    with process(["iperf3", "--server", "--bind", address, "--one-off"], netns=server):
+        return _client(client, address, *options)
+
+
+def _client(netns: str, address: str, *options: str) -> float:
+    command = ["iperf3", "--client", address, "--time", str(SECONDS), "--omit", "1", "--json"]
+    deadline = time.perf_counter() + 5
+    while True:
+        done = inside(
+            netns, lambda: subprocess.run([*command, *options], capture_output=True, check=False)
+        )
+        if done.returncode == 0:
+            return float(json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"])
+        if time.perf_counter() > deadline:
+            raise RuntimeError(done.stdout.decode() + done.stderr.decode())
+        time.sleep(0.05)
+
+
+def requests(client: str, server: str) -> float:
+    """Return request/response pairs a second over one TCP connection, one byte each way."""
+    address = address_of(server)
+    with closing(inside(server, lambda: socket.create_server((address, _PORT + 1)))) as listener:
+        answering = Thread(target=_echo, args=(listener,))
+        answering.start()
+        with closing(
+            inside(client, lambda: socket.create_connection((address, _PORT + 1)))
+        ) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            started = time.perf_counter()
+            for _ in range(REQUESTS):
+                connection.sendall(b"x")
+                connection.recv(1)
+            seconds = time.perf_counter() - started
+        answering.join()
+    return REQUESTS / seconds
+
+
+def _echo(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with connection:
+        while data := connection.recv(1):
+            connection.sendall(data)
+
+
+def small_datagrams(client: str, server: str) -> float:
+    """Return datagrams a second that arrive, of `SMALL_BYTES` bytes of payload."""
+    address = address_of(server)
+    with process(["iperf3", "--server", "--bind", address, "--one-off"], netns=server):
+        options = ("--udp", "--bitrate", "0", "--length", str(SMALL_BYTES))
+        return _client(client, address, *options) / 8 / SMALL_BYTES
