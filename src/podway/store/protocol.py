@@ -18,6 +18,10 @@ from podway.model.networks import Network
 from podway.model.nodes import Claim, Node
 
 
+# flannel's SubnetLeaseRenewMargin and etcd TTL: a node may be away for a day and keep its subnets.
+DEFAULT_LEASE_TTL_S = 86400
+
+
 class StoreError(PodwayError):
     """The store refused, or cannot be reached."""
 
