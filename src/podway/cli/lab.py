@@ -146,7 +146,7 @@ def _add_iperf(group: Group) -> None:
     leaf.add_argument("source", metavar="FROM", help="pod or node that sends")
     leaf.add_argument("target", metavar="TO", help="pod or node that receives")
     leaf.add_argument("--streams", type=int, default=1, metavar="N", help="at the same time (1)")
-    leaf.add_argument("--seconds", type=float, default=2.0, metavar="S", help="how long (2)")
+    leaf.add_argument("--seconds", type=int, default=2, metavar="S", help="how long (2)")
     leaf.add_argument("--udp", action="store_true", help="UDP instead of TCP")
 
 
@@ -202,7 +202,7 @@ def _add_demo(group: Group) -> None:
         group, "demo", action("demo"), "show it all: make a lab, ping, measure, remove it"
     )
     _add_kind(leaf)
-    leaf.add_argument("--seconds", type=float, default=2.0, metavar="S", help="per measurement (2)")
+    leaf.add_argument("--seconds", type=int, default=2, metavar="S", help="per measurement (2)")
 
 
 def _add_parent(group: Group, name: str, summary: str) -> argparse.ArgumentParser:

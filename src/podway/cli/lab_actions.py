@@ -190,8 +190,8 @@ def iperf(args: argparse.Namespace) -> int:
     check_root()
     if not 1 <= args.streams <= 128:
         raise ConfigError("--streams", args.streams, "must be 1 to 128")
-    if not 0.1 <= args.seconds <= 3600:
-        raise ConfigError("--seconds", args.seconds, "must be 0.1 to 3600")
+    if not 1 <= args.seconds <= 3600:
+        raise ConfigError("--seconds", args.seconds, "must be 1 to 3600")
     measured = measure(
         end_of(spec, args.source),
         end_of(spec, args.target),

@@ -35,7 +35,7 @@ from podway.lab.topology import LabSpec
 PODS_PER_NODE = 2
 
 
-def run_demo(spec: LabSpec, *, seconds: float, as_json: bool) -> int:
+def run_demo(spec: LabSpec, *, seconds: int, as_json: bool) -> int:
     """Run the demonstration with a lab like *spec*; 1 when any ping fails.
 
     Raises:
@@ -63,7 +63,7 @@ class _Scene:
         self._style = style_of(sys.stdout)
         self._began = time.monotonic()
 
-    def play(self, seconds: float) -> bool:
+    def play(self, seconds: int) -> bool:
         """Do everything but the end; tell whether every ping was answered."""
         self._make()
         pods = self._add_pods()
@@ -108,7 +108,7 @@ class _Scene:
         self._print(f"From nothing to here in {took_s:.2f} s.")
         return all(outcome.rtt_ms is not None for outcome in outcomes)
 
-    def _measure(self, pods: list[Pod], seconds: float) -> None:
+    def _measure(self, pods: list[Pod], seconds: int) -> None:
         self._say("Throughput between two nodes, TCP")
         first = pods[0]
         far = next(pod for pod in pods if pod.node != first.node)
@@ -120,7 +120,7 @@ class _Scene:
         ]
         self._print(f"Pod to pod is {ratio:.2f} times the bare underlay.")
 
-    def _measure_one(self, source: str, target: str, seconds: float) -> Measurement:
+    def _measure_one(self, source: str, target: str, seconds: int) -> Measurement:
         measured = measure(end_of(self.spec, source), end_of(self.spec, target), seconds=seconds)
         self._print(render_measurement(measured, self._style))
         return measured

@@ -8,6 +8,7 @@ a dead program); routes, devices and rules are left to the agent: that it mends 
 from collections.abc import Callable, Collection
 from ipaddress import ip_network
 
+from podway.compute.forwarding import TABLE_NAME
 from podway.diff.operations import Operation, Verb
 from podway.errors import ConfigError
 from podway.lab.errors import LabError
@@ -39,6 +40,8 @@ from podway.model.kernel import (
     Rule,
     Vxlan,
 )
+
+FIREWALL = NftTable("inet", TABLE_NAME, "").key
 
 
 def link_down(spec: LabSpec, node: str) -> None:
@@ -153,7 +156,7 @@ def _delete(
 ) -> list[str]:
     check_node(spec, node)
     with kernel_of(namespace_of(spec.name, node)) as kernel:
-        doomed = [item for item in kernel.read(()).values() if chosen(item)]
+        doomed = [item for item in kernel.read([FIREWALL]).values() if chosen(item)]
         if not doomed:
             raise LabError(f"podway has no {what} on {node}")
         # Devices last: what stands on a device would be gone before its own turn comes.

@@ -56,7 +56,7 @@ class End(Struct, frozen=True):
 
 
 def measure(
-    source: End, target: End, *, seconds: float = 2.0, streams: int = 1, udp: bool = False
+    source: End, target: End, *, seconds: int = 2, streams: int = 1, udp: bool = False
 ) -> Measurement:
     """Send from *source* to *target* for *seconds* and return what arrived.
 
@@ -75,10 +75,10 @@ def measure(
     return parse_report(source.name, target, report, udp=udp, streams=streams)
 
 
-def client_command(address: IPAddress, *, seconds: float, streams: int, udp: bool) -> Sequence[str]:
+def client_command(address: IPAddress, *, seconds: int, streams: int, udp: bool) -> Sequence[str]:
     """Return the command that sends. Pure."""
     command = ["iperf3", "--json", "--client", str(address), "--port", str(PORT)]
-    command += ["--time", f"{seconds:g}", "--parallel", str(streams)]
+    command += ["--time", str(seconds), "--parallel", str(streams)]
     command += ["--connect-timeout", "3000"]
     return [*command, "--udp", "--bitrate", "0"] if udp else command
 

@@ -13,7 +13,10 @@ The fabric is the network under the cluster, a namespace of its own::
     hub eth0 - hub |        |                 hub eth0 - hub |        |  172.30.0.0/24
 
 Node *i* is 172.30.i.2 and fd30:0:0:i::2 in both; the fabric is its gateway, and at the same time
-the world outside of the cluster, for whoever wants to see masquerading.
+the world outside of the cluster, for whoever wants to see masquerading. With IPv6, both ends of a
+cable get a link-local address beside the one that the kernel makes: that one may not be used while
+duplicate address detection lasts, and until then the kernel cannot ask for neighbours on behalf of
+packets that it forwards (net/ipv6/ndisc.c, ndisc_solicit). Machines have been up for longer.
 """
 
 from ipaddress import (
@@ -190,7 +193,7 @@ def plan_fabric(spec: LabSpec) -> tuple[KernelObject, ...]:
     if spec.routed_underlay:
         return forwarding
     bridge = Link(name=BRIDGE, kind=Bridge(), mtu=spec.mtu)
-    return (*forwarding, bridge, *(Address(BRIDGE, each) for each in _gateways(spec, HUB_NUMBER)))
+    return (*forwarding, bridge, *_fabric_addresses(spec, HUB_NUMBER, BRIDGE))
 
 
 def plan_cables(spec: LabSpec) -> tuple[KernelObject, ...]:
@@ -210,7 +213,7 @@ def plan_cable(spec: LabSpec, number: int) -> tuple[KernelObject, ...]:
     )
     if not spec.routed_underlay:
         return (link,)
-    return (link, *(Address(port, each) for each in _gateways(spec, number)))
+    return (link, *_fabric_addresses(spec, number, port))
 
 
 def plan_uplink(spec: LabSpec, number: int) -> tuple[KernelObject, ...]:
@@ -303,7 +306,10 @@ def _uplink(spec: LabSpec, number: int) -> PodSide:
         ifname=UPLINK,
         mac=derive_mac(spec.name, member),
         mtu=spec.mtu,
-        addresses=tuple(_host(spec, number, 2, family) for family in spec.families),
+        addresses=(
+            *(_host(spec, number, 2, family) for family in spec.families),
+            *_link_local(spec, number, 2),
+        ),
         routes=tuple(_default_route(gateway.ip) for gateway in _gateways(spec, number)),
     )
 
@@ -315,6 +321,17 @@ def _default_route(gateway: IPAddress) -> Route:
     # The kernel makes an IPv6 metric of 0 into 1024.
     everything = IPv6Network("::/0")
     return Route(dst=everything, dev=UPLINK, via=gateway, protocol=STATIC, metric=1024)
+
+
+def _fabric_addresses(spec: LabSpec, number: int, dev: str) -> tuple[Address, ...]:
+    own = (*_gateways(spec, number), *_link_local(spec, number, 1))
+    return tuple(Address(dev, each) for each in own)
+
+
+def _link_local(spec: LabSpec, number: int, host: int) -> tuple[IPInterface, ...]:
+    if Family.IPV6 not in spec.families:
+        return ()
+    return (IPv6Interface(f"fe80::{number}:{host}/64"),)
 
 
 def _gateways(spec: LabSpec, number: int) -> tuple[IPInterface, ...]:

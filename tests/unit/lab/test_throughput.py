@@ -47,8 +47,8 @@ def test_no_measurement(text: bytes) -> None:
 
 
 def test_command() -> None:
-    tcp = client_command(TARGET.address, seconds=1.5, streams=8, udp=False)
-    assert "--time 1.5 --parallel 8" in " ".join(tcp)
+    tcp = client_command(TARGET.address, seconds=2, streams=8, udp=False)
+    assert "--time 2 --parallel 8" in " ".join(tcp)
     assert "--udp" not in tcp
-    udp = client_command(TARGET.address, seconds=1.5, streams=1, udp=True)
+    udp = client_command(TARGET.address, seconds=2, streams=1, udp=True)
     assert " ".join(udp).endswith("--udp --bitrate 0")

@@ -1,0 +1,125 @@
+"""The commands of a lab as a user types them: answers, JSON, exit codes."""
+
+from collections.abc import Callable
+
+import pytest
+
+from lab.probes import leftovers, podway_json, run_podway
+from podway.lab.faults import kill_agent, partition
+from podway.lab.topology import LabSpec
+
+
+@pytest.fixture
+def lab(make_lab: Callable[..., LabSpec]) -> str:
+    """Give the name of a lab of two nodes, without pods."""
+    return make_lab().name
+
+
+def test_a_user_s_first_minute(lab_name: str) -> None:
+    up = podway_json(lab_name, "up", "--nodes", "2", "--dual", "--attach", "routed")
+    assert up["nodes"] == ["n1", "n2"]
+    assert up["families"] == ["IPv4", "IPv6"]
+    pods = podway_json(lab_name, "pod", "add", "--count", "3")["pods"]
+    assert [(pod["name"], pod["node"]) for pod in pods] == [
+        ("p1", "n1"),
+        ("p2", "n2"),
+        ("p3", "n1"),
+    ]
+    assert all(len(pod["addresses"]) == 2 for pod in pods)
+    assert podway_json(lab_name, "pod", "list")["pods"] != []
+    pings = podway_json(lab_name, "ping")["pings"]
+    assert len(pings) == 3 * 3 * 2
+    assert all(ping["rtt_ms"] is not None for ping in pings)
+    assert len(podway_json(lab_name, "ping", "--nodes")["pings"]) == 2 * 2 * 2
+    assert podway_json(lab_name, "pod", "check")["checked"] == ["p1", "p3", "p2"]
+    status = podway_json(lab_name, "status")
+    assert {name: each["endpoints"] for name, each in status["status"].items()} == {
+        "n1": 2,
+        "n2": 1,
+    }
+    assert podway_json(lab_name, "node", "add")["added"] == "n3"
+    assert podway_json(lab_name, "node", "rm", "n3")["removed"] == "n3"
+    assert podway_json(lab_name, "pod", "rm", "p1", "p3")["removed"] == ["p1", "p3"]
+    down = podway_json(lab_name, "down")["removed"]
+    assert [each["lab"] for each in down] == [lab_name]
+    assert leftovers(lab_name) == []
+
+
+def test_names_of_pods(lab: str) -> None:
+    named = podway_json(lab, "pod", "add", "--name", "web", "--node", "n2")["pods"]
+    assert [(pod["name"], pod["node"]) for pod in named] == [("web", "n2")]
+    for words in (["--name", "web"], ["--name", "n1"], ["--node", "n9"], ["--count", "0"]):
+        refused = run_podway(lab, "pod", "add", *words)
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("podway: ")
+    assert len(podway_json(lab, "pod", "list")["pods"]) == 1
+
+
+@pytest.mark.parametrize("member", ["p1", "n1", "hub", "fabric"])
+def test_exec_passes_the_exit_code_on(lab: str, member: str) -> None:
+    run_podway(lab, "pod", "add")
+    done = run_podway(lab, "exec", member, "--", "sh", "-c", "readlink /proc/self/ns/net; exit 7")
+    assert done.returncode == 7
+    assert done.stdout.startswith("net:[")
+
+
+def test_exec_passes_input_and_options_on(lab: str) -> None:
+    done = run_podway(lab, "exec", "n1", "--", "sh", "-c", "cat; echo --json", input="in")
+    assert (done.returncode, done.stdout) == (0, "in--json\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["exec", "p9", "--", "true"], id="no such pod"),
+        pytest.param(["exec", "n1"], id="no command"),
+        pytest.param(["exec", "n1", "--", "no-such-program"], id="no such program"),
+        pytest.param(["ping"], id="no pod to ping"),
+        pytest.param(["fault", "link-down", "n9"], id="no such node"),
+        pytest.param(["pod", "rm", "p9"], id="no pod to remove"),
+        pytest.param(["iperf", "n1", "n9"], id="no such end"),
+        pytest.param(["iperf", "n1", "n2", "--streams", "0"], id="no stream"),
+        pytest.param(["fault", "start-hub"], id="hub runs already"),
+        pytest.param(["fault", "delete-route", "n1", "nonsense"], id="no prefix"),
+    ],
+)
+def test_what_cannot_be_done(lab: str, words: list[str]) -> None:
+    done = run_podway(lab, *words)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("podway: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_failures_give_exit_codes(lab: str) -> None:
+    run_podway(lab, "pod", "add", "--count", "2")
+    spec = LabSpec(name=lab, nodes=(1, 2))
+    partition(spec, ["n1"])
+    done = run_podway(lab, "ping", "--timeout", "0.2")
+    assert done.returncode == 1
+    assert done.stdout.count("FAIL") == 2
+    assert "2 of 4 pings answered" in done.stdout
+    kill_agent(spec, "n1")
+    status = run_podway(lab, "status")
+    assert status.returncode == 1
+    assert "away" in status.stdout
+    assert podway_json(lab, "fault", "heal")["healed"] == [
+        "partition removed",
+        "agent of n1 started",
+    ]
+    assert run_podway(lab, "ping").returncode == 0
+
+
+def test_throughput_of_pods_and_nodes(lab: str) -> None:
+    run_podway(lab, "pod", "add", "--count", "2")
+    for words in (["p1", "p2"], ["n1", "n2", "--streams", "2"], ["p1", "p2", "--udp"]):
+        measured = podway_json(lab, "iperf", *words, "--seconds", "1")
+        assert measured["bits_per_second"] > 1e6
+
+
+def test_demo(lab_name: str) -> None:
+    shown = podway_json(lab_name, "demo", "--seconds", "1")
+    assert len(shown["pings"]) == 36
+    assert all(ping["rtt_ms"] is not None for ping in shown["pings"])
+    assert len(shown["throughput"]) == 2
+    assert leftovers(lab_name) == []
