@@ -1,25 +1,37 @@
 """Notifications of the kernel as `KernelEvent`s: what of ours did somebody else change?
 
-In: rtnetlink and nfnetlink notifications. Out: events for the tracker. Why it is hard: most of the
-traffic is none of our business (pods' neighbours, foreign routes) and must be dropped cheaply;
-our own writes come back as notifications and must not count as drift; and a foreign object that
-takes our key (a route replaced by another protocol's) is drift although it is not ours.
+In: rtnetlink and nfnetlink notifications, in the kernel's order. Out: events for the tracker, one
+for each thing that changed. Why it is hard: most of the traffic is none of our business (pods'
+neighbours, foreign routes) and must be dropped cheaply; our own writes come back as notifications
+and must not count as drift; and a foreign object that takes our key (a route replaced by another
+protocol's) is drift although it is not ours. So the last state of every key is compared with what
+we believe (`known`), and devices are followed from notification to notification: their names at
+that moment are what other notifications mean by an index.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from podway.kernel.addresses import parse_address
-from podway.kernel.devices import Devices
+from podway.kernel.inventory import made_by_kernel
+from podway.kernel.known import Known
 from podway.kernel.links import parse_link
-from podway.kernel.neighbours import parse_neighbour
+from podway.kernel.neighbours import parse_neighbour, parse_neighbour_key
+from podway.kernel.ownership import TABLE_NAME
 from podway.kernel.protocol import DeviceChanged, KernelEvent, Overrun, Seen, UplinkChanged
 from podway.kernel.routes import parse_route
 from podway.kernel.rules import parse_rule
-from podway.kernel.tables import changed
+from podway.kernel.sysctls import device_of_path
+from podway.kernel.tables import FAMILIES, changed
 from podway.model.kernel import (
+    ALIAS_PREFIX,
     ROUTE_PROTOCOL,
+    KernelObject,
     Key,
-    Neighbour,
+    Link,
     NftTable,
     Sysctl,
     link_key,
@@ -27,13 +39,18 @@ from podway.model.kernel import (
 from podway.netlink.constants import (
     AF_BRIDGE,
     AF_INET,
-    NTF_PROXY,
-    NUD_PERMANENT,
+    BRIDGE_MODE_HAIRPIN,
+    IFF_RUNNING,
+    IFF_UP,
+    NETCONFA_IFINDEX_ALL,
+    NETCONFA_IFINDEX_DEFAULT,
+    RT_TABLE_LOCAL,
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELNEIGH,
     RTM_DELROUTE,
     RTM_DELRULE,
+    RTM_F_CLONED,
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWNEIGH,
@@ -53,7 +70,6 @@ from podway.netlink.constants import (
 )
 from podway.netlink.events import OVERRUN, Event
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podway.netlink.links import LinkMessage
 
@@ -69,27 +85,42 @@ GROUPS = (
     RTNLGRP_IPV4_NETCONF,
     RTNLGRP_IPV6_NETCONF,
 )
-_NETCONF_DEVICES = {-1: "all", -2: "default"}
-_NFT_FAMILIES = {1: "inet", 2: "ip", 5: "netdev", 7: "bridge", 10: "ip6"}
+_NETCONF_DEVICES = {NETCONFA_IFINDEX_ALL: "all", NETCONFA_IFINDEX_DEFAULT: "default"}
+_PROXY_LEAVES = {"ipv4": "proxy_arp", "ipv6": "proxy_ndp"}
+
+
+class _Device(Struct, frozen=True):
+    """What notifications said of a device last."""
+
+    name: str
+    up: bool
+    running: bool
+    mtu: int
+    ours: bool
 
 
 class Translator:
     """Turns notifications into kernel events.
 
     Args:
-        devices: names and indexes, kept current from the notifications as they pass.
-        written: keys of everything that this process wrote and did not delete.
+        known: what we wrote and read; what is reported becomes part of it.
+        name_of: gives a device's name for its index, "" for none; for devices that no
+            notification spoke of yet.
     """
 
-    def __init__(self, devices: Devices, written: set[Key]) -> None:
-        self._devices = devices
-        self._written = written
-        self._tables: dict[tuple[str, str], NftTable | None] = {}
-        # Commits of ours whose notifications have not come back yet.
-        self.own_commits = 0
-        self._readers: dict[int, Callable[[Event], list[KernelEvent]]] = {
+    def __init__(self, known: Known, name_of: Callable[[int], str]) -> None:
+        self._known = known
+        self._name_of = name_of
+        self._devices: dict[int, _Device] = {}
+        self._own_flips: dict[str, list[bool]] = {}
+        self._found: dict[Key, KernelObject | None] = {}
+        self._flipped: dict[str, None] = {}
+        self._uplinks: dict[str, None] = {}
+        self._tables: dict[Key, NftTable | None] = {}
+        self._overrun = False
+        self._readers: dict[int, Callable[[Event], None]] = {
             RTM_NEWLINK: self._new_link,
-            RTM_DELLINK: self._gone_link,
+            RTM_DELLINK: self._deleted_link,
             RTM_NEWROUTE: self._route,
             RTM_DELROUTE: self._route,
             RTM_NEWNEIGH: self._neighbour,
@@ -101,127 +132,216 @@ class Translator:
             RTM_NEWNETCONF: self._netconf,
         }
 
-    def translate(self, events: Iterable[Event], touched: Collection[str]) -> list[KernelEvent]:
-        """Return what *events* mean.
+    # --- what the kernel's owner tells ----------------------------------------------------------
 
-        Args:
-            events: notifications that are not of our own sockets' making.
-            touched: devices that we have just made or changed ourselves. The kernel tells about
-                every step of that in its own name; what it tells is older than what we know.
-        """
-        found: list[KernelEvent] = []
+    def start_from(self, messages: "Iterable[LinkMessage]") -> None:
+        """Take *messages* as all devices that there are: at start, and after an overrun."""
+        self._devices = {message["index"]: _device(message) for message in messages}
+
+    def expect_flip(self, dev: str, *, up: bool) -> None:
+        """Take in that *dev* is about to go up or down by our own doing."""
+        self._own_flips.setdefault(dev, []).append(up)
+
+    def lose(self) -> None:
+        """Take in that notifications were lost."""
+        self._overrun = True
+
+    # --- what the kernel tells ------------------------------------------------------------------
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Take in notifications of rtnetlink."""
         for event in events:
             if event is OVERRUN:
-                found.append(Overrun())
-            elif event.type != RTM_NEWLINK or event.fields.get("ifname") not in touched:
-                found += self._readers.get(event.type, self._table)(event)
-        return found
+                self._overrun = True
+                continue
+            read = self._readers.get(event.type)
+            if read is not None:
+                read(event)
 
-    def _new_link(self, event: Event) -> list[KernelEvent]:
-        fields: LinkMessage = event.fields  # type: ignore[assignment]
-        if fields.get("family") == AF_BRIDGE:
-            return self._port(event)
-        index, dev = fields["index"], fields["ifname"]
-        flipped = self._devices.learn(fields)
-        if not self._devices.is_ours(index) and link_key(dev) not in self._written:
-            return [DeviceChanged(dev)] if flipped else [UplinkChanged(dev)]
-        link = parse_link(fields, self._devices.name)
-        seen: list[KernelEvent] = [Seen(link.key, link)] if link is not None else []
-        return [*seen, DeviceChanged(dev)] if flipped else seen
+    def take_commits(self, events: Iterable[Event], *, own: bool = False) -> None:
+        """Take in notifications of nftables.
 
-    def _gone_link(self, event: Event) -> list[KernelEvent]:
-        fields: LinkMessage = event.fields  # type: ignore[assignment]
-        if fields.get("family") == AF_BRIDGE:
-            return []
-        key = link_key(fields["ifname"])
-        ours = self._devices.is_ours(fields["index"]) or key in self._written
-        self._devices.forget(fields["index"])
-        return [Seen(key, None)] if ours else [UplinkChanged(fields["ifname"])]
+        Args:
+            events: the notifications; the last one of a commit is its generation.
+            own: we just made a commit ourselves. If there is but one, it is that.
+        """
+        commits: list[dict[Key, NftTable | None]] = []
+        for event in events:
+            if event is OVERRUN:
+                self._overrun = True
+            elif event.name == "NFT_MSG_NEWGEN":
+                commits.append(self._tables)
+                self._tables = {}
+            else:
+                self._table(event)
+        if own and len(commits) == 1:
+            return
+        for tables in commits:
+            self._found.update(tables)
 
-    def _port(self, event: Event) -> list[KernelEvent]:
-        """A bridge port's settings: of interest only if somebody changed hairpin."""
-        if not self._devices.is_ours(event.fields["index"]):
-            return []
-        link = self._devices.port_changed(
-            event.fields["index"], event.fields.get("protinfo", {}).get("mode")
-        )
-        return [DeviceChanged(link)] if link else []
+    def news(self) -> list[KernelEvent]:
+        """Return what is new since the last call; all that was expected has come."""
+        events: list[KernelEvent] = [Overrun()] if self._overrun else []
+        for key, found in self._found.items():
+            if not self._known.agrees(key, found):
+                self._known.put(key, found)
+                events.append(Seen(key, found))
+        events += [DeviceChanged(dev) for dev in self._flipped]
+        events += [UplinkChanged(dev) for dev in self._uplinks]
+        self._found, self._flipped, self._uplinks = {}, {}, {}
+        self._own_flips, self._overrun = {}, False
+        return events
 
-    def _route(self, event: Event) -> list[KernelEvent]:
-        route = parse_route(event.fields, self._devices.name)  # type: ignore[arg-type]
-        if route is None:
-            return []
-        if route.protocol != ROUTE_PROTOCOL and route.key not in self._written:
-            return []
-        return [Seen(route.key, None if event.type == RTM_DELROUTE else route)]
+    @property
+    def has_news(self) -> bool:
+        """Tell whether `news` may have something."""
+        return bool(self._found or self._flipped or self._uplinks or self._overrun)
 
-    def _neighbour(self, event: Event) -> list[KernelEvent]:
+    # --- devices --------------------------------------------------------------------------------
+
+    def _new_link(self, event: Event) -> None:
         fields = event.fields
-        if not self._devices.is_ours(fields["ifindex"]):
-            return []
-        interesting = (
-            fields["family"] == AF_BRIDGE
-            or fields["flags"] & NTF_PROXY
-            or fields["state"] & NUD_PERMANENT
-            or event.type == RTM_DELNEIGH
-        )
-        entry = parse_neighbour(fields, self._devices.name(fields["ifindex"]))  # type: ignore[arg-type]
-        if entry is None or not (interesting or entry.key in self._written):
-            return []
-        if isinstance(entry, Neighbour) and not interesting:
-            return [Seen(entry.key, entry)]
-        return [Seen(entry.key, None if event.type == RTM_DELNEIGH else entry)]
+        index = fields["index"]
+        if fields["family"] == AF_BRIDGE:
+            self._port(index, fields)
+            return
+        before, after = self._devices.get(index), _device(fields)
+        if before is not None and before.name != after.name:
+            self._gone(before)
+            before = None
+        self._devices[index] = after
+        self._compare(before, after)
+        if self._is_ours(after) or (before is not None and before.ours):
+            link = parse_link(fields, self._name)  # type: ignore[arg-type]  # a LinkMessage
+            self._found[link_key(after.name)] = link
 
-    def _address(self, event: Event) -> list[KernelEvent]:
+    def _deleted_link(self, event: Event) -> None:
+        if event.fields["family"] == AF_BRIDGE:  # a port left its bridge
+            return
+        before = self._devices.pop(event.fields["index"], None)
+        if before is not None:
+            self._gone(before)
+
+    def _gone(self, before: _Device) -> None:
+        self._compare(before, None)
+        if self._is_ours(before):
+            self._found[link_key(before.name)] = None
+
+    def _compare(self, before: _Device | None, after: _Device | None) -> None:
+        """Note what it means for what stands on a device that *before* became *after*."""
+        device = after or before
+        assert device is not None
+        was_up, is_up = (before is not None and before.up), (after is not None and after.up)
+        if was_up != is_up and not self._is_own_flip(device.name, up=is_up):
+            self._flipped[device.name] = None
+        if before != after and not self._is_ours(device):
+            self._uplinks[device.name] = None
+
+    def _is_own_flip(self, dev: str, *, up: bool) -> bool:
+        expected = self._own_flips.get(dev)
+        if not expected or expected[0] != up:
+            return False
+        expected.pop(0)
+        return True
+
+    def _port(self, index: int, fields: Mapping[str, Any]) -> None:
+        """Take in how a bridge treats its port; of that, hairpin alone is ours."""
+        device = self._devices.get(index)
+        mode = fields.get("protinfo", {}).get("mode")
+        if device is None or mode is None:
+            return
+        key = link_key(device.name)
+        link = self._found.get(key) or self._known.get(key)
+        if isinstance(link, Link) and link.master:
+            self._found[key] = replace(link, hairpin=mode == BRIDGE_MODE_HAIRPIN)
+
+    def _name(self, index: int) -> str:
+        device = self._devices.get(index)
+        return device.name if device is not None else self._name_of(index)
+
+    def _is_ours(self, device: _Device) -> bool:
+        return device.ours or link_key(device.name) in self._known
+
+    # --- what stands on devices -----------------------------------------------------------------
+
+    def _route(self, event: Event) -> None:
         fields = event.fields
-        dev = self._devices.name(fields["index"])
-        if not self._devices.is_ours(fields["index"]):
-            return [UplinkChanged(dev)] if dev else []
-        address = parse_address(fields, dev)  # type: ignore[arg-type]
+        if fields["table"] == RT_TABLE_LOCAL or fields["flags"] & RTM_F_CLONED:
+            return
+        route = parse_route(fields, self._name)  # type: ignore[arg-type]  # a RouteMessage
+        if route is None or (route.protocol != ROUTE_PROTOCOL and route.key not in self._known):
+            return
+        self._found[route.key] = None if event.type == RTM_DELROUTE else route
+
+    def _neighbour(self, event: Event) -> None:
+        fields = event.fields
+        device = self._devices.get(fields["ifindex"])
+        if device is None or not self._is_ours(device):
+            return
+        key = parse_neighbour_key(fields, device.name)  # type: ignore[arg-type]
+        if key is None:
+            return
+        entry = None
+        if event.type == RTM_NEWNEIGH:
+            entry = parse_neighbour(fields, device.name)  # type: ignore[arg-type]
+        if entry is not None or key in self._known:
+            self._found[key] = entry
+
+    def _address(self, event: Event) -> None:
+        fields = event.fields
+        device = self._devices.get(fields["index"])
+        if device is None:
+            return
+        if not self._is_ours(device):
+            self._uplinks[device.name] = None
+            return
+        address = parse_address(fields, device.name)  # type: ignore[arg-type]
         if address is None:
-            return []
-        if address.address.is_link_local and address.key not in self._written:
-            return []
-        return [Seen(address.key, None if event.type == RTM_DELADDR else address)]
+            return
+        if made_by_kernel(fields) and address.key not in self._known:  # type: ignore[arg-type]
+            return
+        self._found[address.key] = None if event.type == RTM_DELADDR else address
 
-    def _rule(self, event: Event) -> list[KernelEvent]:
-        if event.fields.get("protocol") != ROUTE_PROTOCOL:
-            return []
-        rule = parse_rule(event.fields)  # type: ignore[arg-type]
-        return [Seen(rule.key, None if event.type == RTM_DELRULE else rule)]
+    # --- what stands on none --------------------------------------------------------------------
 
-    def _netconf(self, event: Event) -> list[KernelEvent]:
+    def _rule(self, event: Event) -> None:
+        rule = parse_rule(event.fields)  # type: ignore[arg-type]  # a RuleMessage
+        if rule is None or (rule.protocol != ROUTE_PROTOCOL and rule.key not in self._known):
+            return
+        self._found[rule.key] = None if event.type == RTM_DELRULE else rule
+
+    def _netconf(self, event: Event) -> None:
         fields = event.fields
         index = fields.get("ifindex", 0)
-        dev = _NETCONF_DEVICES.get(index) or self._devices.name(index)
+        dev = _NETCONF_DEVICES.get(index) or self._name(index)
         family = "ipv4" if fields["family"] == AF_INET else "ipv6"
-        proxy = "proxy_arp" if family == "ipv4" else "proxy_ndp"
         values = {
             f"{family}/conf/{dev}/forwarding": fields.get("forwarding"),
-            f"{family}/conf/{dev}/{proxy}": fields.get("proxy_neigh"),
+            f"{family}/conf/{dev}/rp_filter": fields.get("rp_filter"),
+            f"{family}/conf/{dev}/{_PROXY_LEAVES[family]}": fields.get("proxy_neigh"),
         }
         if family == "ipv4" and dev == "all":
             values["ipv4/ip_forward"] = fields.get("forwarding")
-        shown = dev if index > 0 else ""
-        found = [
-            Sysctl(path, str(value), shown) for path, value in values.items() if value is not None
-        ]
-        return [Seen(item.key, item) for item in found if item.key in self._written]
+        for path, value in values.items():
+            item = Sysctl(path, str(value), device_of_path(path))
+            if value is not None and item.key in self._known:
+                self._found[item.key] = item
 
-    def _table(self, event: Event) -> list[KernelEvent]:
-        """Collect the tables that a commit touched; its last message tells whose it was."""
-        if event.name != "NFT_MSG_NEWGEN":
-            family = _NFT_FAMILIES.get(event.fields.get("family", 0), "")
-            name = event.fields.get("table", "")
-            key = NftTable(family, name, "").key
-            if key in self._written:
-                gone = event.name == "NFT_MSG_DELTABLE"
-                self._tables[family, name] = None if gone else changed(family, name)
-            return []
-        tables, self._tables = self._tables, {}
-        if not tables:
-            return []
-        if self.own_commits:
-            self.own_commits -= 1
-            return []
-        return [Seen(NftTable(*name, "").key, found) for name, found in tables.items()]
+    def _table(self, event: Event) -> None:
+        family = FAMILIES.get(event.fields.get("family", 0), "")
+        name = event.fields.get("table", "")
+        key = NftTable(family, name, "").key
+        if name == TABLE_NAME or key in self._known:
+            gone = event.name == "NFT_MSG_DELTABLE"
+            self._tables[key] = None if gone else changed(family, name)
+
+
+def _device(fields: Mapping[str, Any]) -> _Device:
+    flags = fields["flags"]
+    return _Device(
+        name=fields["ifname"],
+        up=bool(flags & IFF_UP),
+        running=bool(flags & IFF_RUNNING),
+        mtu=fields.get("mtu", 0),
+        ours=fields.get("ifalias", "").startswith(ALIAS_PREFIX),
+    )

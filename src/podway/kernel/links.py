@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 
-from podway.model.kernel import Bridge, Link, LinkKind, Veth, Vxlan
+from podway.model.kernel import Bridge, Link, LinkKind, PodSide, Veth, Vxlan
 from podway.netlink import Request, change_link, create_link
 from podway.netlink.constants import BRIDGE_MODE_HAIRPIN, IFF_UP, IN6_ADDR_GEN_MODE_NONE
 
@@ -17,34 +17,42 @@ if TYPE_CHECKING:
     NameOf = Callable[[int], str]
 
 
-def create_requests(link: Link, index_of: "IndexOf", *, ipv6: bool) -> "list[Request[LinkMessage]]":
-    """Return the requests that make *link* (a bridge or VTEP), in order.
+def create_request(link: Link, index_of: "IndexOf", pod_fd: int = -1) -> "Request[LinkMessage]":
+    """Return the request that makes *link*, down, and its other end in namespace *pod_fd*.
 
-    The kernel takes alias and address generation only once the device exists (rtnl_create_link), so
-    it is made down, then told the rest and brought up.
-
-    Args:
-        link: what to make.
-        index_of: gives a device's index, 0 for none.
-        ipv6: the kernel has IPv6, and a VTEP is told to make up no link-local address.
+    The kernel takes alias and address generation only once the device exists (rtnl_create_link),
+    see `finish_requests`; a pair's other end is made in its place and under its name at once.
     """
     fields: LinkMessage = {
         "ifname": link.name,
-        "linkinfo": {"kind": kind_name(link.kind), "data": _creation_data(link.kind, index_of)},
+        "linkinfo": {
+            "kind": kind_name(link.kind),
+            "data": _creation_data(link.kind, index_of, pod_fd),
+        },
     }
     if link.mtu is not None:
         fields["mtu"] = link.mtu
     if link.mac is not None:
         fields["address"] = link.mac
-    rest = _settings(link, index_of)
-    if ipv6 and isinstance(link.kind, Vxlan):
-        rest["af_spec"] = {"inet6": {"addr_gen_mode": IN6_ADDR_GEN_MODE_NONE}}
-    return [create_link(fields), change_link({"ifname": link.name, **rest})]
+    return create_link(fields)
 
 
-def after_create_requests(link: Link, index_of: "IndexOf") -> "list[Request[LinkMessage]]":
-    """Return the requests that finish a veth pair's host end *link* after it was made."""
-    requests = [change_link({"ifname": link.name, **_settings(link, index_of)})]
+def finish_requests(link: Link, index_of: "IndexOf", *, ipv6: bool) -> "list[Request[LinkMessage]]":
+    """Return the requests that finish *link* once it exists: mark, master, up, hairpin.
+
+    Address generation must be off before the device is up, and the kernel looks at it last in a
+    message (do_setlink): it goes with the mark, before. A bridge keeps its link-local address: the
+    node asks its pods for their MACs from there on behalf of whom it forwards for (ndisc_solicit).
+    """
+    marked: LinkMessage = {"ifname": link.name, "ifalias": link.alias}
+    if ipv6 and not isinstance(link.kind, Bridge):
+        marked["af_spec"] = {"inet6": {"addr_gen_mode": IN6_ADDR_GEN_MODE_NONE}}
+    started: LinkMessage = {"ifname": link.name}
+    if link.up:
+        started["flags"] = started["change"] = IFF_UP
+    if link.master:
+        started["master"] = index_of(link.master)
+    requests = [change_link(marked), change_link(started)]
     if link.hairpin is not None and link.master:
         requests.append(_hairpin_request(link.name, on=link.hairpin))
     return requests
@@ -87,7 +95,7 @@ def parse_link(message: "LinkMessage", name_of: "NameOf") -> Link | None:
         master=name_of(master) if master else "",
         alias=message.get("ifalias", ""),
         up=bool(message["flags"] & IFF_UP),
-        hairpin=_parse_hairpin(info) if master else None,
+        hairpin=_parse_hairpin(info),
     )
 
 
@@ -102,22 +110,13 @@ def kind_name(kind: LinkKind) -> str:
             return "veth"
 
 
-def _settings(link: Link, index_of: "IndexOf") -> "LinkMessage":
-    fields: LinkMessage = {"ifalias": link.alias}
-    if link.up:
-        fields["flags"] = fields["change"] = IFF_UP
-    if link.master:
-        fields["master"] = index_of(link.master)
-    return fields
-
-
 def _hairpin_request(name: str, *, on: bool) -> "Request[LinkMessage]":
     mode = BRIDGE_MODE_HAIRPIN if on else 0
     port = {"slave_kind": "bridge", "slave_data": {"mode": mode}}
     return change_link({"ifname": name, "linkinfo": port})  # type: ignore[typeddict-item]
 
 
-def _creation_data(kind: LinkKind, index_of: "IndexOf") -> "Mapping[str, Any]":
+def _creation_data(kind: LinkKind, index_of: "IndexOf", pod_fd: int) -> "Mapping[str, Any]":
     match kind:
         case Vxlan():
             data: dict[str, Any] = {
@@ -128,6 +127,9 @@ def _creation_data(kind: LinkKind, index_of: "IndexOf") -> "Mapping[str, Any]":
                 ("local" if kind.local.version == 4 else "local6"): kind.local.packed,
             }
             return {**data, "gbp": True} if kind.gbp else data
+        case Veth(pod=PodSide() as pod):
+            end = {"ifname": pod.ifname, "mtu": pod.mtu, "address": pod.mac, "net_ns_fd": pod_fd}
+            return {"peer": end}
         case _:
             return {}
 
@@ -153,6 +155,6 @@ def _parse_kind(kind: str, data: "Mapping[str, Any]", name_of: "NameOf") -> Link
             return None
 
 
-def _parse_hairpin(info: "Mapping[str, Any]") -> bool | None:
-    mode = info.get("slave_data", {}).get("mode")
-    return None if mode is None else mode == BRIDGE_MODE_HAIRPIN
+def _parse_hairpin(info: "Mapping[str, Any]") -> bool:
+    mode: int = info.get("slave_data", {}).get("mode", 0)
+    return mode == BRIDGE_MODE_HAIRPIN

@@ -5,90 +5,85 @@ is ever moved or renamed and no half-made interface shows on the host. Then one 
 gives it addresses, brings it up and writes its routes. What fails takes the pair with it.
 """
 
+import errno
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
-from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
-from podway.kernel.addresses import address_fields
-from podway.kernel.neighbours import neighbour_fields
-from podway.kernel.routes import route_fields
+from podway.kernel.addresses import address_fields, parse_address
+from podway.kernel.devices import Devices
+from podway.kernel.errors import kernel_error, worded
+from podway.kernel.neighbours import neighbour_fields, parse_neighbour
+from podway.kernel.protocol import KernelError
+from podway.kernel.routes import parse_route, route_fields
 from podway.kernel.sysctls import read_sysctl, write_sysctl
-from podway.model.kernel import Link, PodSide, Veth
+from podway.model.kernel import Address, PodSide, Route
 from podway.netlink import (
     NetlinkError,
     NetlinkSocket,
     NetnsError,
     Request,
-    append_route,
     change_link,
     create_address,
-    create_link,
     create_neighbour,
+    create_route,
     dump_addresses,
+    dump_neighbours,
     dump_routes,
     entered,
     get_link,
     open_netns,
 )
-from podway.netlink.constants import AF_INET, AF_INET6, IFF_UP
+from podway.netlink.constants import AF_INET, AF_INET6, IFF_UP, IN6_ADDR_GEN_MODE_NONE
 from podway.netlink.netns import current_identity, identity
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from podway.netlink.links import LinkMessage
 
 _LOOPBACK_INDEX = 1
 
 
-class OwnNamespaceError(NetnsError):
-    """The pod's namespace is the node's own: nothing was touched."""
-
-
-def create_pair(
-    netlink: NetlinkSocket, link: Link, finish: Callable[[], None], undo: Callable[[], None]
-) -> None:
-    """Make the veth pair that *link* describes and configure both ends.
+def open_pod(pod: PodSide, home_fd: int | None) -> int:
+    """Return a descriptor of *pod*'s namespace; the caller closes it.
 
     Args:
-        netlink: a socket on the host.
-        link: the host end; its kind says how the pod's end shall be.
-        finish: finishes the host end once it exists.
-        undo: removes the pair again.
+        pod: says where the namespace is.
+        home_fd: the node's own namespace; None for the calling thread's.
 
     Raises:
-        NetlinkError, NetnsError: a step failed; nothing is left.
+        NetnsError: ENOENT when there is no such file.
+        KernelError: EINVAL when it is the node's own namespace.
     """
-    assert isinstance(link.kind, Veth)
-    pod = link.kind.pod
-    assert pod is not None, "only a pair read from the kernel has no pod side"
-    with ExitStack() as cleanup:
-        fd = open_netns(pod.netns)
-        cleanup.callback(os.close, fd)
-        if identity(fd) == current_identity():
-            raise OwnNamespaceError(
-                22, f"attach {pod.ifname} to {pod.netns}", "that is the node's own namespace"
-            )
-        netlink.request(create_link(_pair_fields(link, pod, fd)))
-        with ExitStack() as failed:
-            failed.callback(undo)
-            finish()
-            configure_pod(pod, fd)
-            failed.pop_all()
+    fd = open_netns(pod.netns)
+    home = current_identity() if home_fd is None else identity(home_fd)
+    if identity(fd) == home:
+        os.close(fd)
+        operation = f"attach {pod.ifname} to {pod.netns}"
+        raise KernelError(errno.EINVAL, operation, "that is the node's own network namespace")
+    return fd
 
 
-def configure_pod(pod: PodSide, fd: int) -> None:
-    """Configure the pod's end, which exists, inside namespace *fd*."""
-    if any(address.version == 6 for address in pod.addresses):
-        with entered(fd):
-            _enable_ipv6(pod.ifname)
-    with NetlinkSocket(netns_fd=fd) as inside:
-        link = inside.request(get_link({"ifname": pod.ifname}))
-        assert link is not None
-        index = link["index"]
-        for error in inside.batch(_pod_requests(pod, index)):
-            if error is not None:
-                raise error
+def configure_pod(pod: PodSide, fd: int, *, ipv6: bool) -> None:
+    """Configure the pod's end, which exists, inside namespace *fd*.
+
+    Args:
+        pod: how it shall be.
+        fd: the pod's namespace.
+        ipv6: the kernel has IPv6.
+
+    Raises:
+        KernelError: a step failed; the message names it and the namespace.
+    """
+    with entered(fd):
+        inside = NetlinkSocket()
+        with inside, worded(f"set up IPv6 of {pod.ifname} in {pod.netns}"):
+            if ipv6:
+                _prepare_ipv6(pod)
+            index = Devices(inside.fileno()).index(pod.ifname)
+            for error in inside.batch(_pod_requests(pod, index, ipv6=ipv6)):
+                if error is not None:
+                    raise _inside(pod, kernel_error(error))
 
 
 def check_pod(pod: PodSide) -> list[str]:
@@ -108,64 +103,80 @@ def check_pod(pod: PodSide) -> list[str]:
         os.close(fd)
 
 
-def _pair_fields(link: Link, pod: PodSide, fd: int) -> "LinkMessage":
-    peer = {"ifname": pod.ifname, "mtu": pod.mtu, "address": pod.mac, "net_ns_fd": fd}
-    fields: LinkMessage = {
-        "ifname": link.name,
-        "linkinfo": {"kind": "veth", "data": {"peer": peer}},
-    }
-    if link.mtu is not None:
-        fields["mtu"] = link.mtu
-    if link.mac is not None:
-        fields["address"] = link.mac
-    return fields
+def _inside(pod: PodSide, error: KernelError) -> KernelError:
+    """Return *error* with the namespace in which it happened."""
+    reason = str(error).removeprefix(f"{error.operation}: ")
+    return KernelError(error.errno, f"{error.operation} inside {pod.netns}", reason)
 
 
-def _pod_requests(pod: PodSide, index: int) -> list[Request]:  # type: ignore[type-arg]
-    up: LinkMessage = {"index": index, "flags": IFF_UP, "change": IFF_UP}
+def _pod_requests(pod: PodSide, index: int, *, ipv6: bool) -> list[Request]:  # type: ignore[type-arg]
+    up: LinkMessage = {"flags": IFF_UP, "change": IFF_UP}
+    requests: list[Request] = [change_link({"index": _LOOPBACK_INDEX, **up})]  # type: ignore[type-arg]
+    if ipv6:
+        # A pod is known by the addresses it was given; a link-local one would cost it a duplicate
+        # address detection and its node multicast listener reports, for nobody.
+        quiet = {"inet6": {"addr_gen_mode": IN6_ADDR_GEN_MODE_NONE}}
+        requests.append(change_link({"index": index, "af_spec": quiet}))
     return [
-        change_link({"index": _LOOPBACK_INDEX, "flags": IFF_UP, "change": IFF_UP}),
+        *requests,
+        change_link({"index": index, **up}),
         *(create_address(address_fields(address, index)) for address in pod.addresses),
-        change_link(up),
         *(create_neighbour(neighbour_fields(entry, index)) for entry in pod.neighbours),
-        # Appended: the first interface's default route stays the first one where there are two.
-        *(append_route(route_fields(route, lambda _name: index)) for route in pod.routes),
+        *(create_route(route_fields(route, lambda _name: index)) for route in pod.routes),
     ]
 
 
-def _enable_ipv6(ifname: str) -> None:
-    """Undo what runtimes write into a pod's sysctls, and listen to no router but the node."""
-    if read_sysctl(f"ipv6/conf/{ifname}/disable_ipv6") == "1":
-        write_sysctl(f"ipv6/conf/{ifname}/disable_ipv6", "0")
-    if read_sysctl(f"ipv6/conf/{ifname}/accept_ra") not in (None, "0"):
-        write_sysctl(f"ipv6/conf/{ifname}/accept_ra", "0")
+def _prepare_ipv6(pod: PodSide) -> None:
+    """Listen to no router but the node, and undo what runtimes write into a pod's sysctls.
+
+    A router advertisement from another pod of the bridge could otherwise make itself the default
+    route, even of a pod without IPv6 addresses (CVE-2020-10749).
+    """
+    path = f"ipv6/conf/{pod.ifname}"
+    if read_sysctl(f"{path}/accept_ra") not in {None, "0"}:
+        write_sysctl(f"{path}/accept_ra", "0")
+    wants_ipv6 = any(address.version == 6 for address in pod.addresses)
+    if wants_ipv6 and read_sysctl(f"{path}/disable_ipv6") == "1":
+        write_sysctl(f"{path}/disable_ipv6", "0")
 
 
 def _compare_pod(pod: PodSide, link: "LinkMessage", inside: NetlinkSocket) -> list[str]:
-    problems = []
-    if not link["flags"] & IFF_UP:
-        problems.append(f"{pod.ifname} is down")
+    index, ifname = link["index"], pod.ifname
+    problems = [] if link["flags"] & IFF_UP else [f"{ifname} is down"]
     if link.get("address") != pod.mac:
-        problems.append(f"{pod.ifname} has MAC {link.get('address')}, not {pod.mac}")
-    found = {
-        (ip_address(packed), item["prefixlen"])
-        for item in inside.dump(dump_addresses(index=link["index"]))
-        if (packed := item.get("local") or item.get("address"))
+        problems.append(f"{ifname} has MAC {link.get('address')}, not {pod.mac}")
+    if link.get("mtu") != pod.mtu:
+        problems.append(f"{ifname} has MTU {link.get('mtu')}, not {pod.mtu}")
+    addresses = {parse_address(item, ifname) for item in inside.dump(dump_addresses(index=index))}
+    problems += [
+        f"{ifname} has lost its address {address}"
+        for address in pod.addresses
+        if Address(ifname, address) not in addresses
+    ]
+    neighbours = {
+        parse_neighbour(item, ifname) for item in inside.dump(dump_neighbours(ifindex=index))
     }
     problems += [
-        f"{pod.ifname} has lost its address {address}"
-        for address in pod.addresses
-        if (address.ip, address.network.prefixlen) not in found
+        f"{ifname} has lost its neighbour {entry.address}"
+        for entry in pod.neighbours
+        if entry not in neighbours
     ]
-    routes = {
-        (item["family"], item.get("dst", b""), item["dst_len"], item.get("gateway"))
-        for family in (AF_INET, AF_INET6)
-        for item in inside.dump(dump_routes(family, oif=link["index"]))
-    }
-    for route in pod.routes:
-        family = AF_INET if route.dst.version == 4 else AF_INET6
-        dst = route.dst.network_address.packed if route.dst.prefixlen else b""
-        via = route.via.packed if route.via is not None else None
-        if (family, dst, route.dst.prefixlen, via) not in routes:
-            problems.append(f"the route {route.dst} via {route.via or pod.ifname} is gone")
-    return problems
+    routes = {_way(route) for route in _routes(inside, index, ifname)}
+    return problems + [
+        f"the route to {route.dst} via {route.via or ifname} is gone"
+        for route in pod.routes
+        if _way(route) not in routes
+    ]
+
+
+def _routes(inside: NetlinkSocket, index: int, ifname: str) -> "Iterator[Route]":
+    for family in (AF_INET, AF_INET6):
+        for message in inside.dump(dump_routes(family, oif=index)):
+            route = parse_route(message, lambda _index: ifname)
+            if route is not None:
+                yield route
+
+
+def _way(route: Route) -> tuple[object, ...]:
+    """Return what a pod depends on in *route*."""
+    return route.dst, route.via, route.table, route.mtu

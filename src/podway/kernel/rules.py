@@ -4,6 +4,16 @@ from ipaddress import IPv4Network, IPv6Network
 
 from podway.model.addresses import Family
 from podway.model.kernel import Rule
+from podway.netlink.constants import FIB_RULE_INVERT, FR_ACT_TO_TBL
+
+# What a rule of another program may look at beside what a `Rule` has.
+_SELECTORS = frozenset(
+    {
+        "oifname", "goto", "flow", "tun_id", "suppress_ifgroup", "l3mdev", "uid_range",
+        "ip_proto", "sport_range", "dport_range",
+    }
+)  # fmt: skip
+_ANY_LENGTH = 0xFFFFFFFF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,15 +33,25 @@ def rule_fields(rule: Rule) -> "RuleMessage":
         fields["src"], fields["src_len"] = rule.src.network_address.packed, rule.src.prefixlen
     if rule.dst is not None:
         fields["dst"], fields["dst_len"] = rule.dst.network_address.packed, rule.dst.prefixlen
-    if rule.fwmask:
+    if rule.fwmark or rule.fwmask:
         fields["fwmark"], fields["fwmask"] = rule.fwmark, rule.fwmask
     if rule.iif:
         fields["iifname"] = rule.iif
     return fields
 
 
-def parse_rule(message: "RuleMessage") -> Rule:
-    """Return the rule that *message* describes."""
+def parse_rule(message: "RuleMessage") -> Rule | None:
+    """Return the rule that *message* describes; None for one that says more than a `Rule` can.
+
+    A foreign rule with other selectors, taken for the same rule without them, would be taken away
+    or left there by mistake.
+    """
+    if message["action"] != FR_ACT_TO_TBL or message["flags"] & FIB_RULE_INVERT:
+        return None
+    if message["tos"] or not _SELECTORS.isdisjoint(message):
+        return None
+    if message.get("suppress_prefixlen", _ANY_LENGTH) != _ANY_LENGTH:
+        return None
     return Rule(
         family=Family(message["family"]),
         priority=message.get("priority", 0),

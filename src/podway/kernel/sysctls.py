@@ -4,13 +4,21 @@ A path is ``ipv4/conf/podway.1/accept_ra``: components are file names and may ho
 show the network namespace of whoever opens them, so calls are made inside the right one.
 """
 
+import errno
 import os
+
+from podway.kernel.protocol import KernelError
 
 _ROOT = "/proc/sys/net"
 
 
 def read_sysctl(path: str) -> str | None:
-    """Return the value at *path*; None when there is no such file (its device is gone)."""
+    """Return the value at *path*; None when there is no such file (its device is gone).
+
+    Raises:
+        OSError: as the kernel gives it.
+        KernelError: *path* could leave /proc/sys/net.
+    """
     try:
         fd = os.open(_checked(path), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -22,7 +30,12 @@ def read_sysctl(path: str) -> str | None:
 
 
 def write_sysctl(path: str, value: str) -> None:
-    """Write *value* at *path*. Raises OSError as the kernel gives it."""
+    """Write *value* at *path*.
+
+    Raises:
+        OSError: as the kernel gives it: ENOENT for no such file, EINVAL for no such value.
+        KernelError: *path* could leave /proc/sys/net.
+    """
     fd = os.open(_checked(path), os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, f"{value}\n".encode())
@@ -40,5 +53,6 @@ def device_of_path(path: str) -> str:
 def _checked(path: str) -> str:
     parts = path.split("/")
     if not all(part and part not in (".", "..") for part in parts):
-        raise ValueError(f"sysctl path {path!r}: must be names joined by '/', none of them '..'")
+        rule = "a path is names joined by '/', none of them empty, '.' or '..'"
+        raise KernelError(errno.EINVAL, f"use sysctl {path!r}", rule)
     return f"{_ROOT}/{path}"

@@ -1,0 +1,134 @@
+"""Makes and deletes devices: all of one or nothing, whatever fails when.
+
+In: a `Link` and what may be there already. Out: the device with everything that its value says, or
+a `KernelError` and no device. A device of that name that has the right kind is not made but mended;
+one of another kind is somebody's, and is refused with its kind.
+"""
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from podway.diff.compare import Difference, compare
+from podway.kernel.devices import Devices
+from podway.kernel.errors import NoDeviceError, kernel_error
+from podway.kernel.links import change_requests, create_request, finish_requests, parse_link
+from podway.kernel.pods import configure_pod, open_pod
+from podway.kernel.protocol import KernelError
+from podway.kernel.reaper import LinkReaper
+from podway.model.kernel import Link, PodSide, Veth
+from podway.netlink import NetlinkError, NetlinkSocket, Request, get_link
+
+_IPV6_SYSCTLS = "/proc/sys/net/ipv6"
+
+
+class LinkMaker:
+    """Makes and deletes devices of one namespace.
+
+    Args:
+        netlink: to ask with.
+        devices: names and indexes.
+        reaper: deletes.
+        netns_fd: the namespace; None for the calling thread's.
+    """
+
+    def __init__(
+        self,
+        netlink: NetlinkSocket,
+        devices: Devices,
+        reaper: LinkReaper,
+        netns_fd: int | None = None,
+    ) -> None:
+        self._netlink = netlink
+        self._devices = devices
+        self._reaper = reaper
+        self._netns_fd = netns_fd
+        self._ipv6 = os.path.isdir(_IPV6_SYSCTLS)  # noqa: PTH112  (one stat)
+
+    def create(self, link: Link) -> None:
+        """Make *link*, both ends of it if it is a pair, or mend what has its name already.
+
+        Raises:
+            KernelError: EEXIST when the name is taken by another kind or other parameters; ENOENT
+                when the pod's namespace is gone; else as the kernel says. Nothing new is left.
+            NetlinkError, NetnsError: likewise.
+        """
+        if not isinstance(link.kind, Veth):
+            self._create(link)
+        elif link.kind.pod is not None:
+            self._create_pair(link, link.kind.pod)
+        elif not self._mend(link):
+            reason = "a veth pair cannot be made without its other end"
+            raise KernelError(errno.EINVAL, f"create link {link.name}", reason)
+
+    def delete(self, names: Sequence[str]) -> list[KernelError | None]:
+        """Delete the devices called *names* together; one that is not there is deleted already."""
+        indexes = [self._devices.index(name) for name in names]
+        present = [index for index in indexes if index]
+        errors = dict(zip(present, self._reaper.delete(present), strict=True))
+        found = [errors.get(index) for index in indexes]
+        return [None if error is None else kernel_error(error) for error in found]
+
+    def _create_pair(self, link: Link, pod: PodSide) -> None:
+        fd = open_pod(pod, self._netns_fd)
+        try:
+            if not self._create(link, fd):
+                return
+            try:
+                configure_pod(pod, fd, ipv6=self._ipv6)
+            except BaseException:
+                self._undo(link)
+                raise
+        finally:
+            os.close(fd)
+
+    def _create(self, link: Link, pod_fd: int = -1) -> bool:
+        """Make *link*'s device here; tell whether it was made rather than mended."""
+        request = create_request(link, self._index, pod_fd)
+        try:
+            self._netlink.request(request)
+        except NetlinkError as error:
+            if error.errno == errno.EEXIST and self._mend(link):
+                return False
+            raise
+        try:
+            self._send(finish_requests(link, self._index, ipv6=self._ipv6))
+        except BaseException:
+            self._undo(link)
+            raise
+        return True
+
+    def _mend(self, link: Link) -> bool:
+        """Turn the device of *link*'s name into *link*; False when there is none."""
+        operation = f"create link {link.name}"
+        try:
+            message = self._netlink.request(get_link({"ifname": link.name}))
+        except NetlinkError as error:
+            if error.is_not_found:
+                return False
+            raise
+        assert message is not None
+        there = parse_link(message, self._devices.name)
+        if there is None or compare(link, there) is Difference.REMAKE:
+            kind = message.get("linkinfo", {}).get("kind", "hardware")
+            reason = f"a {kind} device of that name is there, and it is not what is wanted"
+            raise KernelError(errno.EEXIST, operation, f"{reason}; remove or rename it")
+        self._send(change_requests(link, there, self._index))
+        return True
+
+    def _undo(self, link: Link) -> None:
+        index = self._devices.index(link.name)
+        if index:
+            self._reaper.delete([index])
+
+    def _send(self, requests: Sequence[Request[Any]]) -> None:
+        for error in self._netlink.batch(requests):
+            if error is not None:
+                raise error
+
+    def _index(self, dev: str) -> int:
+        index = self._devices.index(dev)
+        if not index:
+            raise NoDeviceError(dev, f"use device {dev}")
+        return index

@@ -1,0 +1,119 @@
+"""From an operation to the netlink requests that carry it out. Pure.
+
+In: operations and a function from device names to indexes. Out: requests, and afterwards whether an
+error of the kernel means that all is as wanted. An object that is made while something has its key
+replaces it (CREATE and CHANGE differ for links alone), with two exceptions that the kernel knows no
+replacing for: addresses and rules, see `podway.kernel.conflicts`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from podway.diff.operations import Operation, Verb
+from podway.kernel.addresses import address_fields
+from podway.kernel.links import change_requests
+from podway.kernel.neighbours import fdb_fields, fdb_identity, neighbour_fields
+from podway.kernel.routes import route_fields, route_identity
+from podway.kernel.rules import rule_fields
+from podway.model.kernel import (
+    Address,
+    FdbEntry,
+    KernelObject,
+    Link,
+    Neighbour,
+    Route,
+    Rule,
+)
+from podway.netlink import (
+    Request,
+    create_address,
+    create_rule,
+    delete_address,
+    delete_fdb,
+    delete_neighbour,
+    delete_route,
+    delete_rule,
+    replace_fdb,
+    replace_neighbour,
+    replace_route,
+)
+from podway.netlink.constants import NLM_F_EXCL
+
+IndexOf = Callable[[str], int]
+# Kinds that are not netlink's, or need more than messages: each has a batch of its own.
+_APART = frozenset({"sysctl", "nft"})
+
+
+def batches(operations: Sequence[Operation]) -> Iterator[Sequence[Operation]]:
+    """Yield runs of *operations*, in order, that go out in the same way."""
+    start = 0
+    for stop in range(1, len(operations) + 1):
+        if stop == len(operations) or _way(operations[stop]) != _way(operations[start]):
+            yield operations[start:stop]
+            start = stop
+
+
+def _way(operation: Operation) -> tuple[str, Verb | None]:
+    kind = operation.key.kind
+    if kind == "link" and operation.verb is not Verb.CHANGE:
+        return kind, operation.verb
+    return (kind if kind in _APART else "netlink"), None
+
+
+def requests_of(operation: Operation, index_of: IndexOf) -> list[Request[Any]]:
+    """Return what carries *operation* out, in order; links are made and deleted elsewhere."""
+    desired, observed = operation.desired, operation.observed
+    if operation.verb is Verb.DELETE:
+        assert observed is not None, f"{operation} does not say what was there"
+        return [delete_request(observed, index_of)]
+    assert desired is not None, f"{operation} does not say what shall be there"
+    if isinstance(desired, Link):
+        assert isinstance(observed, Link), f"{operation} does not say what was there"
+        return list(change_requests(desired, observed, index_of))
+    if isinstance(desired, Rule) and isinstance(observed, Rule):
+        # All but the protocol is identity, so the new one can stand beside the old one.
+        return [append_rule(desired), delete_rule(rule_fields(observed))]
+    return [write_request(desired, index_of)]
+
+
+def write_request(item: KernelObject, index_of: IndexOf) -> Request[Any]:
+    """Return the request that makes *item*, or that replaces what has its key."""
+    match item:
+        case Route():
+            return replace_route(route_fields(item, index_of))
+        case Neighbour():
+            return replace_neighbour(neighbour_fields(item, index_of(item.dev)))
+        case FdbEntry():
+            return replace_fdb(fdb_fields(item, index_of(item.dev)))
+        case Address():
+            return create_address(address_fields(item.address, index_of(item.dev)))
+        case Rule():
+            return create_rule(rule_fields(item))
+        case _:
+            raise AssertionError(f"{item} is not written by one message")
+
+
+def delete_request(item: KernelObject, index_of: IndexOf) -> Request[Any]:
+    """Return the request that deletes *item*."""
+    match item:
+        case Route():
+            # By its protocol too: another program's route that took the key meanwhile is not ours.
+            return delete_route({**route_identity(item), "protocol": item.protocol})
+        case Neighbour():
+            return delete_neighbour(neighbour_fields(item, index_of(item.dev)))
+        case FdbEntry():
+            return delete_fdb(fdb_identity(item, index_of(item.dev)))
+        case Address():
+            return delete_address(address_fields(item.address, index_of(item.dev)))
+        case Rule():
+            return delete_rule(rule_fields(item))
+        case _:
+            raise AssertionError(f"{item} is not deleted by one message")
+
+
+def append_rule(rule: Rule) -> Request[Any]:
+    """Return the request that adds *rule* even beside one that differs in its protocol alone."""
+    request = create_rule(rule_fields(rule))
+    return Request(
+        "append", request.schema, request.type, request.flags & ~NLM_F_EXCL, request.fields
+    )
