@@ -74,11 +74,8 @@ class Ipam:
         return tuple(taken)
 
     def put_back(self, addresses: Iterable[IPAddress]) -> None:
-        """Let go of *addresses* that never came into use."""
-        for address in addresses:
-            pool = self.pools.get(family_of(address))
-            if pool is not None:
-                pool.release(address, time.monotonic())
+        """Let go of *addresses* that never came into use, and so need no rest."""
+        self._release(addresses, time.monotonic() - self._cooldown_s)
 
     def add(self, endpoint: Endpoint, netns_id: str) -> None:
         """Write *endpoint* and its addresses down. Raises `LedgerError`; then nothing is held."""
@@ -92,7 +89,13 @@ class Ipam:
     def remove(self, key: EndpointKey, addresses: Iterable[IPAddress]) -> None:
         """Write down that the endpoint with *key* is gone, and let its *addresses* rest."""
         self._ledger.remove(key, time.time())
-        self.put_back(addresses)
+        self._release(addresses, time.monotonic())
+
+    def _release(self, addresses: Iterable[IPAddress], moment: float) -> None:
+        for address in addresses:
+            pool = self.pools.get(family_of(address))
+            if pool is not None:
+                pool.release(address, moment)
 
 
 def _one_per_family(addresses: Iterable[IPAddress]) -> dict[Family, IPAddress]:
