@@ -46,7 +46,7 @@ class Cluster:
 
     def agent_pid(self, node: str) -> int:
         """Process id of *node*'s agent."""
-        return int((self.node_dir(node) / "agent.pid").read_text().split()[0])
+        return int(json.loads((self.node_dir(node) / "agent.pid").read_text())["pid"])
 
 
 @contextmanager

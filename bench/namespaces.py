@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from tempfile import TemporaryFile
 from typing import TypeVar
 
 from podway.netlink import (
@@ -74,20 +75,24 @@ def run(command: Sequence[str], **options: object) -> subprocess.CompletedProces
 def process(
     command: Sequence[str], environment: Mapping[str, str] | None = None, netns: str = ""
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start *command* (inside *netns*), yield it, end it by its id."""
+    """Start *command* (inside *netns*), yield it, end it by its id.
 
-    def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            list(command), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+    Its standard error goes to a file: a pipe that nobody reads would fill up and stop it.
+    """
+    with TemporaryFile() as log:
 
-    running = inside(netns, start) if netns else start()
-    try:
-        yield running
-    finally:
-        running.terminate()
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                list(command), env=environment, stdout=subprocess.DEVNULL, stderr=log
+            )
+
+        running = inside(netns, start) if netns else start()
         try:
-            running.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.communicate()
+            yield running
+        finally:
+            running.terminate()
+            try:
+                running.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
