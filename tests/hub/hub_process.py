@@ -50,11 +50,13 @@ class RunningHub:
 
     Attributes:
         url: of its Unix socket.
+        socket_path: of that.
         server: the hub itself, to look inside.
     """
 
     def __init__(self, url: str, server: HubServer, tcp_port: int | None) -> None:
         self.url = url
+        self.socket_path = Path(url.removeprefix("unix:"))
         self.server = server
         self.tcp_port = tcp_port
 

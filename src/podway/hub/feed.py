@@ -4,8 +4,9 @@ In: records as they are committed. Out: frames with ever growing numbers. A watc
 in this row: nothing is queued per watcher, and one that stops reading costs what it costs to keep
 the row from its place on, which is bounded; who falls further behind is dropped.
 
-A snapshot is cut into parts and kept for the next watcher too; it stays good as long as the frames
-after it are still here, and is made anew when those have grown to be worth it. So a thousand
+A snapshot is cut into parts and kept for the next watcher too. It is not made anew for every
+change: who comes later gets the frames since then inside it, before its end, so nobody ever sees an
+old state as a whole one. It is made anew when those frames have grown to be worth it. So a thousand
 watchers that come at once (a hub that was restarted) share one.
 """
 
@@ -46,7 +47,8 @@ class Feed:
         self._kept_bytes = 0
         self._snapshot: tuple[bytes, ...] = ()
         self._snapshot_end = -1
-        self._snapshot_total_bytes = 0
+        self._snapshot_bytes = 0
+        self._whole: tuple[bytes, ...] = ()
         self._resumes: dict[int, tuple[bytes, ...]] = {}
         self.end = 0
         self.total_bytes = 0
@@ -54,6 +56,7 @@ class Feed:
     def publish(self, revision_before: int, records: Sequence[Record]) -> None:
         """Append the frames that tell of *records*, which follow *revision_before*."""
         self._resumes.clear()
+        self._whole = ()
         for frame in encode_deltas(revision_before, records):
             self.total_bytes += len(frame)
             self._kept_bytes += len(frame)
@@ -75,13 +78,13 @@ class Feed:
         kept = self._frames.get(number)
         return None if kept is None else self.total_bytes - kept[1] + len(kept[0])
 
-    def opening(self, state: State, revision: int | None) -> tuple[tuple[bytes, ...], int]:
-        """Return what a new watcher gets first, and the number of the frame that comes after.
+    def opening(self, state: State, revision: int | None) -> tuple[bytes, ...]:
+        """Return what a new watcher gets before frame `end`.
 
         *revision*: the last that the watcher knows, None for nothing.
         """
         if revision is not None and state.can_resume(revision):
-            return self._resume(state, revision), self.end
+            return self._resume(state, revision)
         return self._share_snapshot(state)
 
     def _resume(self, state: State, revision: int) -> tuple[bytes, ...]:
@@ -93,18 +96,23 @@ class Feed:
                 self._resumes[revision] = known
         return known
 
-    def _share_snapshot(self, state: State) -> tuple[tuple[bytes, ...], int]:
+    def _share_snapshot(self, state: State) -> tuple[bytes, ...]:
         since_bytes = self.behind_bytes(self._snapshot_end)
-        allowed_bytes = max(SNAPSHOT_REUSE_MIN_BYTES, self._snapshot_total_bytes // 2)
+        allowed_bytes = max(SNAPSHOT_REUSE_MIN_BYTES, self._snapshot_bytes // 2)
         if since_bytes is None or since_bytes > allowed_bytes:
             self._snapshot = tuple(encode_snapshot(state))
             self._snapshot_end = self.end
-            self._snapshot_total_bytes = sum(map(len, self._snapshot))
-        return self._snapshot, self._snapshot_end
+            self._snapshot_bytes = sum(map(len, self._snapshot))
+            self._whole = ()
+        if not self._whole:
+            since = (self._frames[number][0] for number in range(self._snapshot_end, self.end))
+            end = encode_frame(SnapshotEnd(revision=state.revision))
+            self._whole = (*self._snapshot, *since, end)
+        return self._whole
 
 
 def encode_snapshot(state: State) -> Iterator[bytes]:
-    """Yield the frames of the whole *state*, in parts of about `PART_BYTES`."""
+    """Yield the frames of the whole *state* but the end, in parts of about `PART_BYTES`."""
     yield encode_frame(SnapshotStart(revision=state.revision, network=state.network_text))
     values = (record.value for record in state.records(KIND_NODE) if record.value is not None)
     part: list[bytes] = []
@@ -117,7 +125,6 @@ def encode_snapshot(state: State) -> Iterator[bytes]:
             part, size = [], 0
     if part:
         yield encode_frame(SnapshotPart(nodes=tuple(part)))
-    yield encode_frame(SnapshotEnd(revision=state.revision))
 
 
 def encode_deltas(revision_before: int, records: Sequence[Record]) -> Iterator[bytes]:

@@ -169,8 +169,7 @@ class HubServer:
 
     def _start_watch(self, session: Session, request: Watch) -> None:
         known = request.revision if request.store_id == self.store_id else None
-        opening, place = self.feed.opening(self.ledger.state, known)
-        session.watch(opening, place)
+        session.watch(self.feed.opening(self.ledger.state, known), self.feed.end)
         self.requests["watch", "ok"] += 1
         _log.debug("watch", client=session.label, after=known, at=self.ledger.state.revision)
 

@@ -6,7 +6,6 @@ take the others with it; a network that cannot be used travels as its error.
 """
 
 import logging
-from collections.abc import Iterable
 
 from podway.errors import ConfigError
 from podway.model.networks import Network, parse_network
@@ -34,50 +33,78 @@ class Stream:
         self.store_id = ""
         self.revision = 0
         self._connected_to = ""
-        self._start: SnapshotStart | None = None
-        self._nodes: list[Node] = []
+        self._building: _Building | None = None
 
     def begin(self, store_id: str) -> None:
         """Take frames of a new connection, to *store_id*; what was half there is void."""
         self._connected_to = store_id
-        self._start, self._nodes = None, []
+        self._building = None
 
     def take(self, frame: StreamFrame) -> None:
         """Take the next *frame*."""
         match frame:
             case SnapshotStart():
-                self._start, self._nodes = frame, []
+                self._building = _Building(frame.network)
             case SnapshotPart():
-                self._nodes += _readable(frame.nodes)
+                if self._building is not None:
+                    self._building.add(frame)
             case SnapshotEnd():
-                self._finish_snapshot(frame.revision)
+                self._finish(frame.revision)
             case Deltas():
                 self._take_deltas(frame)
             case Resumed():
                 pass
 
-    def _finish_snapshot(self, revision: int) -> None:
-        text = self._start.network if self._start else None
-        network, error = _parse(text)
-        self.mailbox.put(
-            Snapshot(
-                revision=revision, network=network, nodes=tuple(self._nodes), network_error=error
-            )
-        )
-        self.store_id, self.revision = self._connected_to, revision
-        self._start, self._nodes = None, []
+    def _finish(self, revision: int) -> None:
+        if self._building is not None:
+            self.mailbox.put(self._building.snapshot(revision))
+            self.store_id, self.revision = self._connected_to, revision
+        self._building = None
 
     def _take_deltas(self, frame: Deltas) -> None:
+        if self._building is not None:
+            self._building.change(frame)
+            return
         network, error = _parse(frame.network)
-        delta = Delta(
-            revision=frame.revision,
-            changes=tuple(_change(changed) for changed in frame.changes),
-            network=network,
-            network_error=error,
-        )
-        if delta.changes or network is not None or error:
-            self.mailbox.put(delta)
+        changes = tuple(_change(changed) for changed in frame.changes)
+        if changes or network is not None or error:
+            self.mailbox.put(
+                Delta(
+                    revision=frame.revision, changes=changes, network=network, network_error=error
+                )
+            )
         self.revision = frame.revision
+
+
+class _Building:
+    """A snapshot that is not complete yet."""
+
+    def __init__(self, network: str | None) -> None:
+        self._network = network
+        self._nodes: dict[str, Node] = {}
+
+    def add(self, part: SnapshotPart) -> None:
+        for value in part.nodes:
+            try:
+                node = decode_node(value)
+            except CodecError as error:
+                _warn("?", error)
+            else:
+                self._nodes[node.name] = node
+
+    def change(self, frame: Deltas) -> None:
+        """Take in what changed after the parts were made."""
+        if frame.network is not None:
+            self._network = frame.network
+        for change in map(_change, frame.changes):
+            self._nodes.pop(change.name, None)
+            if change.node is not None:
+                self._nodes[change.name] = change.node
+
+    def snapshot(self, revision: int) -> Snapshot:
+        network, error = _parse(self._network)
+        nodes = tuple(self._nodes.values())
+        return Snapshot(revision=revision, network=network, nodes=nodes, network_error=error)
 
 
 def _parse(text: str | None) -> tuple[Network | None, str]:
@@ -87,16 +114,6 @@ def _parse(text: str | None) -> tuple[Network | None, str]:
         return parse_network(text), ""
     except ConfigError as error:
         return None, f"the network configuration in the store cannot be used: {error}"
-
-
-def _readable(values: Iterable[bytes]) -> list[Node]:
-    nodes = []
-    for value in values:
-        try:
-            nodes.append(decode_node(value))
-        except CodecError as error:
-            _warn("?", error)
-    return nodes
 
 
 def _change(changed: Changed) -> Change:

@@ -10,8 +10,9 @@
 The client begins with `Hello`, the hub answers `Welcome` or `Goodbye`. Then the client sends
 requests, each with an ``id`` of its choice, and gets one `Done`, `Listing` (in parts) or `Failure`
 for each, in order. `Watch` starts the stream: either `SnapshotStart`, `SnapshotPart`s and
-`SnapshotEnd`, or `Resumed`; then `Deltas` for ever. Both sides send a `Ping` every heartbeat; any
-frame is a sign of life. The hub's last word on a connection is a `Goodbye` that says why.
+`SnapshotEnd` (what changed since the parts were made comes as `Deltas` before the end), or
+`Resumed`; then `Deltas` for ever. Both sides send a `Ping` every heartbeat; any frame is a sign of
+life. The hub's last word on a connection is a `Goodbye` that says why.
 
 Maps, not arrays: a newer side may add keys (ignored) and frames (behind a feature that both named).
 Nodes travel as `podway.store.codec.encode_node` made them, so the hub encodes a node once in its

@@ -11,6 +11,7 @@ from podway.hub.feed import Feed, encode_snapshot
 from podway.hub.state import Record, State
 from podway.store.codec import encode_node
 from podway.store.connection import StreamFrame
+from podway.store.protocol import Snapshot, StoreEvent
 from podway.store.stream import Stream
 from podway.store.wire import (
     ANSWER_MAX_BYTES,
@@ -60,13 +61,14 @@ class Watcher:
         self._hub = hub
         self.stream = Stream()
         self.world = World()
+        self.heard: list[StoreEvent] = []
         self.connect()
 
     def connect(self) -> None:
         known = self.stream.revision if self.stream.store_id else None
         self.stream.begin("store")
-        opening, self._place = self._hub.feed.opening(self._hub.state, known)
-        self._opening = list(opening)
+        self._opening = list(self._hub.feed.opening(self._hub.state, known))
+        self._place = self._hub.feed.end
 
     def read(self, count: int) -> None:
         for _ in range(count):
@@ -89,6 +91,7 @@ class Watcher:
         while self._opening or self._place < self._hub.feed.end:
             self.read(1)
         for event in await take_all(self.stream.mailbox):
+            self.heard.append(event)
             self.world.hear(event)
 
 
@@ -166,26 +169,45 @@ def test_deltas_come_in_parts_of_which_only_the_last_counts() -> None:
 
 def test_watchers_share_one_snapshot_until_it_is_old() -> None:
     hub = filled(1000)
-    first, place = hub.feed.opening(hub.state, None)
+    first = hub.feed.opening(hub.state, None)
+    assert hub.feed.opening(hub.state, None) is first
     hub.commit([(KIND_NODE, "n7", None)])
-    second, same_place = hub.feed.opening(hub.state, None)
-    assert second is first
-    assert same_place == place == hub.feed.end - 1
+    second = hub.feed.opening(hub.state, None)
+    change = hub.feed.frame(hub.feed.end - 1)
+    assert all(one is two for one, two in zip(first[:-1], second[:-2], strict=True))
+    assert second[-2] is change
     for number in range(2000):
         hub.commit([(KIND_NODE, "n8", encode_node(node("n8", 5000 + number)))])
-    third, later = hub.feed.opening(hub.state, None)
-    assert third is not first
-    assert later > place
+    assert hub.feed.opening(hub.state, None)[1] is not first[1]
+
+
+def test_nobody_sees_an_old_state_as_a_whole_one() -> None:
+    """A shared snapshot is older than the state; an agent would sweep what came since."""
+
+    async def scenario() -> None:
+        hub = filled(100)
+        hub.feed.opening(hub.state, None)
+        hub.commit([(KIND_NODE, "n7", None), (KIND_CONFIG, NETWORK_NAME, NET_CONFS[0])])
+        hub.commit([(KIND_NODE, "new", encode_node(node("new", 500)))])
+        watcher = Watcher(hub)
+        await watcher.catch_up()
+        (snapshot,) = watcher.heard
+        assert isinstance(snapshot, Snapshot)
+        assert snapshot.revision == hub.state.revision
+        assert snapshot.network == hub.state.network
+        assert {each.name for each in snapshot.nodes} == hub.state.holdings.nodes.keys()
+
+    asyncio.run(scenario())
 
 
 def test_watchers_that_resume_together_share_one_encoding() -> None:
     hub = filled(100)
     mark = hub.state.revision
     hub.commit([(KIND_NODE, "n7", None)])
-    first, _ = hub.feed.opening(hub.state, mark)
-    assert hub.feed.opening(hub.state, mark)[0] is first
+    first = hub.feed.opening(hub.state, mark)
+    assert hub.feed.opening(hub.state, mark) is first
     hub.commit([(KIND_NODE, "n8", None)])
-    assert len(hub.feed.opening(hub.state, mark)[0]) == len(first)
+    assert len(hub.feed.opening(hub.state, mark)) == len(first)
 
 
 def test_the_feed_keeps_so_many_bytes_and_no_more() -> None:
