@@ -289,8 +289,8 @@ def create_link(fields: LinkMessage) -> Request[LinkMessage]:
 def change_link(fields: LinkMessage) -> Request[LinkMessage]:
     """Return the request that changes a device, found by ``index`` or else by ``ifname``.
 
-    Flags change only where ``change`` has a 1. With an index, ``ifname`` is the new name and
-    ``net_ns_fd`` moves the device.
+    Flags change only where ``change`` has a 1. With an index, ``ifname`` is the new name (before
+    Linux 6.2 the device must be down for that: EBUSY) and ``net_ns_fd`` moves the device.
     """
     return Request("change", LINK, RTM_NEWLINK, 0, fields)
 

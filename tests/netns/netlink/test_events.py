@@ -4,6 +4,7 @@ import errno
 import os
 import select
 import socket
+import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -277,10 +278,22 @@ def test_an_unknown_group_is_an_error_and_leaks_nothing(netns: Netns) -> None:
     assert open_fds() == before
 
 
+@pytest.fixture
+def inet_tables(netns: Netns) -> None:
+    """Skip where the kernel has no nftables of family inet (CONFIG_NF_TABLES_INET)."""
+    try:
+        netns.exec("nft", "add table inet probe; delete table inet probe")
+    except subprocess.CalledProcessError as error:
+        if "Operation not supported" not in error.stderr:
+            raise
+        pytest.skip("this kernel has no nftables of family inet")
+
+
 def nft_events(netns: Netns) -> EventSocket:
     return EventSocket([NFNLGRP_NFTABLES], NETLINK_NETFILTER, netns.fd)
 
 
+@pytest.mark.usefixtures("inet_tables")
 def test_an_nftables_transaction(netns: Netns) -> None:
     with nft_events(netns) as events:
         netns.exec(
@@ -303,6 +316,7 @@ def test_an_nftables_transaction(netns: Netns) -> None:
     assert generation.fields["proc_pid"] > 0
 
 
+@pytest.mark.usefixtures("inet_tables")
 def test_a_deleted_nftables_table_and_who_deleted_it(netns: Netns) -> None:
     netns.exec("nft", "add table inet podway; add chain inet podway post")
     with nft_events(netns) as events:

@@ -1,8 +1,10 @@
 """Devices of every kind this kernel has: made, read, changed, moved and deleted."""
 
+from __future__ import annotations
+
 import errno
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +25,7 @@ from podway.netlink import (
 )
 from podway.netlink.constants import (
     AF_BRIDGE,
+    ARPHRD_ETHER,
     BRIDGE_MODE_HAIRPIN,
     IFF_UP,
     IN6_ADDR_GEN_MODE_NONE,
@@ -30,6 +33,9 @@ from podway.netlink.constants import (
     MACVLAN_MODE_BRIDGE,
     NLM_F_ECHO,
 )
+
+if TYPE_CHECKING:
+    from podway.netlink.links import LinkMessage
 
 MAC = "0a:58:0a:f4:01:02"
 IndexOf = Callable[[str], int]
@@ -273,6 +279,8 @@ def test_a_tun_device_is_read(netlink: NetlinkSocket, netns: Netns) -> None:
 def test_changes_of_a_device(
     netlink: NetlinkSocket, netns: Netns, veth: int, ip_json: ReadJson
 ) -> None:
+    down: LinkMessage = {"index": veth, "flags": 0, "change": IFF_UP}
+    netlink.request(change_link(down))  # before Linux 6.2 a device is renamed only while down
     netlink.request(
         change_link(
             {
@@ -283,8 +291,6 @@ def test_changes_of_a_device(
                 "ifalias": "podway: pod default/web-0",
                 "group": 7,
                 "txqlen": 50,
-                "flags": 0,
-                "change": IFF_UP,
                 "af_spec": {"inet6": {"addr_gen_mode": IN6_ADDR_GEN_MODE_NONE}},
             }
         )
@@ -326,7 +332,7 @@ def test_listing_devices_by_kind_and_master(
     def names(**filters: Any) -> list[str]:
         return sorted(link["ifname"] for link in netlink.dump(dump_links(**filters)))
 
-    assert names() == ["cni0", "lo", "v0", "v1"]
+    assert {*names()} >= {"cni0", "lo", "v0", "v1"}
     assert names(kind="veth") == ["v0", "v1"]
     assert names(master=index_of("cni0")) == ["v0"]
     assert names(kind="bridge", master=index_of("cni0")) == []
@@ -335,7 +341,7 @@ def test_listing_devices_by_kind_and_master(
 
 def test_counters(netlink: NetlinkSocket, netns: Netns, ip_json: ReadJson) -> None:
     netns.exec("bash", "-c", "echo hello > /dev/udp/127.0.0.1/9")
-    (link,) = netlink.dump(dump_links())
+    (link,) = [link for link in netlink.dump(dump_links()) if link["ifname"] == "lo"]
     (shown,) = ip_json(netns, "-s", "link", "show", "lo")
     assert link["stats64"]["rx_packets"] == shown["stats64"]["rx"]["packets"] > 0
     assert link["stats64"]["tx_bytes"] == shown["stats64"]["tx"]["bytes"]
@@ -343,13 +349,13 @@ def test_counters(netlink: NetlinkSocket, netns: Netns, ip_json: ReadJson) -> No
 
 def test_deleting_a_device(netlink: NetlinkSocket, veth: int) -> None:
     netlink.request(delete_link({"index": veth}))
-    assert [link["ifname"] for link in netlink.dump(dump_links())] == ["lo"]
+    assert netlink.dump(dump_links(kind="veth")) == []
     with pytest.raises(NetlinkError) as caught:
         netlink.request(delete_link({"ifname": "v0"}))
     assert (caught.value.errno, caught.value.is_not_found) == (errno.ENODEV, True)
 
 
-def test_what_ip_and_pyroute2_see_is_what_is_read(
+def test_what_ip_sees_is_what_is_read(
     netlink: NetlinkSocket, netns: Netns, veth: int, ip_json: ReadJson
 ) -> None:
     assert veth
@@ -358,7 +364,8 @@ def test_what_ip_and_pyroute2_see_is_what_is_read(
         link = ours.pop(shown["ifname"])
         assert link["index"] == shown["ifindex"]
         assert link["mtu"] == shown["mtu"]
-        assert link["address"] == shown["address"]
+        if link["type"] == ARPHRD_ETHER:  # iproute2 shows those of tunnels as IP addresses
+            assert link["address"] == shown["address"]
         assert link["min_mtu"] == shown["min_mtu"]
         assert link["num_tx_queues"] == shown["num_tx_queues"]
         assert link["gso_max_size"] == shown["gso_max_size"]
