@@ -24,6 +24,8 @@ the dict that the value stands in: what IFLA_INFO_DATA means depends on IFLA_INF
 Unknown attributes are skipped: a newer kernel says more than this table knows.
 """
 
+# ruff: noqa: ARG002  # every type has the same two signatures, needed or not
+
 from __future__ import annotations
 
 from _struct import Struct
@@ -75,7 +77,6 @@ class _Leaf:
 
     def nest(self, siblings: Fields) -> tuple[AttributeSet, int] | None:
         """Return the set inside the payload and where it begins there; None without one."""
-        del siblings
         return None
 
 
@@ -91,12 +92,10 @@ class Scalar(_Leaf):
 
     def encode(self, value: int, siblings: Fields) -> bytes:
         """Return the integer's bytes; struct's own error when it does not fit."""
-        del siblings
         return self._pack(value)
 
     def decode(self, data: bytes, start: int, stop: int, siblings: Fields) -> int:
         """Return the integer; its size must be exact."""
-        del siblings
         if stop - start != self._size:
             raise DecodeError(f"{stop - start} bytes, {self._size} expected")
         number: int = self._unpack(data, start)[0]
@@ -110,14 +109,12 @@ class Text(_Leaf):
 
     def encode(self, value: str, siblings: Fields) -> bytes:
         """Return the text's bytes and a NUL."""
-        del siblings
         if "\0" in value:
             raise ValueError
         return value.encode("utf-8", "surrogateescape") + b"\0"
 
     def decode(self, data: bytes, start: int, stop: int, siblings: Fields) -> str:
         """Return the text up to the first NUL."""
-        del siblings
         end = data.find(b"\0", start, stop)
         return data[start : stop if end < 0 else end].decode("utf-8", "surrogateescape")
 
@@ -133,14 +130,12 @@ class Bytes(_Leaf):
 
     def encode(self, value: bytes, siblings: Fields) -> bytes:
         """Return the bytes as they are."""
-        del siblings
         if value.__class__ is not bytes or (self._lengths and len(value) not in self._lengths):
             raise ValueError
         return value
 
     def decode(self, data: bytes, start: int, stop: int, siblings: Fields) -> bytes:
         """Return the bytes as they are."""
-        del siblings
         if self._lengths and stop - start not in self._lengths:
             raise DecodeError(f"{stop - start} bytes, one of {sorted(self._lengths)} expected")
         return data[start:stop]
@@ -153,12 +148,10 @@ class LinkLayer(_Leaf):
 
     def encode(self, value: str, siblings: Fields) -> bytes:
         """Return the address' bytes."""
-        del siblings
         return bytes.fromhex(value.replace(":", " "))
 
     def decode(self, data: bytes, start: int, stop: int, siblings: Fields) -> str:
         """Return the address as text."""
-        del siblings
         return data[start:stop].hex(":")
 
 
@@ -169,12 +162,10 @@ class Presence(_Leaf):
 
     def encode(self, value: bool, siblings: Fields) -> bytes | None:  # noqa: FBT001
         """Return an empty payload, or None for no attribute at all."""
-        del siblings
         return b"" if value else None
 
     def decode(self, data: bytes, start: int, stop: int, siblings: Fields) -> bool:
         """Return True, or what a byte says: some drivers report a flag as a u8 (vxlan)."""
-        del siblings
         return start == stop or any(data[start:stop])
 
 
@@ -194,14 +185,12 @@ class Record(_Leaf):
 
     def encode(self, value: Fields, siblings: Fields) -> bytes:
         """Return the struct; fields left out are 0."""
-        del siblings
         if not value.keys() <= set(self._names):
             raise ValueError
         return self._codec.pack(*[value.get(name, 0) for name in self._names])
 
     def decode(self, data: bytes, start: int, stop: int, siblings: Fields) -> dict[str, int]:
         """Return the struct's fields."""
-        del siblings
         size = self._codec.size
         values = self._codec.unpack(data[start:stop][:size].ljust(size, b"\0"))
         return dict(zip(self._names, values, strict=True))
@@ -219,17 +208,14 @@ class Nested:
 
     def encode(self, value: Fields, siblings: Fields) -> bytes:
         """Return the attributes inside."""
-        del siblings
         return self._set.encode(value)
 
     def decode(self, data: bytes, start: int, stop: int, siblings: Fields) -> dict[str, Any]:
         """Return the attributes inside."""
-        del siblings
         return self._set.decode(data, start, stop)
 
     def nest(self, siblings: Fields) -> tuple[AttributeSet, int] | None:
         """Return the set inside."""
-        del siblings
         return self._set, 0
 
 

@@ -12,12 +12,14 @@ attribute (rtm_table and RTA_TABLE): they are one field here, written to both (t
 when the value does not fit it) and read from the attribute when there is one.
 """
 
+# ruff: noqa: ARG002  # attribute types have one signature, whether they need it or not
+
 from __future__ import annotations
 
 from _struct import Struct
 from _struct import error as StructError  # type: ignore[attr-defined]  # noqa: N812  # not in typeshed
 
-from podway.netlink.constants import NLM_F_ACK, NLM_F_REQUEST
+from podway.netlink.constants import NLM_F_REQUEST
 from podway.netlink.errors import DecodeError, EncodeError
 
 TYPE_CHECKING = False
@@ -131,17 +133,14 @@ class Embedded:
 
     def encode(self, value: Mapping[str, Any], siblings: Mapping[str, Any]) -> bytes:
         """Return header and attributes."""
-        del siblings
         return self._schema.encode(value)
 
     def decode(self, data: bytes, start: int, stop: int, siblings: Mapping[str, Any]) -> Any:
         """Return the fields of header and attributes."""
-        del siblings
         return self._schema.decode(data, start, stop)
 
     def nest(self, siblings: Mapping[str, Any]) -> tuple[AttributeSet, int]:
         """Return the set after the header."""
-        del siblings
         return self._schema.attributes, self._schema.header_size
 
 
@@ -178,11 +177,6 @@ class Request(_Typed[Message]):
         self.fields = fields
         self.keep = keep
         self.empty_errno = empty_errno
-
-    @property
-    def wants_ack(self) -> bool:
-        """The caller set NLM_F_ACK."""
-        return bool(self.flags & NLM_F_ACK)
 
     def describe(self, name_of: NameOf) -> str:
         """Return the operation in words: ``create route 10.244.1.0/24 via 10.0.0.2 dev eth0``."""

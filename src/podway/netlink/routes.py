@@ -27,6 +27,8 @@ where ``hops`` is the weight minus 1. IPv4 over an IPv6 next hop has ``via`` ins
 Sources: include/uapi/linux/rtnetlink.h, net/ipv4/fib_frontend.c, net/ipv6/route.c.
 """
 
+# ruff: noqa: ARG002  # attribute types have one signature, whether they need it or not
+
 from __future__ import annotations
 
 from _struct import Struct
@@ -130,17 +132,15 @@ class _Via:
     type_flags = 0
 
     def encode(self, value: ViaFields, siblings: Mapping[str, Any]) -> bytes:
-        del siblings
         return _FAMILY.pack(value["family"]) + value["addr"]
 
     def decode(self, data: bytes, start: int, stop: int, siblings: dict[str, Any]) -> ViaFields:
-        del siblings
         if stop - start - 2 not in {4, 16}:
             raise DecodeError(f"{stop - start} bytes, 6 or 18 expected")
         return {"family": _FAMILY.unpack_from(data, start)[0], "addr": data[start + 2 : stop]}
 
     def nest(self, siblings: Mapping[str, Any]) -> None:
-        del siblings
+        """Return None: an offset inside is told as the whole field's."""
 
 
 _VIA = _Via()
@@ -159,7 +159,6 @@ class _NextHops:
     type_flags = 0
 
     def encode(self, value: Sequence[NextHopFields], siblings: Mapping[str, Any]) -> bytes:
-        del siblings
         parts: list[bytes] = []
         for hop in value:
             attributes = _NEXTHOP_ATTRIBUTES.encode(hop, frozenset(_NEXTHOP_HEADER))
@@ -170,7 +169,6 @@ class _NextHops:
     def decode(
         self, data: bytes, start: int, stop: int, siblings: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        del siblings
         hops = []
         while start < stop:
             if stop - start < _NEXTHOP.size:
@@ -185,7 +183,7 @@ class _NextHops:
         return hops
 
     def nest(self, siblings: Mapping[str, Any]) -> None:
-        del siblings
+        """Return None: an offset inside is told as the whole field's."""
 
 
 _METRICS = AttributeSet(

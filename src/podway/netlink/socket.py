@@ -363,7 +363,10 @@ class NetlinkSocket:
             return f"#{index}"
         from podway.netlink.links import get_link  # noqa: PLC0415  # when something failed
 
-        links, _ = self._exchange(get_link({"index": index}))
+        try:
+            links, _ = self._exchange(get_link({"index": index}))
+        except NetlinkError:  # the error that this is a word of matters more
+            links = []
         return links[0]["ifname"] if links else f"#{index}"
 
 
