@@ -143,8 +143,18 @@ def _add_service_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BYTES",
         help="how far a slow client may fall behind before it is dropped (default: %(default)s)",
     )
-    group.add_argument("--log-level", choices=LOG_LEVELS, default="info")
-    group.add_argument("--log-format", choices=LOG_FORMATS, default="text")
+    group.add_argument(
+        "--log-level",
+        choices=LOG_LEVELS,
+        default="info",
+        help="least severe level to log (default: %(default)s)",
+    )
+    group.add_argument(
+        "--log-format",
+        choices=LOG_FORMATS,
+        default="text",
+        help="log lines for people or for machines (default: %(default)s)",
+    )
 
 
 def _add_certs(parser: argparse.ArgumentParser) -> None:
@@ -153,7 +163,7 @@ def _add_certs(parser: argparse.ArgumentParser) -> None:
         "DIR. What is there already stays, so nodes can be added later. Copy to a node ca.crt and "
         "its own two files, and nothing else."
     )
-    parser.add_argument("directory", type=Path, metavar="DIR")
+    parser.add_argument("directory", type=Path, metavar="DIR", help="where the files go")
     parser.add_argument(
         "--node", action="append", default=[], metavar="NAME", help="may be repeated"
     )
