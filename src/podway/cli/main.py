@@ -60,27 +60,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Return a parser that knows all commands by name, and the one in *words* in full."""
     named = next((word for word in words if not word.startswith("-")), None)
-    return _build(lambda command: command.name == named)
+    return _build(lambda command: command.name == named)[0]
 
 
 def full_parser() -> argparse.ArgumentParser:
-    """Return the parser with every command in full: for completion scripts and man pages."""
-    return _build(lambda _command: True)
+    """Return the parser with every command in full, for completion scripts."""
+    return _build(lambda _command: True)[0]
 
 
-def _build(wanted: "_Wanted") -> argparse.ArgumentParser:
+def command_parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return every command's own parser, by the command's name, for man pages."""
+    return _build(lambda _command: True)[1]
+
+
+def _build(
+    wanted: "_Wanted",
+) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     parser = CommandParser(prog="podway", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"podway {__version__}")
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True
     )
+    children: dict[str, argparse.ArgumentParser] = {}
     for command in COMMANDS:
-        child = commands.add_parser(
+        children[command.name] = child = commands.add_parser(
             command.name, help=command.help, description=_sentence(command.help)
         )
         if wanted(command):
             _fill(child, command)
-    return parser
+    return parser, children
 
 
 class _Wanted(Protocol):

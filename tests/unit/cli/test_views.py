@@ -1,0 +1,269 @@
+"""What commands print for people, compared with golden files."""
+
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+
+from golden_files import Golden
+from podway.cli.diff import render_diff
+from podway.cli.ipam import render_check, render_show
+from podway.cli.lab_views import (
+    describe_lab,
+    render_labs,
+    render_matrix,
+    render_measurement,
+    render_pods,
+    render_removed,
+)
+from podway.cli.network import render_network
+from podway.cli.node import render_nodes
+from podway.cli.output import Style
+from podway.cli.status_view import render_cluster, render_status
+from podway.lab.ping import Outcome
+from podway.lab.state import Pod
+from podway.lab.teardown import Removed
+from podway.lab.throughput import Measurement
+from podway.lab.topology import LabSpec
+from podway.model.addresses import Family
+from podway.model.networks import parse_network
+from podway.model.nodes import Lease, Node
+from podway.store.hub import NodeStatus, Reservation
+
+PLAIN, COLOURED = Style(), Style(coloured=True)
+
+
+def peer(number: int, state: str = "programmed", reason: str = "") -> dict[str, Any]:
+    return {
+        "name": f"n{number}",
+        "public_ips": [f"172.30.{number}.2"],
+        "subnets": [f"10.244.{number}.0/24"],
+        "state": state,
+        "reason": reason,
+    }
+
+
+def status(**fields: Any) -> dict[str, Any]:
+    return {
+        "node": "n1",
+        "backend": "vxlan",
+        "attach": "bridge",
+        "network": ["10.244.0.0/16", "fd00:10:244::/48"],
+        "subnets": ["10.244.1.0/24", "fd00:10:244:1::/64"],
+        "mtu": {"ipv4": 1450, "ipv6": 1430},
+        "uplink": {"dev": "eth0", "mtu": 1500, "addresses": ["172.30.1.2/16"]},
+        "store": {
+            "url": "tcp:172.30.0.2:7472",
+            "state": "connected",
+            "since_s": 754.2,
+            "revision": 12,
+            "reason": "",
+        },
+        "ready": True,
+        "ready_reasons": [],
+        "peers": [peer(2), peer(3)],
+        "endpoints": 2,
+        "addresses": {"used": 2, "cooling": 1, "free": 250},
+        "drift_repaired": 0,
+        "conflicts": [],
+        "failing": [],
+        "last_reconcile": {"created": 4, "duration_ms": 3.1},
+        **fields,
+    }
+
+
+NEW = status(
+    backend=None,
+    network=[],
+    subnets=[],
+    mtu={},
+    uplink=None,
+    peers=[],
+    endpoints=0,
+    ready=False,
+    ready_reasons=["the store was never reached"],
+    store={
+        "url": "tcp:172.30.0.2:7472",
+        "state": "never",
+        "since_s": 3.0,
+        "revision": 0,
+        "reason": "connection refused",
+    },
+    last_reconcile=None,
+)
+TROUBLED = status(
+    ready=False,
+    ready_reasons=["1 operation fails"],
+    peers=[peer(2), peer(3, "skipped", "its address is n2's"), peer(4, "pending")],
+    failing=[{"operation": "create route 2 254 10.244.4.0/24 0", "error": "EPERM", "since_s": 61}],
+    conflicts=[{"object": "route 2 254 10.244.3.0/24 0", "claimants": ["peer/n2", "peer/n3"]}],
+    drift_repaired=1,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "style"),
+    [
+        pytest.param("ready", status(), PLAIN, id="all is well"),
+        pytest.param("ready-coloured", status(), COLOURED, id="all is well, on a terminal"),
+        pytest.param("new", NEW, PLAIN, id="just started, no store"),
+        pytest.param("troubled", TROUBLED, PLAIN, id="all that can be wrong"),
+        pytest.param(
+            "many-peers",
+            status(peers=[*(peer(each) for each in range(2, 40)), peer(40, "pending")]),
+            PLAIN,
+            id="many peers, the bad one first",
+        ),
+    ],
+)
+def test_status(golden: Golden, name: str, answer: dict[str, Any], style: Style) -> None:
+    golden(f"cli/status-{name}.txt", lines(render_status(answer, style)))
+
+
+def test_cluster(golden: Golden) -> None:
+    statuses = {"n10": status(node="n10"), "n1": status(), "n3": TROUBLED}
+    shown = render_cluster(statuses, {"n2": "no agent listens"}, PLAIN)
+    golden("cli/cluster.txt", lines(shown))
+
+
+def test_diff(golden: Golden) -> None:
+    operations: list[dict[str, Any]] = [
+        {
+            "verb": "create",
+            "object": "route 2 254 10.244.2.0/24 0",
+            "desired": {"dst": "10.244.2.0/24"},
+            "observed": None,
+        },
+        {
+            "verb": "change",
+            "object": "link podway.1",
+            "desired": {"name": "podway.1", "mtu": 1450, "up": True},
+            "observed": {"name": "podway.1", "mtu": 1500, "up": True},
+        },
+        {
+            "verb": "delete",
+            "object": "fdb podway.1 0a:58:0a:f4:03:00",
+            "desired": None,
+            "observed": {},
+        },
+    ]
+    golden("cli/diff.txt", lines([*render_diff(operations, PLAIN), *render_diff([], PLAIN)]))
+
+
+def test_ipam(golden: Golden) -> None:
+    held = {
+        "address": "10.244.1.2",
+        "state": "held",
+        "network": "podway",
+        "container_id": "0123456789abcdef",
+        "ifname": "eth0",
+        "pod": "default/web",
+        "netns": "/run/netns/x",
+        "released_s": None,
+    }
+    released = {**held, "address": "10.244.1.3", "state": "released", "pod": "", "released_s": 12.5}
+    pool = {"subnet": "10.244.1.0/24", "used": 1, "cooling": 1, "free": 251}
+    problem = {
+        "address": "10.244.1.9",
+        "problem": "its namespace is gone",
+        "what_to_do": "podway ipam release 10.244.1.9",
+    }
+    parts = [
+        render_show({"pools": [pool], "addresses": [held, released]}, PLAIN),
+        render_show({"pools": [pool], "addresses": []}, PLAIN),
+        render_check({"checked": 3, "problems": [problem]}, PLAIN),
+        render_check({"checked": 1, "problems": []}, PLAIN),
+    ]
+    golden("cli/ipam.txt", lines([line for part in parts for line in (*part, "---")]))
+
+
+def outcomes() -> list[Outcome]:
+    pods = {"p1": ("10.244.1.2", "fd00::1:2"), "p2": ("10.244.2.2", "fd00::2:2")}
+    return [
+        Outcome(
+            source=source,
+            target=target,
+            address=ip_address(address),
+            rtt_ms=None if (source, target, at) == ("p2", "p1", 1) else 0.05 + len(address) / 100,
+            reason="no reply",
+        )
+        for source in pods
+        for target, addresses in pods.items()
+        for at, address in enumerate(addresses)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "style"),
+    [pytest.param("plain", PLAIN, id="plain"), pytest.param("coloured", COLOURED, id="coloured")],
+)
+def test_matrix(golden: Golden, name: str, style: Style) -> None:
+    shown = render_matrix(outcomes(), {"p1": "on n1", "p2": "on n2"}, style)
+    golden(f"cli/matrix-{name}.txt", lines(shown))
+
+
+def test_lab(golden: Golden) -> None:
+    spec = LabSpec(name="blue", nodes=(1, 2), families=(Family.IPV4, Family.IPV6))
+    result = {"ips": [{"address": "10.244.1.2/24"}, {"address": "fd00::2/64"}]}
+    labs = [
+        {"lab": "blue", "nodes": 2, "pods": 1, "kind": describe_lab(spec), "damage": ""},
+        {"lab": "old", "nodes": 0, "pods": 0, "kind": "", "damage": "lab.json is missing"},
+    ]
+    tcp = Measurement(
+        source="p1",
+        target="p2",
+        address="10.244.2.2",
+        udp=False,
+        streams=1,
+        seconds=2.0,
+        bits_per_second=10.5e9,
+        retransmits=3,
+    )
+    udp = Measurement(
+        source="p1",
+        target="p2",
+        address="10.244.2.2",
+        udp=True,
+        streams=2,
+        seconds=2.0,
+        bits_per_second=2.5e9,
+        lost_percent=0.25,
+    )
+    shown = [
+        *render_labs(labs, PLAIN),
+        *render_labs([], PLAIN),
+        *render_pods([Pod(name="p1", node="n1", container_id="ab", result=result)], PLAIN),
+        *render_pods([], PLAIN),
+        render_removed(Removed(lab="blue", namespaces=("a", "b"), processes=1, files=7)),
+        render_removed(Removed(lab="blue", namespaces=(), processes=0, files=0)),
+        render_measurement(tcp, PLAIN),
+        render_measurement(udp, PLAIN),
+    ]
+    golden("cli/lab.txt", lines(shown))
+
+
+def test_nodes(golden: Golden) -> None:
+    lease = Lease(subnet=ip_network("10.244.1.0/24"), public_ip=ip_address("172.30.1.2"))
+    node = Node(name="n1", backend="vxlan", leases=(lease,))
+    known = [
+        NodeStatus(node=node, revision=3, ttl_s=86400, expires_in_s=80000.0),
+        NodeStatus(node=node, revision=4, ttl_s=0, expires_in_s=None),
+    ]
+    kept = [Reservation("n9", (ip_network("10.244.9.0/24"), ip_network("fd00:9::/64")))]
+    shown = [*render_nodes(known, kept, PLAIN), "---", *render_nodes([], [], PLAIN)]
+    golden("cli/nodes.txt", lines(shown))
+
+
+def test_network(golden: Golden) -> None:
+    text = """{
+        "Network": "10.244.0.0/16", "EnableIPv6": true, "IPv6Network": "fd00:10:244::/48",
+        "Backend": {"Type": "vxlan", "VNI": 7, "DirectRouting": true},
+        "NonMasqueradeCIDRs": ["10.0.0.0/8"]
+    }"""
+    plain = '{"Network": "10.1.0.0/16", "Backend": {"Type": "host-gw"}, "Masquerade": false}'
+    shown = [*render_network(parse_network(text)), "---", *render_network(parse_network(plain))]
+    golden("cli/network.txt", lines(shown))
+
+
+def lines(shown: list[str]) -> str:
+    return "\n".join(shown) + "\n"
