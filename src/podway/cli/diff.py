@@ -8,6 +8,7 @@ from typing import Any
 
 from podway.agent.calls import call_agent
 from podway.cli.arguments import add_json, add_socket
+from podway.cli.kernel_objects import describe_object
 from podway.cli.output import Style, plural, print_json, style_of
 
 SIGNS = {"create": "+", "change": "~", "delete": "-"}
@@ -46,8 +47,9 @@ def render_diff(operations: Sequence[Mapping[str, Any]], style: Style) -> list[s
 def _render_operation(operation: Mapping[str, Any], style: Style) -> list[str]:
     paint = {"create": style.good, "change": style.warn, "delete": style.bad}
     verb = str(operation["verb"])
-    line = paint[verb](f"{SIGNS[verb]} {operation['object']}")
     has, shall = operation["observed"] or {}, operation["desired"] or {}
+    shown = describe_object(operation["object"], shall or has)
+    line = paint[verb](f"{SIGNS[verb]} {shown}")
     if verb != "change":
         return [line]
     return [

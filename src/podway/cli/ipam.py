@@ -77,7 +77,7 @@ def render_show(answer: Mapping[str, Any], style: Style) -> list[str]:
 def _address_row(entry: Mapping[str, Any], style: Style) -> tuple[str, ...]:
     state = entry["state"]
     if entry.get("released_s") is not None:
-        state = style.dim(f"{state}, released {elapsed(entry['released_s'])} ago")
+        state = style.dim(f"{state} {elapsed(entry['released_s'])} ago")
     return (
         entry["address"],
         state,

@@ -46,8 +46,8 @@ def render_labs(rows: Sequence[Mapping[str, Any]], style: Style) -> list[str]:
     cells = [
         (
             row["lab"],
-            str(row["nodes"]),
-            str(row["pods"]),
+            "-" if row["damage"] else str(row["nodes"]),
+            "-" if row["damage"] else str(row["pods"]),
             style.bad(row["damage"]) if row["damage"] else row["kind"],
         )
         for row in rows

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from podway.agent.calls import call_agent
@@ -23,5 +24,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(status)
     else:
-        print("\n".join(render_status(status, style_of(sys.stdout))))
+        print("\n".join(render_status(status, style_of(sys.stdout), time.time())))
     return 0 if status["ready"] else 1

@@ -8,11 +8,17 @@ from podway.cli.output import Style, elapsed, indent, plural, render_table
 PEERS_SHOWN = 20
 
 
-def render_status(status: Mapping[str, Any], style: Style) -> list[str]:
-    """Return the lines that describe one node; *status* is the agent's answer."""
+def render_status(status: Mapping[str, Any], style: Style, now_s: float) -> list[str]:
+    """Return the lines that describe one node.
+
+    Args:
+        status: the agent's answer.
+        style: marks up what is good and bad.
+        now_s: seconds since the epoch, against which the agent's times are shown.
+    """
     return [
         _headline(status, style),
-        *(f"  {label:<10} {text}" for label, text in _facts(status, style)),
+        *(f"  {label:<10} {text}" for label, text in _facts(status, style, now_s)),
         *_failing(status, style),
         *_conflicts(status, style),
         *_peers(status["peers"], style),
@@ -25,7 +31,7 @@ def _headline(status: Mapping[str, Any], style: Style) -> str:
     return f"node {style.bold(status['node'])} is {state}{reasons}"
 
 
-def _facts(status: Mapping[str, Any], style: Style) -> list[tuple[str, str]]:
+def _facts(status: Mapping[str, Any], style: Style, now_s: float) -> list[tuple[str, str]]:
     addresses = status["addresses"]
     pool = ", ".join(f"{addresses[kind]} {kind}" for kind in ("used", "cooling", "free"))
     return [
@@ -36,7 +42,7 @@ def _facts(status: Mapping[str, Any], style: Style) -> list[tuple[str, str]]:
         ("store", describe_store(status["store"], style)),
         ("pods", f"{plural(status['endpoints'], 'interface')}; addresses: {pool}"),
         ("drift", f"{plural(status['drift_repaired'], 'object')} repaired"),
-        *_last_reconcile(status.get("last_reconcile")),
+        *_last_reconcile(status.get("last_reconcile"), now_s),
     ]
 
 
@@ -71,11 +77,12 @@ def describe_store(store: Mapping[str, Any], style: Style) -> str:
             return f"{style.bad('never reached')}, {store['url']}{reason}"
 
 
-def _last_reconcile(last: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def _last_reconcile(last: Mapping[str, Any] | None, now_s: float) -> list[tuple[str, str]]:
     if not last:
         return []
-    shown = ", ".join(f"{name} {value}" for name, value in last.items())
-    return [("reconcile", shown)]
+    wrote = f"wrote {plural(last['operations'], 'object')} in {last['duration_ms']:.1f} ms"
+    failed = f", {last['failed']} failed" if last["failed"] else ""
+    return [("last pass", f"{wrote}{failed}, {elapsed(max(0.0, now_s - last['at']))} ago")]
 
 
 def _failing(status: Mapping[str, Any], style: Style) -> list[str]:
@@ -135,7 +142,8 @@ def render_cluster(
         *(_cluster_row(name, status, style) for name, status in statuses.items()),
         *((name, style.bad("away"), "", "", "", "", "", "") for name in away),
     ]
-    lines = render_table(header, sorted(rows), style)
+    rows.sort(key=lambda row: (len(row[0]), row[0]))
+    lines = render_table(header, rows, style)
     troubles = [
         *(f"{name}: {reason}" for name, reason in away.items()),
         *(f"{name}: {reason}" for name, status in statuses.items() for reason in _troubles(status)),

@@ -1,13 +1,16 @@
 """What commands print for people, compared with golden files."""
 
-from ipaddress import ip_address, ip_network
-from typing import Any
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any, get_args
 
 import pytest
+from msgspec import structs
 
 from golden_files import Golden
+from podway.agent.views import view_diff
 from podway.cli.diff import render_diff
 from podway.cli.ipam import render_check, render_show
+from podway.cli.kernel_objects import describe_object
 from podway.cli.lab_views import (
     describe_lab,
     render_labs,
@@ -20,16 +23,34 @@ from podway.cli.network import render_network
 from podway.cli.node import render_nodes
 from podway.cli.output import Style
 from podway.cli.status_view import render_cluster, render_status
+from podway.diff.operations import Operation, Verb
 from podway.lab.ping import Outcome
 from podway.lab.state import Pod
 from podway.lab.teardown import Removed
 from podway.lab.throughput import Measurement
 from podway.lab.topology import LabSpec
 from podway.model.addresses import Family
+from podway.model.kernel import (
+    Address,
+    Bridge,
+    FdbEntry,
+    KernelObject,
+    Link,
+    Neighbour,
+    NextHop,
+    NftTable,
+    Route,
+    Rule,
+    Sysctl,
+    Veth,
+    Vxlan,
+    link_key,
+)
 from podway.model.networks import parse_network
 from podway.model.nodes import Lease, Node
 from podway.store.hub import NodeStatus, Reservation
 
+NOW = 1_800_000_000.0
 PLAIN, COLOURED = Style(), Style(coloured=True)
 
 
@@ -67,7 +88,7 @@ def status(**fields: Any) -> dict[str, Any]:
         "drift_repaired": 0,
         "conflicts": [],
         "failing": [],
-        "last_reconcile": {"created": 4, "duration_ms": 3.1},
+        "last_reconcile": {"operations": 4, "failed": 0, "duration_ms": 3.14, "at": NOW - 12},
         **fields,
     }
 
@@ -98,6 +119,7 @@ TROUBLED = status(
     failing=[{"operation": "create route 2 254 10.244.4.0/24 0", "error": "EPERM", "since_s": 61}],
     conflicts=[{"object": "route 2 254 10.244.3.0/24 0", "claimants": ["peer/n2", "peer/n3"]}],
     drift_repaired=1,
+    last_reconcile={"operations": 9, "failed": 1, "duration_ms": 12.0, "at": NOW - 3600},
 )
 
 
@@ -117,7 +139,7 @@ TROUBLED = status(
     ],
 )
 def test_status(golden: Golden, name: str, answer: dict[str, Any], style: Style) -> None:
-    golden(f"cli/status-{name}.txt", lines(render_status(answer, style)))
+    golden(f"cli/status-{name}.txt", lines(render_status(answer, style, NOW)))
 
 
 def test_cluster(golden: Golden) -> None:
@@ -126,28 +148,61 @@ def test_cluster(golden: Golden) -> None:
     golden("cli/cluster.txt", lines(shown))
 
 
+OBJECTS: list[KernelObject] = [
+    Link(
+        name="podway.1",
+        kind=Vxlan(vni=1, local=ip_address("172.30.1.2"), underlay="eth0", port=8472),
+        mtu=1450,
+    ),
+    Link(name="pw0123", kind=Veth(), master="cni0", mtu=1450),
+    Link(name="cni0", kind=Bridge(), up=False),
+    Address("cni0", ip_interface("10.244.1.1/24")),
+    Route(
+        dst=ip_network("10.244.2.0/24"), dev="podway.1", via=ip_address("10.244.2.0"), onlink=True
+    ),
+    Route(dst=ip_network("10.244.9.0/24"), kind="blackhole", table=100, metric=5),
+    Route(
+        dst=ip_network("fd00::/64"),
+        nexthops=(NextHop("a", ip_address("fe80::1")), NextHop("b", onlink=True)),
+        src=ip_address("fd00::1"),
+        metric=1024,
+        mtu=1430,
+    ),
+    Neighbour("podway.1", ip_address("10.244.2.0"), "0a:58:0a:f4:02:00"),
+    Neighbour("pw0123", ip_address("169.254.1.1"), proxy=True),
+    FdbEntry("podway.1", "0a:58:0a:f4:02:00", ip_address("172.30.2.2")),
+    Rule(family=Family.IPV4, priority=100, table=7, src=ip_network("10.244.0.0/16"), fwmark=16),
+    Sysctl("ipv4/conf/pw0123/proxy_arp", "1", "pw0123"),
+    NftTable("inet", "podway", "chain x {}"),
+]
+
+
+def told(item: KernelObject) -> dict[str, Any]:
+    """Return *item* as the agent's ``diff`` tells it."""
+    return view_diff([Operation(Verb.CREATE, item.key, desired=item)])[0]
+
+
 def test_diff(golden: Golden) -> None:
-    operations: list[dict[str, Any]] = [
-        {
-            "verb": "create",
-            "object": "route 2 254 10.244.2.0/24 0",
-            "desired": {"dst": "10.244.2.0/24"},
-            "observed": None,
-        },
-        {
-            "verb": "change",
-            "object": "link podway.1",
-            "desired": {"name": "podway.1", "mtu": 1450, "up": True},
-            "observed": {"name": "podway.1", "mtu": 1500, "up": True},
-        },
-        {
-            "verb": "delete",
-            "object": "fdb podway.1 0a:58:0a:f4:03:00",
-            "desired": None,
-            "observed": {},
-        },
+    route = Route(dst=ip_network("10.244.2.0/24"), dev="eth0", via=ip_address("172.30.2.2"))
+    old = structs.replace(route, via=ip_address("172.30.3.2"), mtu=1400)
+    operations = [
+        *map(told, OBJECTS),
+        *view_diff(
+            [
+                Operation(Verb.CHANGE, route.key, desired=route, observed=old),
+                Operation(Verb.DELETE, route.key, observed=old),
+                Operation(Verb.DELETE, link_key("gone")),
+            ]
+        ),
     ]
     golden("cli/diff.txt", lines([*render_diff(operations, PLAIN), *render_diff([], PLAIN)]))
+
+
+def test_every_kind_of_object_has_words() -> None:
+    for item in OBJECTS:
+        shown = told(item)
+        assert describe_object(shown["object"], shown["desired"]) != str(item.key)
+    assert {type(item) for item in OBJECTS} == set(get_args(KernelObject))
 
 
 def test_ipam(golden: Golden) -> None:
