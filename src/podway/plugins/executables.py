@@ -69,7 +69,5 @@ def check_interpreter(path: Path) -> None:
 def _fits_shebang(interpreter: str) -> bool:
     plain = interpreter.isprintable() and " " not in interpreter
     return (
-        plain
-        and interpreter.startswith("/")
-        and len(interpreter.encode()) <= MAX_INTERPRETER_BYTES
+        plain and interpreter.startswith("/") and len(interpreter.encode()) <= MAX_INTERPRETER_BYTES
     )

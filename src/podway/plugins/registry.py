@@ -1,18 +1,20 @@
 """Which CNI executables there are: the name that a configuration's ``type`` uses, and its module.
 
-Read by `install` and by the command line; the executables themselves do not need it. A module of
-this table has a function ``main()`` without arguments that answers one CNI call and ends the
-process, and imports nothing heavy.
+Read by `install`, by the command line, and by executables that delegate to another of podway's
+plugins (`delegation`), so it imports nothing heavy. A module of this table has a function
+``main()`` without arguments that answers one CNI call and ends the process, and, unless it is
+``podway`` itself, a `podway.plugins.skeleton.CniPlugin` called ``PLUGIN``.
 """
 
-from dataclasses import dataclass
-from typing import Final
-
+from podway.cni.values import Value
 from podway.errors import ConfigError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
-@dataclass(frozen=True, slots=True)
-class Plugin:
+
+class Plugin(Value):
     """One executable.
 
     Attributes:
@@ -26,11 +28,17 @@ class Plugin:
     about: str
 
 
-PLUGINS: Final = (
+# In the order of names, `podway` first.
+PLUGINS: "Final" = (
     Plugin(
         name="podway",
         module="podway.plugins.podway",
         about="attaches a pod to podway's network; asks the agent",
+    ),
+    Plugin(
+        name="loopback",
+        module="podway.plugins.loopback",
+        about="brings the container's lo up",
     ),
 )
 

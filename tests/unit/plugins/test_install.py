@@ -148,6 +148,7 @@ def test_bad_conflists_write_nothing(conflist: Conflist, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+ONE = ("podway",)
 FILE = File(Path("/bin/a"), b"new", 0o755)
 PRECIOUS = File(Path("/etc/a"), b"new", 0o644, precious=True)
 
@@ -173,23 +174,23 @@ def test_plan(desired: File, found: File | None, action: Action) -> None:
 
 def test_a_changed_configuration_is_not_overwritten(tmp_path: Path) -> None:
     conflist = Conflist(directory=tmp_path)
-    install(tmp_path, conflist=conflist)
+    install(tmp_path, plugins=ONE, conflist=conflist)
     edited = tmp_path / CONFLIST_NAME
     edited.write_text("{}", encoding="utf-8")
     (tmp_path / "podway").unlink()
     with pytest.raises(InstallError) as caught:
-        install(tmp_path, conflist=conflist)
+        install(tmp_path, plugins=ONE, conflist=conflist)
     assert caught.value.path == edited
     assert edited.read_text(encoding="utf-8") == "{}"
     assert not (tmp_path / "podway").exists(), "refused whole"
-    report = install(tmp_path, conflist=Conflist(directory=tmp_path, replace=True))
+    report = install(tmp_path, plugins=ONE, conflist=Conflist(directory=tmp_path, replace=True))
     assert actions(report.steps) == [("podway", Action.CREATE), (CONFLIST_NAME, Action.REPLACE)]
 
 
 def test_install_creates_then_keeps_then_repairs(tmp_path: Path) -> None:
     binaries, configurations = tmp_path / "bin", tmp_path / "net.d"
     conflist = Conflist(directory=configurations)
-    report = install(binaries, conflist=conflist, create_directories=True)
+    report = install(binaries, plugins=ONE, conflist=conflist, create_directories=True)
     assert report.lines() == (
         f"created {binaries / 'podway'}",
         f"created {configurations / CONFLIST_NAME}",
@@ -197,11 +198,11 @@ def test_install_creates_then_keeps_then_repairs(tmp_path: Path) -> None:
     assert stat.S_IMODE((binaries / "podway").stat().st_mode) == 0o755
     assert stat.S_IMODE((configurations / CONFLIST_NAME).stat().st_mode) == 0o644
     before = {path: path.stat().st_ino for path in (binaries / "podway", *configurations.iterdir())}
-    again = install(binaries, conflist=conflist)
+    again = install(binaries, plugins=ONE, conflist=conflist)
     assert [step.action for step in again.steps] == [Action.KEEP, Action.KEEP]
     assert {path: path.stat().st_ino for path in before} == before
     (binaries / "podway").chmod(0o600)
-    assert actions(install(binaries).steps) == [("podway", Action.REPLACE)]
+    assert actions(install(binaries, plugins=ONE).steps) == [("podway", Action.REPLACE)]
     assert os.access(binaries / "podway", os.X_OK)
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
         CONFLIST_NAME,
@@ -281,9 +282,9 @@ def a_full_disk(size_bytes: int) -> Iterator[None]:
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
-    install(tmp_path)
+    install(tmp_path, plugins=ONE)
     old = (tmp_path / "podway").read_bytes()
     with a_full_disk(10), pytest.raises(InstallError):
-        install(tmp_path, package_root="/somewhere/else")
+        install(tmp_path, plugins=ONE, package_root="/somewhere/else")
     assert (tmp_path / "podway").read_bytes() == old
     assert [path.name for path in tmp_path.iterdir()] == ["podway"]
