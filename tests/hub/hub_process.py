@@ -196,11 +196,11 @@ class HubProcess:
         shutil.rmtree(self.directory)
 
 
-def run_scenario(scenario: Callable[[], Any]) -> None:
+def run_scenario(scenario: Callable[[], Any], patience_s: float = 60.0) -> None:
     """Run the coroutine function *scenario* in an event loop of its own, under a deadline."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(patience_s):
             await scenario()
 
     asyncio.run(bounded())

@@ -274,11 +274,11 @@ def test_a_dead_connection_is_noticed_on_both_sides(tmp_path: Path) -> None:
 
 def test_heartbeats_keep_a_quiet_connection_alive() -> None:
     async def scenario() -> None:
-        async with running_hub(limits=Limits(heartbeat_s=0.1)) as hub:
+        async with running_hub(limits=Limits(heartbeat_s=0.4)) as hub:
             store = hub.open_store()
             events = store.watch()
             await next_event(events, Snapshot)
-            await asyncio.sleep(1.0)  # ten heartbeats, three of which would be death
+            await asyncio.sleep(2.0)  # five heartbeats; three missed would be death
             await store.claim(claim("a", 1))
             await next_event(events, Delta)
             assert not hub.server.drops

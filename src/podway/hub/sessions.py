@@ -98,6 +98,7 @@ class Session(asyncio.Protocol):
     """One connection, from the accepted socket to the last word."""
 
     __slots__ = (
+        "_asked_to_watch",
         "_bodies",
         "_ended",
         "_frame_since_s",
@@ -126,6 +127,7 @@ class Session(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._opening: tuple[bytes, ...] = ()
         self._place: int | None = None
+        self._asked_to_watch = False
         self._in_flight = 0
         self._reading = True
         self._ended = False
@@ -335,8 +337,10 @@ class Session(asyncio.Protocol):
         elif isinstance(frame, Hello):
             raise WireError("hello came twice")
         elif not isinstance(frame, Ping):
-            if isinstance(frame, Watch) and self._place is not None:
-                raise WireError("watch came twice")
+            if isinstance(frame, Watch):
+                if self._asked_to_watch:
+                    raise WireError("watch came twice")
+                self._asked_to_watch = True
             self._in_flight += 1
             self._host.submit(self, frame)
 
