@@ -78,6 +78,8 @@ def current_identity() -> tuple[int, int]:
 class entered:  # noqa: N801  # reads as a phrase: with entered(fd)
     """Context manager: the calling thread is in namespace *fd*, and home again afterwards.
 
+    Everything that the thread does meanwhile happens there, so there must be no ``await`` inside.
+
     Raises:
         NetnsError: *fd* cannot be entered; the thread has not moved.
         NamespaceLostError: the thread cannot go home; a SystemExit, not to be caught.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from netns.conftest import Netns
+from netns.conftest import Netns, run
 from netns.netlink.conftest import open_fds
 from podway.netlink import (
     OVERRUN,
@@ -30,6 +30,7 @@ from podway.netlink import (
     events as events_module,
 )
 from podway.netlink.constants import (
+    AF_BRIDGE,
     AF_INET,
     AF_INET6,
     IFF_UP,
@@ -173,6 +174,29 @@ def test_deleted_neighbours_and_routes_are_told(
         netns.ip("link", "set", "v0", "down")  # takes its routes along
         netns.ip("link", "delete", "v0")
         assert "RTM_DELLINK" in {event.name for event in events.drain()}
+
+
+def test_forwarding_entries_of_a_tunnel_are_told(netns: Netns) -> None:
+    netns.ip("link", "add", "vx", "type", "vxlan", "id", "1", "dstport", "8472", "nolearning")
+    entry = ("0a:58:0a:f4:01:00", "dev", "vx", "dst", "192.0.2.7")
+    with EventSocket([RTNLGRP_NEIGH], netns_fd=netns.fd) as events:
+        for verb, kind in (("append", RTM_NEWNEIGH), ("del", RTM_DELNEIGH)):
+            run("bridge", "-n", netns.name, "fdb", verb, *entry)
+            (event,) = events.drain()
+            assert (event.type, event.fields["family"]) == (kind, AF_BRIDGE)
+            assert event.fields["lladdr"] == "0a:58:0a:f4:01:00"
+            assert event.fields["dst"] == pack_address("192.0.2.7")
+
+
+def test_a_bridge_port_is_told_as_such(netns: Netns, veth: int) -> None:
+    netns.ip("link", "add", "cni0", "type", "bridge")
+    with EventSocket([RTNLGRP_LINK], netns_fd=netns.fd) as events:
+        netns.ip("link", "set", "v0", "master", "cni0")
+        event = wait_for(
+            events,
+            lambda e: e.fields["family"] == AF_BRIDGE and e.fields["index"] == veth,
+        )
+        assert event.fields["protinfo"]["mode"] == 0
 
 
 def test_a_proxy_neighbour_is_told_by_nobody(
