@@ -1,26 +1,35 @@
-"""When the kernel says EEXIST although it was asked to replace: look what is there, and mend it.
+"""Where the kernel would not replace what is there although it was asked to: the way around.
 
 In: an operation and the kernel's refusal. Out: None once all is as wanted, or the error that stays.
-Why it is needed: IPv4 takes an address with its prefix length for identity, IPv6 the address alone
-(net/ipv6/addrconf.c); a rule has its protocol beside its identity; and an IPv4 route is not
-replaced when the same one stands behind a foreign one of the same key (fib_table_insert). All rare,
-so none of it costs the ordinary write anything.
+Why it is needed (all of it is rare and costs the ordinary write nothing):
+
+- EEXIST: IPv4 takes an address with its prefix length for identity, IPv6 the address alone
+  (net/ipv6/addrconf.c), and replaces everything but the length.
+- EEXIST: an IPv4 route is not replaced when the same one stands behind another program's of the
+  same key (net/ipv4/fib_trie.c, fib_table_insert).
+- EINVAL: an IPv6 gateway that is declared on link must not be covered by a route over another
+  device, unless by default (net/ipv6/route.c, ip6_route_check_nh_onlink): not even by the very
+  route that shall be replaced. So the prefix is first laid onto the right device.
 """
+
+import errno
+from ipaddress import IPv6Network
+from typing import Any
+
+from msgspec.structs import replace
 
 from podway.diff.operations import Operation, Verb
 from podway.kernel.addresses import parse_address
 from podway.kernel.routes import route_identity
-from podway.kernel.rules import parse_rule, rule_fields
 from podway.kernel.writes import IndexOf, delete_request, write_request
-from podway.model.kernel import Address, KernelObject, Route, Rule
+from podway.model.kernel import Address, Route, Rule
 from podway.netlink import (
     EncodeError,
     NetlinkError,
     NetlinkSocket,
+    Request,
     delete_route,
-    delete_rule,
     dump_addresses,
-    dump_rules,
 )
 
 # How many routes of one key another program may have left; more are its own matter.
@@ -41,16 +50,19 @@ def settle(
 ) -> NetlinkError | EncodeError | None:
     """Carry out *operation* although something has its place; return why not, or None."""
     desired = operation.desired
-    if isinstance(error, EncodeError) or not error.is_exists or desired is None:
+    if isinstance(error, EncodeError):
         return error
     try:
         match desired:
-            case Address():
+            case Address() if error.is_exists:
                 _settle_address(netlink, desired, index_of)
-            case Rule():
-                _settle_rule(netlink, desired, index_of)
-            case Route():
+            case Rule() if error.is_exists:
+                pass
+            case Route() if error.is_exists:
                 _settle_route(netlink, desired, index_of)
+            case Route(onlink=True, dst=IPv6Network()) if error.errno == errno.EINVAL:
+                direct = replace(desired, via=None, onlink=False)
+                _send(netlink, write_request(direct, index_of), write_request(desired, index_of))
             case _:
                 return error
     except NetlinkError as failure:
@@ -65,16 +77,7 @@ def _settle_address(netlink: NetlinkSocket, desired: Address, index_of: IndexOf)
     for message in netlink.dump(dump_addresses(index=index)):
         there = parse_address(message, desired.dev)
         if there is not None and there.address.ip == desired.address.ip and there != desired:
-            _replace(netlink, there, desired, index_of)
-            return
-
-
-def _settle_rule(netlink: NetlinkSocket, desired: Rule, index_of: IndexOf) -> None:
-    for message in netlink.dump(dump_rules(int(desired.family))):
-        there = parse_rule(message)
-        if there is not None and there.key == desired.key and there != desired:
-            netlink.request(delete_rule(rule_fields(there)))
-            netlink.request(write_request(desired, index_of))
+            _send(netlink, delete_request(there, index_of), write_request(desired, index_of))
             return
 
 
@@ -90,10 +93,7 @@ def _settle_route(netlink: NetlinkSocket, desired: Route, index_of: IndexOf) -> 
     netlink.request(write_request(desired, index_of))
 
 
-def _replace(
-    netlink: NetlinkSocket, there: KernelObject, desired: KernelObject, index_of: IndexOf
-) -> None:
-    requests = [delete_request(there, index_of), write_request(desired, index_of)]
+def _send(netlink: NetlinkSocket, *requests: Request[Any]) -> None:
     for error in netlink.batch(requests):
         if error is not None:
             raise error

@@ -262,6 +262,10 @@ class Translator:
     def _is_ours(self, device: _Device) -> bool:
         return device.ours or link_key(device.name) in self._known
 
+    def _follows(self, key: Key) -> bool:
+        """Tell whether what becomes of *key* matters, whoever does it."""
+        return key in self._known or key in self._found
+
     # --- what stands on devices -----------------------------------------------------------------
 
     def _route(self, event: Event) -> None:
@@ -269,7 +273,7 @@ class Translator:
         if fields["table"] == RT_TABLE_LOCAL or fields["flags"] & RTM_F_CLONED:
             return
         route = parse_route(fields, self._name)  # type: ignore[arg-type]  # a RouteMessage
-        if route is None or (route.protocol != ROUTE_PROTOCOL and route.key not in self._known):
+        if route is None or not (route.protocol == ROUTE_PROTOCOL or self._follows(route.key)):
             return
         self._found[route.key] = None if event.type == RTM_DELROUTE else route
 
@@ -284,7 +288,7 @@ class Translator:
         entry = None
         if event.type == RTM_NEWNEIGH:
             entry = parse_neighbour(fields, device.name)  # type: ignore[arg-type]
-        if entry is not None or key in self._known:
+        if entry is not None or self._follows(key):
             self._found[key] = entry
 
     def _address(self, event: Event) -> None:
@@ -298,7 +302,7 @@ class Translator:
         address = parse_address(fields, device.name)  # type: ignore[arg-type]
         if address is None:
             return
-        if made_by_kernel(fields) and address.key not in self._known:  # type: ignore[arg-type]
+        if made_by_kernel(fields) and not self._follows(address.key):  # type: ignore[arg-type]
             return
         self._found[address.key] = None if event.type == RTM_DELADDR else address
 
@@ -306,9 +310,8 @@ class Translator:
 
     def _rule(self, event: Event) -> None:
         rule = parse_rule(event.fields)  # type: ignore[arg-type]  # a RuleMessage
-        if rule is None or (rule.protocol != ROUTE_PROTOCOL and rule.key not in self._known):
-            return
-        self._found[rule.key] = None if event.type == RTM_DELRULE else rule
+        if rule is not None and rule.protocol == ROUTE_PROTOCOL:
+            self._found[rule.key] = None if event.type == RTM_DELRULE else rule
 
     def _netconf(self, event: Event) -> None:
         fields = event.fields

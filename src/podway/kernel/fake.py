@@ -36,6 +36,7 @@ from podway.model.kernel import (
     Link,
     PodSide,
     Route,
+    Rule,
     Veth,
     default_metric,
     link_key,
@@ -75,7 +76,7 @@ class FakeKernel:
         state = {
             key: item
             for key, item in self.stack.objects.items()
-            if key in wanted or is_ours(item, ours)
+            if is_ours(item, ours) or (key in wanted and not isinstance(item, Rule))
         }
         state.update({seen.key: seen.found for seen in self.check_sysctls(wanted) if seen.found})
         self._known = set(state)

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from podway.kernel.fake_sysctls import FakeSysctls, Refused
 from podway.model.addresses import Family, IPAddress, derive_mac, family_of
 from podway.model.kernel import (
+    ROUTE_PROTOCOL,
     Address,
     Bridge,
     FdbEntry,
@@ -100,7 +101,7 @@ class FakeStack:
                 self._check_fdb(item)
                 self.objects[item.key] = item
             case Rule():
-                self.objects[item.key] = item
+                self._write_rule(item)
             case Sysctl():
                 self.sysctls.write(item)
             case NftTable():
@@ -124,6 +125,12 @@ class FakeStack:
                 self._delete_address(item)
             case _:
                 del self.objects[key]
+
+    def _write_rule(self, item: Rule) -> None:
+        """Enter *item*; one that differs in the protocol alone is another rule, and ours counts."""
+        there = self.objects.get(item.key)
+        if not isinstance(there, Rule) or there.protocol != ROUTE_PROTOCOL:
+            self.objects[item.key] = item
 
     # --- links ----------------------------------------------------------------------------------
 

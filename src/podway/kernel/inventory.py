@@ -102,7 +102,7 @@ class Inventory:
             if message.get("linkinfo", {}).get("kind") == "vxlan":
                 self._take_fdb(state, message, ours, by_kind.get("fdb", set()))
         self._take_routes(state, by_kind.get("route", set()))
-        self._take_rules(state, by_kind.get("rule", set()))
+        self._take_rules(state)
         self._take_sysctls(state, by_kind.get("sysctl", set()))
         self._take_tables(state, by_kind.get("nft", set()))
         return state
@@ -199,12 +199,14 @@ class Inventory:
                 if route is not None and route.key in missing:
                     state.setdefault(route.key, route)
 
-    def _take_rules(self, state: State, wanted: set[Key]) -> None:
+    def _take_rules(self, state: State) -> None:
+        """Enter rules of ours; another program's is another rule, even if it says the same."""
         for family in Family:
             for message in self._netlink.dump(dump_rules(family)):
-                rule = parse_rule(message)
-                if rule is not None and (rule.protocol == ROUTE_PROTOCOL or rule.key in wanted):
-                    state.setdefault(rule.key, rule)
+                if message.get("protocol") == ROUTE_PROTOCOL:
+                    rule = parse_rule(message)
+                    if rule is not None:
+                        state[rule.key] = rule
 
     def _take_sysctls(self, state: State, wanted: set[Key]) -> None:
         if not wanted:
@@ -217,8 +219,6 @@ class Inventory:
                     state[key] = Sysctl(path, value, device_of_path(path))
 
     def _take_tables(self, state: State, wanted: set[Key]) -> None:
-        if not wanted:
-            return
         with self._inside():
             for table in self._tables().read(wanted):
                 state[table.key] = table

@@ -8,7 +8,9 @@ one of another kind is somebody's, and is refused with its kind.
 import errno
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from podway.diff.compare import Difference, compare
 from podway.kernel.devices import Devices
@@ -17,8 +19,11 @@ from podway.kernel.links import change_requests, create_request, finish_requests
 from podway.kernel.pods import configure_pod, open_pod
 from podway.kernel.protocol import KernelError
 from podway.kernel.reaper import LinkReaper
-from podway.model.kernel import Link, PodSide, Veth
+from podway.model.kernel import Link, PodSide, Veth, Vxlan
 from podway.netlink import NetlinkError, NetlinkSocket, Request, get_link
+
+if TYPE_CHECKING:
+    from podway.netlink.links import LinkMessage
 
 _IPV6_SYSCTLS = "/proc/sys/net/ipv6"
 
@@ -111,9 +116,7 @@ class LinkMaker:
         assert message is not None
         there = parse_link(message, self._devices.name)
         if there is None or compare(link, there) is Difference.REMAKE:
-            kind = message.get("linkinfo", {}).get("kind", "hardware")
-            reason = f"a {kind} device of that name is there, and it is not what is wanted"
-            raise KernelError(errno.EEXIST, operation, f"{reason}; remove or rename it")
+            raise KernelError(errno.EEXIST, operation, _difference(message, there, link))
         self._send(change_requests(link, there, self._index))
         return True
 
@@ -132,3 +135,14 @@ class LinkMaker:
         if not index:
             raise NoDeviceError(dev, f"use device {dev}")
         return index
+
+
+def _difference(message: "LinkMessage", there: Link | None, wanted: Link) -> str:
+    """Return, in words, why what is there cannot be turned into what is wanted."""
+    kind = message.get("linkinfo", {}).get("kind", "hardware")
+    reason = f"a {kind} device of that name is there"
+    if there is not None and isinstance(wanted.kind, Vxlan) and isinstance(there.kind, Vxlan):
+        has, shall = structs.asdict(there.kind), structs.asdict(wanted.kind)
+        names = [name for name in shall if has[name] != shall[name]]
+        reason += " with " + ", ".join(f"{name} {has[name]}, not {shall[name]}" for name in names)
+    return f"{reason}; remove or rename it"

@@ -53,7 +53,7 @@ def finish_requests(link: Link, index_of: "IndexOf", *, ipv6: bool) -> "list[Req
     if link.master:
         started["master"] = index_of(link.master)
     requests = [change_link(marked), change_link(started)]
-    if link.hairpin is not None and link.master:
+    if link.hairpin is not None and (link.master or link.hairpin):
         requests.append(_hairpin_request(link.name, on=link.hairpin))
     return requests
 
@@ -74,9 +74,10 @@ def change_requests(
     if desired.up != observed.up:
         fields["flags"], fields["change"] = (IFF_UP if desired.up else 0), IFF_UP
     requests = [change_link({"ifname": desired.name, **fields})] if fields else []
-    rejoined = desired.master and desired.master != observed.master
-    if desired.hairpin is not None and (rejoined or desired.hairpin != observed.hairpin):
-        requests.append(_hairpin_request(desired.name, on=desired.hairpin))
+    # A port that joins a bridge starts without; what is no port has none, and the kernel says so.
+    before = observed.hairpin if desired.master in {"", observed.master} else False
+    if desired.hairpin not in {None, before} and (desired.master or desired.hairpin):
+        requests.append(_hairpin_request(desired.name, on=bool(desired.hairpin)))
     return requests
 
 

@@ -1,9 +1,8 @@
 """From an operation to the netlink requests that carry it out. Pure.
 
-In: operations and a function from device names to indexes. Out: requests, and afterwards whether an
-error of the kernel means that all is as wanted. An object that is made while something has its key
-replaces it (CREATE and CHANGE differ for links alone), with two exceptions that the kernel knows no
-replacing for: addresses and rules, see `podway.kernel.conflicts`.
+In: operations and a function from device names to indexes. Out: requests. An object that is made
+while something has its key replaces it: CREATE and CHANGE differ for links alone. Where the kernel
+does not know how to replace, `podway.kernel.conflicts` helps.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +36,6 @@ from podway.netlink import (
     replace_neighbour,
     replace_route,
 )
-from podway.netlink.constants import NLM_F_EXCL
 
 IndexOf = Callable[[str], int]
 # Kinds that are not netlink's, or need more than messages: each has a batch of its own.
@@ -70,9 +68,6 @@ def requests_of(operation: Operation, index_of: IndexOf) -> list[Request[Any]]:
     if isinstance(desired, Link):
         assert isinstance(observed, Link), f"{operation} does not say what was there"
         return list(change_requests(desired, observed, index_of))
-    if isinstance(desired, Rule) and isinstance(observed, Rule):
-        # All but the protocol is identity, so the new one can stand beside the old one.
-        return [append_rule(desired), delete_rule(rule_fields(observed))]
     return [write_request(desired, index_of)]
 
 
@@ -109,11 +104,3 @@ def delete_request(item: KernelObject, index_of: IndexOf) -> Request[Any]:
             return delete_rule(rule_fields(item))
         case _:
             raise AssertionError(f"{item} is not deleted by one message")
-
-
-def append_rule(rule: Rule) -> Request[Any]:
-    """Return the request that adds *rule* even beside one that differs in its protocol alone."""
-    request = create_rule(rule_fields(rule))
-    return Request(
-        "append", request.schema, request.type, request.flags & ~NLM_F_EXCL, request.fields
-    )
