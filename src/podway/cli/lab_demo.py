@@ -27,7 +27,7 @@ from podway.lab.members import end_of, pod_stations
 from podway.lab.names import node_name
 from podway.lab.ping import Outcome, ping_all
 from podway.lab.runtime import add_pods
-from podway.lab.state import Pod
+from podway.lab.state import Pod, natural
 from podway.lab.teardown import take_down
 from podway.lab.throughput import Measurement, measure
 from podway.lab.topology import LabSpec
@@ -89,10 +89,15 @@ class _Scene:
 
     def _add_pods(self) -> list[Pod]:
         nodes = [node_name(number) for number in self.spec.nodes]
-        names = [f"p{number + 1}" for number in range(len(nodes) * PODS_PER_NODE)]
+        # Spread in this order, p1 and p2 end up on n1, p3 and p4 on n2.
+        names = [
+            f"p{place * PODS_PER_NODE + turn + 1}"
+            for turn in range(PODS_PER_NODE)
+            for place in range(len(nodes))
+        ]
         self._say(f"{PODS_PER_NODE} pods on each node, by the CNI plugin")
         pods = add_pods(self.spec, names)
-        pods.sort(key=lambda pod: (nodes.index(pod.node), names.index(pod.name)))
+        pods.sort(key=lambda pod: natural(pod.name))
         self.answer["pods"] = [pod_fields(pod) for pod in pods]
         self._print(*render_pods(pods, self._style))
         return pods
