@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from podway.kernel.addresses import parse_address
 from podway.kernel.inventory import made_by_kernel
-from podway.kernel.known import Known
+from podway.kernel.known import Known, devices_of
 from podway.kernel.links import parse_link
 from podway.kernel.neighbours import parse_neighbour, parse_neighbour_key
 from podway.kernel.ownership import TABLE_NAME
@@ -141,6 +141,22 @@ class Translator:
     def expect_flip(self, dev: str, *, up: bool) -> None:
         """Take in that *dev* is about to go up or down by our own doing."""
         self._own_flips.setdefault(dev, []).append(up)
+
+    def supersede(self, state: Mapping[Key, KernelObject], dev: str = "") -> None:
+        """Take *state* as all that there is (on *dev*): what was told of it before is old.
+
+        A notification from before the reading may speak of something that the kernel took away in
+        silence since.
+        """
+        if not dev:
+            self._known.put_all(state)
+            self._found.clear()
+            return
+        old = self._known.on_device(dev)
+        self._known.put_device(dev, state)
+        for key, found in list(self._found.items()):
+            if key in state or key in old or (found is not None and dev in devices_of(found)):
+                del self._found[key]
 
     def lose(self) -> None:
         """Take in that notifications were lost."""

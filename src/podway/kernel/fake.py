@@ -22,12 +22,13 @@ from ipaddress import ip_interface
 from msgspec.structs import replace
 
 from podway.diff.operations import Operation, Verb
-from podway.kernel.fake_events import EventQueue, devices_that_are_ours, news_of
+from podway.kernel.fake_events import News, devices_that_are_ours, tell
 from podway.kernel.fake_pods import FakeNamespaces
 from podway.kernel.fake_stack import FakeStack
 from podway.kernel.fake_sysctls import Refused
+from podway.kernel.known import Known
 from podway.kernel.ownership import is_our_link, is_ours
-from podway.kernel.protocol import DeviceChanged, KernelError, KernelEvent, Seen
+from podway.kernel.protocol import KernelError, KernelEvent, Seen
 from podway.model.addresses import Family, IPAddress, everything, family_of
 from podway.model.kernel import (
     Address,
@@ -62,8 +63,8 @@ class FakeKernel:
         self.log: list[Operation] = []
         self.batches = 0
         self._pods = FakeNamespaces()
-        self._known: set[Key] = set()
-        self._events = EventQueue()
+        self._known = Known()
+        self._news = News()
         self._failures: dict[tuple[Verb, str], deque[int]] = {}
         self._read_failures: deque[int] = deque()
 
@@ -79,7 +80,7 @@ class FakeKernel:
             if is_ours(item, ours) or (key in wanted and not isinstance(item, Rule))
         }
         state.update({seen.key: seen.found for seen in self.check_sysctls(wanted) if seen.found})
-        self._known = set(state)
+        self._known.put_all(state)
         return state
 
     def read_dev(self, dev: str, wanted: Collection[Key]) -> dict[Key, KernelObject]:
@@ -91,8 +92,7 @@ class FakeKernel:
         state = {item.key: item for item in there if is_ours(item, ours)}
         found = {key: self.stack.find(key) for key in wanted}
         state.update({key: item for key, item in found.items() if item is not None})
-        self._known |= state.keys()
-        self._known -= found.keys() - state.keys()
+        self._known.put_device(dev, state)
         return state
 
     def apply(self, operations: Sequence[Operation]) -> list[KernelError | None]:
@@ -127,7 +127,10 @@ class FakeKernel:
 
     def check_sysctls(self, wanted: Collection[Key]) -> list[Seen]:
         """Return a `Seen` for every sysctl of *wanted*."""
-        return [Seen(key, self.stack.find(key)) for key in wanted if key.kind == "sysctl"]
+        seen = [Seen(key, self.stack.find(key)) for key in wanted if key.kind == "sysctl"]
+        for item in seen:
+            self._known.put(item.key, item.found)
+        return seen
 
     def check_pod(self, pod: PodSide) -> list[str]:
         """Return what is not as *pod* says inside its namespace."""
@@ -135,15 +138,15 @@ class FakeKernel:
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when `drain` has something."""
-        return self._events.fileno()
+        return self._news.fileno()
 
     def drain(self) -> list[KernelEvent]:
         """Return what happened since the last call."""
-        return self._events.take()
+        return self._news.take(self._known, self.stack.find)
 
     def close(self) -> None:
         """Close the descriptor; may be called twice."""
-        self._events.close()
+        self._news.close()
 
     # --- what a test arranges -------------------------------------------------------------------
 
@@ -209,7 +212,7 @@ class FakeKernel:
 
     def overrun(self) -> None:
         """Lose all notifications that are waiting."""
-        self._events.overrun()
+        self._news.lose()
 
     # --- inside: writing ------------------------------------------------------------------------
 
@@ -228,14 +231,14 @@ class FakeKernel:
         desired = operation.desired
         if operation.verb is Verb.DELETE:
             self._delete(operation.key)
-            self._known.discard(operation.key)
+            self._known.put(operation.key, None)
             return
         assert desired is not None, f"{operation} does not say what shall be there"
         if isinstance(desired, Link):
             self._write_link(operation.verb, desired)
         else:
             self.stack.write(desired)
-        self._known.add(operation.key)
+        self._known.put(operation.key, desired)
 
     def _write_link(self, verb: Verb, desired: Link) -> None:
         there = self.stack.objects.get(desired.key)
@@ -277,24 +280,14 @@ class FakeKernel:
             raise KernelError(refusal.errno, f"tamper with {key}", refusal.reason) from refusal
         after = self.stack.find(key)
         ours |= devices_that_are_ours(self.stack.objects.get(dev))
-        for event in news_of(key, before, after, self._known, ours):
-            self._events.put(event)
-        self._learn(key, after)
+        tell(self._news, key, before, after, self._known, ours)
         self._tell_consequences()
-
-    def _learn(self, key: Key, found: KernelObject | None) -> None:
-        if found is None:
-            self._known.discard(key)
-        elif key in self._known or key.kind != "sysctl":
-            self._known.add(key)
 
     def _tell_consequences(self) -> None:
         """Tell of what went or changed beside what somebody wrote, where the kernel does."""
         for key in self.stack.news:
-            found = self.stack.find(key)
             if key in self._known:
-                self._events.put(Seen(key, found))
-                self._learn(key, found)
-            if found is None and key.kind == "link":
-                self._events.put(DeviceChanged(str(key.parts[0])))
+                self._news.changed(key)
+            if key.kind == "link" and self.stack.find(key) is None:
+                self._news.flipped(str(key.parts[0]))
         self.stack.news.clear()

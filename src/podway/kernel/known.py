@@ -56,9 +56,13 @@ class Known:
         for key, item in state.items():
             self.put(key, item)
 
+    def on_device(self, dev: str) -> set[Key]:
+        """Return the keys of what we believe to be on device *dev*."""
+        return set(self._by_device.get(dev, ()))
+
     def put_device(self, dev: str, state: Mapping[Key, KernelObject]) -> None:
         """Believe that on device *dev* there is *state* and nothing else."""
-        for key in [key for key in self._by_device.get(dev, ()) if key not in state]:
+        for key in self.on_device(dev) - state.keys():
             self.put(key, None)
         for key, item in state.items():
             self.put(key, item)

@@ -84,17 +84,21 @@ class NodeKernel:
     def read(self, wanted: Collection[Key]) -> dict[Key, KernelObject]:
         """Return everything of ours, and whatever else has a key in *wanted*."""
         with self._busy, worded("read the kernel's state"):
+            self._listen()
             messages = self._inventory.links()
             state = self._inventory.read(messages, wanted)
             self._translator.start_from(messages)
-            self._known.put_all(state)
+            self._translator.supersede(state)
+            self._wake_if_news()
             return state
 
     def read_dev(self, dev: str, wanted: Collection[Key]) -> dict[Key, KernelObject]:
         """Return the same for device *dev* alone."""
         with self._busy, worded(f"read device {dev}"):
+            self._listen()
             state = self._inventory.read_dev(dev, wanted)
-            self._known.put_device(dev, state)
+            self._translator.supersede(state, dev)
+            self._wake_if_news()
             return state
 
     def read_uplink(self, dev: str) -> Uplink | None:
@@ -133,8 +137,7 @@ class NodeKernel:
                     if error is None:
                         self._known.put(operation.key, operation.desired)
                 outcomes += done
-        if self._translator.has_news:
-            os.eventfd_write(self._wake, 1)
+            self._wake_if_news()
         return outcomes
 
     def _apply_batch(self, batch: Sequence[Operation]) -> list[KernelError | None]:
@@ -165,6 +168,9 @@ class NodeKernel:
             except NoDeviceError as error:
                 if operation.verb is not Verb.DELETE:
                     outcomes[number] = NoDeviceError(error.dev, str(operation))
+                continue
+            except KernelError as error:
+                outcomes[number] = error
                 continue
             self._expect(operation)
             requests += mine
@@ -229,19 +235,25 @@ class NodeKernel:
         if not self._busy.acquire(blocking=False):
             return []
         try:
-            self._drain()
+            with suppress(BlockingIOError):
+                os.eventfd_read(self._wake)
+            self._listen()
             return self._translator.news()
         finally:
             self._busy.release()
 
-    def _drain(self) -> None:
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
+    def _listen(self) -> None:
+        """Take in the notifications that have come."""
         try:
             self._translator.take(self._events.drain())
             self._translator.take_commits(self._commits.drain())
         except (DecodeError, NetlinkError):
             self._translator.lose()
+
+    def _wake_if_news(self) -> None:
+        """Let the descriptor say that `drain` has something that no socket holds any more."""
+        if self._translator.has_news:
+            os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Close everything; what is in the kernel stays there."""

@@ -5,6 +5,7 @@ while something has its key replaces it: CREATE and CHANGE differ for links alon
 does not know how to replace, `podway.kernel.conflicts` helps.
 """
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from podway.diff.operations import Operation, Verb
 from podway.kernel.addresses import address_fields
 from podway.kernel.links import change_requests
 from podway.kernel.neighbours import fdb_fields, fdb_identity, neighbour_fields
+from podway.kernel.protocol import KernelError
 from podway.kernel.routes import route_fields, route_identity
 from podway.kernel.rules import rule_fields
 from podway.model.kernel import (
@@ -75,6 +77,7 @@ def write_request(item: KernelObject, index_of: IndexOf) -> Request[Any]:
     """Return the request that makes *item*, or that replaces what has its key."""
     match item:
         case Route():
+            _check_metric(item)
             return replace_route(route_fields(item, index_of))
         case Neighbour():
             return replace_neighbour(neighbour_fields(item, index_of(item.dev)))
@@ -104,3 +107,10 @@ def delete_request(item: KernelObject, index_of: IndexOf) -> Request[Any]:
             return delete_rule(rule_fields(item))
         case _:
             raise AssertionError(f"{item} is not deleted by one message")
+
+
+def _check_metric(route: Route) -> None:
+    """Refuse an IPv6 route that the kernel would file under another key, to be written for ever."""
+    if route.dst.version == 6 and not route.metric:
+        rule = "an IPv6 route has a metric above 0 (the kernel makes 0 into 1024)"
+        raise KernelError(errno.EINVAL, f"write route {route.dst}", rule)

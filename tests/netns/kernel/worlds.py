@@ -155,6 +155,11 @@ def change(desired: KernelObject, observed: KernelObject) -> Operation:
     return Operation(Verb.CHANGE, desired.key, desired, observed)
 
 
+def creations(*items: KernelObject) -> list[Operation]:
+    """Return the operations that create *items*."""
+    return [create(item) for item in items]
+
+
 def delete(item: KernelObject) -> Operation:
     """Return the operation that deletes *item*."""
     return Operation(Verb.DELETE, item.key, None, item)
