@@ -130,9 +130,10 @@ class LeaseKeeper:
 
     async def _sleep_until(self, moment: float) -> None:
         """Return at *moment*, or earlier when something changed."""
-        seconds = None if moment == math.inf else moment - _now()
+        # Not wait_for: in Python 3.11 it loses a cancellation that comes with the event.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout_at(None if moment == math.inf else moment):
+                await self._changed.wait()
 
     async def _try(self, claim: Claim) -> None:
         self._tried = claim

@@ -150,8 +150,10 @@ async def _tell_systemd(agent: Agent) -> None:
         if not reasons and not said:
             said = notify("READY=1")
         notify("WATCHDOG=1", f"STATUS={'; '.join(reasons) or 'ready'}")
+        # Not wait_for: in Python 3.11 it loses a cancellation that comes with the event.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(agent.passed(), interval_s if said else None)
+            async with asyncio.timeout(interval_s if said else None):
+                await agent.passed()
 
 
 def _watch(agent: Agent, metrics: Metrics) -> None:
