@@ -116,6 +116,20 @@ def test_up_interrupted(lab_name: str, number: signal.Signals, after: str) -> No
     assert leftovers(lab_name) == []
 
 
+@pytest.mark.parametrize("until", ["== A cluster", "== Every pod", "== Throughput", "== Remove"])
+def test_demo_interrupted(lab_name: str, until: str) -> None:
+    command = [*PODWAY, "lab", "--name", lab_name, "demo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(until):
+                process.send_signal(signal.SIGINT)
+                break
+        process.stdout.read()
+    assert process.returncode == 130
+    assert leftovers(lab_name) == []
+
+
 def test_up_killed_and_cleared_away(lab_name: str) -> None:
     command = [*PODWAY, "lab", "--name", lab_name, "up", "--nodes", "2"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

@@ -1,12 +1,9 @@
 """What the commands of ``podway lab`` do: call the lab, print its answer, give an exit code."""
 
 import argparse
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from podway.cli.lab import strip_separator
@@ -29,7 +26,15 @@ from podway.cli.status_view import render_cluster
 from podway.errors import ConfigError
 from podway.lab import faults
 from podway.lab.errors import LabError, NoSuchLab
-from podway.lab.labs import add_node, bring_up, check_root, read_statuses, remove_node
+from podway.lab.interrupts import interruptible
+from podway.lab.labs import (
+    add_node,
+    bring_up,
+    check_root,
+    read_statuses,
+    remove_node,
+    warning_of,
+)
 from podway.lab.members import end_of, namespace_of_member, node_stations, pod_stations
 from podway.lab.names import check_lab_name
 from podway.lab.namespaces import become
@@ -46,12 +51,15 @@ def up(args: argparse.Namespace) -> int:
     """Make a lab."""
     spec = spec_from(args, args.lab, args.nodes)
     began = time.monotonic()
-    with orderly_end(), shown(f"making lab {spec.name!r}", quiet=args.json) as report:
+    with interruptible(), shown(f"making lab {spec.name!r}", quiet=args.json) as report:
         bring_up(spec, report)
     took_s = time.monotonic() - began
+    warning = warning_of(spec)
     if args.json:
-        print_json({**lab_fields(spec), "seconds": round(took_s, 3)})
+        print_json({**lab_fields(spec), "seconds": round(took_s, 3), "warning": warning})
     else:
+        if warning:
+            print(style_of(sys.stdout).warn(f"Warning: {warning}."))
         print(f"Lab {spec.name!r} is up after {took_s:.2f} s: {describe_lab(spec)}.")
         print(f"Next: {_command(spec, 'pod add --count 6')}, then {_command(spec, 'ping')}")
     return 0
@@ -73,23 +81,6 @@ def spec_from(args: argparse.Namespace, name: str, nodes: int) -> LabSpec:
         routed_underlay=args.routed_underlay,
         mtu=args.mtu,
     )
-
-
-@contextmanager
-def orderly_end() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: with everything cleared away."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def down(args: argparse.Namespace) -> int:
@@ -255,7 +246,7 @@ def _print_pods(args: argparse.Namespace, pods: Sequence[Any]) -> int:
 def node_add(args: argparse.Namespace) -> int:
     """Add a node."""
     with (
-        orderly_end(),
+        interruptible(),
         locked(args.lab),
         shown(f"adding a node to lab {args.lab!r}", quiet=args.json) as report,
     ):
@@ -358,7 +349,7 @@ def _print_done(args: argparse.Namespace, answer: dict[str, Any], text: str) -> 
 def demo(args: argparse.Namespace) -> int:
     """Show it all."""
     name = args.lab if args.lab != "lab" else "demo"
-    with orderly_end():
+    with interruptible():
         return run_demo(spec_from(args, name, 3), seconds=args.seconds, as_json=args.json)
 
 

@@ -26,6 +26,7 @@ from podway.lab.labs import bring_up, read_statuses
 from podway.lab.members import end_of, pod_stations
 from podway.lab.names import node_name
 from podway.lab.ping import Outcome, ping_all
+from podway.lab.progress import silent
 from podway.lab.runtime import add_pods
 from podway.lab.state import Pod, natural
 from podway.lab.teardown import take_down
@@ -44,10 +45,10 @@ def run_demo(spec: LabSpec, *, seconds: int, as_json: bool) -> int:
     scene = _Scene(spec, quiet=as_json)
     try:
         ok = scene.play(seconds)
+        scene.end()
     except BaseException:
-        take_down(spec.name, lambda _member, _text: None)
+        take_down(spec.name, silent)
         raise
-    scene.end()
     if as_json:
         print_json(scene.answer)
     return 0 if ok else 1

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -40,12 +41,14 @@ from podway.lab.topology import (
     plan_agent,
     plan_cable,
     plan_lab,
+    underlay_neighbours,
 )
 from podway.plugins.install import install
 from podway.store.engines import open_store
 
 POLL_S = 0.01
 LINKED_TIMEOUT_S = 15.0
+NEIGHBOUR_LIMIT = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
 
 
 def bring_up(spec: LabSpec, report: Report) -> None:
@@ -75,6 +78,24 @@ def check_root() -> None:
     """Refuse to go on without root. Raises `LabError`."""
     if os.geteuid() != 0:
         raise LabError("a lab is made of network namespaces, which only root can make: use sudo")
+
+
+def warning_of(spec: LabSpec) -> str:
+    """Return what this machine is too small for in a lab like *spec*, "" for nothing.
+
+    All namespaces share one neighbour table per family, whose bound only the machine's own
+    namespace can change (net/core/neighbour.c, neigh_alloc). The entries of a flat underlay grow
+    with the square of the nodes, and beyond the bound nodes lose each other at random.
+    """
+    needed = underlay_neighbours(spec)
+    limit = int(NEIGHBOUR_LIMIT.read_text(encoding="ascii"))
+    if needed <= limit:
+        return ""
+    return (
+        f"{len(spec.nodes)} nodes on a flat underlay need {needed} neighbour entries, and this "
+        f"machine holds {limit}: use --routed-underlay, or raise "
+        "net.ipv4.neigh.default.gc_thresh3 and net.ipv6.neigh.default.gc_thresh3"
+    )
 
 
 def _build(spec: LabSpec, plan: Plan, report: Report) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from podway.diff.operations import Operation, Verb
 from podway.kernel.node import NodeKernel
 from podway.kernel.protocol import Kernel
+from podway.lab.interrupts import uninterrupted
 from podway.lab.names import NETNS_DIR, parse_namespace
 from podway.model.kernel import KernelObject
 from podway.netlink import (
@@ -35,7 +36,8 @@ IF_OPER_UP = 6
 
 def create_namespace(name: str) -> None:
     """Make the namespace *name*, with its loopback up. Raises `NetnsError`."""
-    create_named_netns(name)
+    with uninterrupted():
+        create_named_netns(name)
     with opened(name) as netns_fd, NetlinkSocket(netns_fd=netns_fd) as netlink:
         netlink.request(change_link({"index": LOOPBACK_INDEX, "flags": IFF_UP, "change": IFF_UP}))
 
@@ -75,7 +77,7 @@ def opened(name: str) -> Iterator[int]:
 @contextmanager
 def kernel_of(name: str) -> Iterator[Kernel]:
     """Give the kernel of the namespace *name*."""
-    with opened(name) as netns_fd:
+    with uninterrupted(), opened(name) as netns_fd:
         kernel = NodeKernel(netns_fd)
         try:
             yield kernel
@@ -137,7 +139,7 @@ def entered_popen(
     Raises:
         OSError: it cannot be started.
     """
-    with opened(name) as netns_fd, entered(netns_fd):
+    with uninterrupted(), opened(name) as netns_fd, entered(netns_fd):
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

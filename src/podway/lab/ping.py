@@ -20,6 +20,7 @@ from secrets import randbits
 from msgspec import Struct
 
 from podway.lab.icmp import echo_request, parse_answer
+from podway.lab.interrupts import uninterrupted
 from podway.model.addresses import Family, IPAddress, family_of
 from podway.netlink.netns import entered
 
@@ -201,7 +202,7 @@ def _open_socket(netns: Path, family: Family) -> socket.socket:
     """Return a raw ICMP socket that belongs to *netns*, does not block, and never fragments."""
     netns_fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with entered(netns_fd):
+        with uninterrupted(), entered(netns_fd):
             connection = _raw_socket(family)
     finally:
         os.close(netns_fd)

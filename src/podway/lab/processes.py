@@ -17,10 +17,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from podway.lab.names import NETNS_DIR
+from podway.lab.interrupts import uninterrupted
+from podway.lab.namespaces import opened
 from podway.lab.state import write_whole
 from podway.lab.topology import Process
-from podway.netlink.netns import entered, open_netns
+from podway.netlink.netns import entered
 
 _LOG_MODE = 0o600
 
@@ -55,8 +56,7 @@ def start(process: Process, environment: Mapping[str, str]) -> ProcessId:
         (os.POSIX_SPAWN_OPEN, 1, str(process.log), log_flags, _LOG_MODE),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    netns_fd = open_netns(str(NETNS_DIR / process.namespace))
-    try:
+    with uninterrupted(), opened(process.namespace) as netns_fd:
         with entered(netns_fd):
             pid = os.posix_spawn(
                 command[0],
@@ -66,10 +66,8 @@ def start(process: Process, environment: Mapping[str, str]) -> ProcessId:
                 setsid=True,
                 setsigmask=(),
             )
-    finally:
-        os.close(netns_fd)
-    identity = ProcessId(pid, _start_ticks(pid) or 0)
-    write_whole(process.pid_file, msgspec.json.encode(identity))
+        identity = ProcessId(pid, _start_ticks(pid) or 0)
+        write_whole(process.pid_file, msgspec.json.encode(identity))
     return identity
 
 

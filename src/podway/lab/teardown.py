@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from podway.lab.errors import LabError
+from podway.lab.interrupts import uninterrupted
 from podway.lab.names import LABS_DIR, check_lab_name, lab_dir
 from podway.lab.namespaces import delete_namespace, inode_of, list_lab_names, list_namespaces
 from podway.lab.processes import ProcessId, is_running, kill_all, processes_in, read_pid_file
@@ -52,7 +53,11 @@ def take_down(name: str, report: Report) -> Removed:
     Raises:
         LabError: something could not be removed, or this very process is part of the lab.
     """
-    check_lab_name(name)
+    with uninterrupted():
+        return _take_down(check_lab_name(name), report)
+
+
+def _take_down(name: str, report: Report) -> Removed:
     namespaces = list_namespaces(name)
     inodes = {inode_of(namespace) for namespace in namespaces}
     _refuse_own_namespace(inodes)

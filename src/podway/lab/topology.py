@@ -171,6 +171,12 @@ def plan_lab(spec: LabSpec) -> Plan:
     )
 
 
+def underlay_neighbours(spec: LabSpec) -> int:
+    """Return how many neighbour entries per family the underlay takes, all namespaces together."""
+    members = len(spec.nodes) + 1
+    return 2 * members if spec.routed_underlay else members * (members - 1)
+
+
 def plan_network(spec: LabSpec) -> dict[str, Any]:
     """Return the cluster's net-conf.json."""
     ipv4, ipv6 = Family.IPV4 in spec.families, Family.IPV6 in spec.families

@@ -6,9 +6,11 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from golden_files import Golden
 from podway.errors import ConfigError
+from podway.lab.labs import NEIGHBOUR_LIMIT, warning_of
 from podway.lab.topology import (
     MAX_NODES,
     BackendName,
@@ -19,6 +21,7 @@ from podway.lab.topology import (
     plan_lab,
     plan_uplink,
     underlay_addresses,
+    underlay_neighbours,
 )
 from podway.model.addresses import Family
 from podway.model.kernel import Address, Link, Route, Veth
@@ -151,3 +154,17 @@ def test_the_hub_and_the_agents_agree_where_the_hub_is() -> None:
     assert "--listen=tcp:[fd30::2]:7472" in plan.hub.arguments
     assert all("--store=tcp:[fd30::2]:7472" in agent.arguments for agent in plan.agents)
     assert underlay_addresses(spec(families=IPV6), 0) == (ip_address("fd30::2"),)
+
+
+def test_neighbours_grow_with_the_square_on_a_flat_underlay_alone() -> None:
+    flat = spec(nodes=tuple(range(1, 41)))
+    assert underlay_neighbours(flat) == 41 * 40
+    assert underlay_neighbours(structs.replace(flat, routed_underlay=True)) == 82
+
+
+def test_a_machine_too_small_is_told_of() -> None:
+    assert warning_of(spec()) == ""
+    flat = spec(nodes=tuple(range(1, MAX_NODES + 1)))
+    limit = int(NEIGHBOUR_LIMIT.read_text(encoding="ascii"))
+    assert bool(warning_of(flat)) == (limit < (MAX_NODES + 1) * MAX_NODES)
+    assert warning_of(structs.replace(flat, routed_underlay=True)) == ""
