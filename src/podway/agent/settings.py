@@ -178,7 +178,7 @@ def positive_seconds(text: str) -> float:
 def lease_ttl(text: str) -> int:
     """Return *text* as a time to live: 0, or at least 10 seconds."""
     seconds = _number(text)
-    if seconds != int(seconds) or (seconds != 0 and not 10 <= seconds <= 365 * 86400):
+    if not (seconds == 0 or (10 <= seconds <= 365 * 86400 and seconds.is_integer())):
         raise argparse.ArgumentTypeError(f"{text!r}: must be 0, or 10 to 31536000 seconds")
     return int(seconds)
 
