@@ -9,7 +9,6 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-
 # What one turn of the loop takes: a clock that stands still is none, and code that compares two
 # moments may wait for ever for the next one. (Many hours are known to a float no finer than this.)
 _TURN_S = 1e-6
