@@ -22,10 +22,10 @@ from podway.netlink import (
     NetlinkSocket,
     NetnsError,
     Request,
+    append_route,
     change_link,
     create_address,
     create_neighbour,
-    create_route,
     dump_addresses,
     dump_neighbours,
     dump_routes,
@@ -122,7 +122,8 @@ def _pod_requests(pod: PodSide, index: int, *, ipv6: bool) -> list[Request]:  # 
         change_link({"index": index, **up}),
         *(create_address(address_fields(address, index)) for address in pod.addresses),
         *(create_neighbour(neighbour_fields(entry, index)) for entry in pod.neighbours),
-        *(create_route(route_fields(route, lambda _name: index)) for route in pod.routes),
+        # Appended: a second interface's default route comes behind the first one's, as a spare.
+        *(append_route(route_fields(route, lambda _name: index)) for route in pod.routes),
     ]
 
 
@@ -133,8 +134,8 @@ def _prepare_ipv6(pod: PodSide) -> None:
     route, even of a pod without IPv6 addresses (CVE-2020-10749).
     """
     path = f"ipv6/conf/{pod.ifname}"
-    if read_sysctl(f"{path}/accept_ra") not in {None, "0"}:
-        write_sysctl(f"{path}/accept_ra", "0")
+    # Written without a look: opening a new device's sysctls costs more than all of netlink.
+    write_sysctl(f"{path}/accept_ra", "0")
     wants_ipv6 = any(address.version == 6 for address in pod.addresses)
     if wants_ipv6 and read_sysctl(f"{path}/disable_ipv6") == "1":
         write_sysctl(f"{path}/disable_ipv6", "0")
