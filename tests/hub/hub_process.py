@@ -51,14 +51,15 @@ class RunningHub:
     Attributes:
         url: of its Unix socket.
         socket_path: of that.
+        tcp_url: of its TCP socket, where there is one.
         server: the hub itself, to look inside.
     """
 
-    def __init__(self, url: str, server: HubServer, tcp_port: int | None) -> None:
+    def __init__(self, url: str, server: HubServer) -> None:
         self.url = url
         self.socket_path = Path(url.removeprefix("unix:"))
         self.server = server
-        self.tcp_port = tcp_port
+        self.tcp_url = str(server.addresses[-1])
 
     def open_store(self, options: HubOptions = QUICK) -> HubStore:
         """Return a client; the caller closes it."""
@@ -71,7 +72,7 @@ async def running_hub(
     *,
     net_conf: dict[str, Any] | None = HOST_GW,
     limits: Limits | None = None,
-    tcp_port: int | None = None,
+    tcp: bool = False,
     tls: TlsFiles | None = None,
 ) -> AsyncIterator[RunningHub]:
     """Serve a hub whose data lies in *directory* (by default one that goes with it)."""
@@ -81,8 +82,8 @@ async def running_hub(
             undo.callback(shutil.rmtree, directory)
         socket_path = directory / "hub.sock"
         listen: list[HubAddress] = [UnixAddress(socket_path)]
-        if tcp_port is not None:
-            listen.append(TcpAddress("127.0.0.1", tcp_port))
+        if tcp:
+            listen.append(TcpAddress("127.0.0.1", 0))
         settings = HubSettings(
             listen=tuple(listen),
             data_dir=directory / "data",
@@ -91,7 +92,7 @@ async def running_hub(
             limits=limits or Limits(linger_s=0.5),
         )
         server = await open_server(settings, undo)
-        yield RunningHub(f"unix:{socket_path}", server, tcp_port)
+        yield RunningHub(f"unix:{socket_path}", server)
 
 
 class HubProcess:
@@ -112,12 +113,12 @@ class HubProcess:
         self.directory = Path(tempfile.mkdtemp(prefix="podway-hub-"))
         self.data_dir = data_dir or self.directory / "data"
         self.url = f"unix:{self.directory / 'hub.sock'}"
-        self._arguments = list(arguments)
+        self.arguments = list(arguments)
         self._process: subprocess.Popen[bytes] | None = None
         if net_conf is not None:
             path = self.directory / "net-conf.json"
             path.write_text(json.dumps(net_conf))
-            self._arguments += ["--net-conf", str(path)]
+            self.arguments += ["--net-conf", str(path)]
 
     def __enter__(self) -> Self:
         try:
@@ -153,7 +154,7 @@ class HubProcess:
                 [
                     *(sys.executable, "-m", "podway.hub"),
                     *("--listen", self.url, "--data-dir", str(self.data_dir)),
-                    *self._arguments,
+                    *self.arguments,
                 ],
                 stderr=log,
                 stdin=subprocess.DEVNULL,

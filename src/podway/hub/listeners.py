@@ -7,26 +7,21 @@ the other end's user is checked on top. TCP is mutual TLS, unless ``--plaintext`
 import asyncio
 import os
 import socket
-from asyncio import sslproto
 from functools import partial
 from pathlib import Path
 
 from podway.errors import ConfigError
 from podway.hub.access import Peer, identify_certified, identify_local, identify_plain
 from podway.hub.server import HubServer
+from podway.hub.tls import TlsConnection, peer_name
 from podway.store.address import HubAddress, TcpAddress, UnixAddress
 from podway.store.tls import TlsFiles, server_context
 
 # A whole cluster may reconnect within one second.
 BACKLOG = 4096
-TLS_HANDSHAKE_S = 15.0
-# asyncio keeps a read buffer of 256 KiB per TLS connection; what agents send is far smaller.
-TLS_READ_BYTES = 4 << 10
 
 
-async def listen(
-    server: HubServer, address: HubAddress, tls: TlsFiles | None
-) -> asyncio.AbstractServer:
+async def listen(server: HubServer, address: HubAddress, tls: TlsFiles | None) -> asyncio.Server:
     """Listen on *address*; TCP without *tls* is open to everybody.
 
     Raises:
@@ -43,7 +38,14 @@ async def listen(
         raise ConfigError("listen", str(address), reason) from error
 
 
-async def _listen_unix(server: HubServer, path: Path) -> asyncio.AbstractServer:
+def bound_address(address: HubAddress, listener: asyncio.Server) -> HubAddress:
+    """Return *address* with the port that the kernel chose, where it asked for any (0)."""
+    if isinstance(address, TcpAddress) and address.port == 0:
+        return TcpAddress(address.host, listener.sockets[0].getsockname()[1])
+    return address
+
+
+async def _listen_unix(server: HubServer, path: Path) -> asyncio.Server:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -76,21 +78,16 @@ def _remove_stale(path: Path) -> None:
 
 async def _listen_tcp(
     server: HubServer, address: TcpAddress, tls: TlsFiles | None
-) -> asyncio.AbstractServer:
+) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     host, port = address.host, address.port
     if tls is None:
         factory = partial(server.connect, _identify_plain)
         return await loop.create_server(factory, host, port, backlog=BACKLOG)
-    factory = partial(server.connect, _identify_tls)
-    sslproto.SSLProtocol.max_size = TLS_READ_BYTES
+    context = server_context(tls)
+    make = partial(server.connect, _identify_tls)
     return await loop.create_server(
-        factory,
-        host,
-        port,
-        backlog=BACKLOG,
-        ssl=server_context(tls),
-        ssl_handshake_timeout=TLS_HANDSHAKE_S,
+        lambda: TlsConnection(server, context, make), host, port, backlog=BACKLOG
     )
 
 
@@ -100,14 +97,9 @@ def _identify_local(transport: asyncio.Transport) -> Peer:
 
 
 def _identify_plain(transport: asyncio.Transport) -> Peer:
-    return identify_plain(_peer_name(transport))
+    return identify_plain(peer_name(transport))
 
 
 def _identify_tls(transport: asyncio.Transport) -> Peer:
     certificate = transport.get_extra_info("peercert") or {}
-    return identify_certified(certificate, _peer_name(transport))
-
-
-def _peer_name(transport: asyncio.Transport) -> str:
-    host, port, *_ = transport.get_extra_info("peername") or ("?", 0)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return identify_certified(certificate, peer_name(transport))

@@ -18,7 +18,7 @@ from podway.errors import ConfigError, PodwayError
 from podway.hub.access import ADMIN
 from podway.hub.database import Database
 from podway.hub.ledger import Answered, Ledger
-from podway.hub.listeners import listen
+from podway.hub.listeners import bound_address, listen
 from podway.hub.server import HubServer
 from podway.hub.sessions import Limits
 from podway.kernel.http import HttpEndpoint
@@ -293,7 +293,8 @@ async def open_server(settings: HubSettings, undo: contextlib.AsyncExitStack) ->
         if isinstance(address, UnixAddress):
             undo.callback(address.path.unlink, missing_ok=True)
         undo.callback(listener.close)
-        _log.info("listening", address=address, tls=_tls_word(address, settings.tls))
+        server.addresses.append(bound := bound_address(address, listener))
+        _log.info("listening", address=bound, tls=_tls_word(address, settings.tls))
     if settings.http is not None:
         await _open_http(server, settings.http, undo)
     return server

@@ -16,7 +16,9 @@ from podway.hub.ledger import Answered, Ledger, Outcome
 from podway.hub.plans import Plan
 from podway.hub.sessions import Identify, Limits, Session, failure_frame
 from podway.hub.state import Record
+from podway.hub.tls import TlsConnection
 from podway.kernel.logs import get_log
+from podway.store.address import HubAddress
 from podway.store.codec import decode_node
 from podway.store.refusals import Code, NotAllowed, code_of
 from podway.store.wire import (
@@ -43,7 +45,8 @@ class HubServer:
         limits: what a client may cost.
         sessions: the clients that are connected.
         requests: counts of requests by type and result code ("ok" or `Code`).
-        drops: counts of sessions that the hub ended, by `Code`.
+        drops: counts of connections that the hub ended, by `Code` or ``tls``.
+        addresses: where it listens, with the ports that the kernel chose.
         broken: done, with the error, when the hub cannot go on and must be started anew.
     """
 
@@ -52,6 +55,8 @@ class HubServer:
         self.limits = limits or Limits()
         self.feed = Feed(self.limits.lag_bytes)
         self.sessions: set[Session] = set()
+        self.addresses: list[HubAddress] = []
+        self._handshakes: set[TlsConnection] = set()
         self.requests: Counter[tuple[str, str]] = Counter()
         self.drops: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
@@ -78,6 +83,8 @@ class HubServer:
     async def stop(self, reason: str) -> None:
         """Say goodbye to everybody, and close the ledger."""
         self._ticker.cancel()
+        for connection in tuple(self._handshakes):
+            connection.abort()
         for session in tuple(self.sessions):
             session.end(Code.STOPPING, reason)
         self._check_empty()
@@ -99,6 +106,22 @@ class HubServer:
             return False
         self.sessions.add(session)
         return True
+
+    def begin_handshake(self, connection: TlsConnection) -> bool:
+        """Count a TLS connection that is not yet a session; False: the hub is full."""
+        if len(self.sessions) + len(self._handshakes) >= self.limits.clients:
+            return False
+        self._handshakes.add(connection)
+        return True
+
+    def end_handshake(self, connection: TlsConnection) -> None:
+        """Count *connection* no more."""
+        self._handshakes.discard(connection)
+
+    def refused_handshake(self, client: str, reason: str) -> None:
+        """Note that *client* could not prove who it is."""
+        self.drops["tls"] += 1
+        _log.warning("TLS handshake failed", client=client, reason=reason)
 
     def left(self, session: Session) -> None:
         """Note that *session* is over."""

@@ -9,6 +9,7 @@ with unread input resets it, and a reset takes the last words with it.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
@@ -278,8 +279,7 @@ class Session(asyncio.Protocol):
         self._opening, self._bodies, self._place = (), None, None
         transport = self._transport
         transport.resume_reading()  # and discard: see the module's text
-        if transport.can_write_eof():
-            transport.write_eof()
+        end_output(transport)
         self._loop.call_later(self._host.limits.linger_s, transport.abort)
 
     # -- inside
@@ -361,6 +361,12 @@ class Session(asyncio.Protocol):
             role=self.peer.role,
         )
         self.send(encode_frame(welcome))
+
+
+def end_output(transport: asyncio.Transport) -> None:
+    """Tell the other side that nothing more comes; it may have gone already."""
+    with contextlib.suppress(OSError):
+        transport.write_eof()
 
 
 def failure_frame(request: AnyRequest, error: StoreError) -> bytes:

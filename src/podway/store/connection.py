@@ -6,6 +6,7 @@ In: an address, its TLS files, and a sink for the frames of the stream. Out: an 
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -93,6 +94,8 @@ async def _connect(
 
 def describe_failure(error: Exception) -> str:
     """Return in words why a connection failed, and what to do where that is known."""
+    if isinstance(error, ssl.SSLError):
+        return _describe_tls(error)
     match error:
         case FileNotFoundError():
             return "no such socket: is the hub running?"
@@ -101,20 +104,17 @@ def describe_failure(error: Exception) -> str:
         case PermissionError():
             return "permission denied: only root may use the hub's socket"
         case _:
-            return _describe_tls(error) or str(error) or type(error).__name__
+            return str(error) or type(error).__name__
 
 
-def _describe_tls(error: Exception) -> str:
-    """Return what a TLS error says to an operator, nothing for another error."""
-    # By attribute, because ssl is loaded only where TLS is used.
-    verify_message = getattr(error, "verify_message", None)
-    if verify_message:
-        return f"the hub's certificate is not to be trusted: {verify_message}: check --tls-ca"
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, str) and "ALERT" in reason:
-        words = reason.replace("_", " ").lower()
+def _describe_tls(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        words = error.verify_message
+        return f"the hub's certificate is not to be trusted: {words}: check --tls-ca"
+    words = (error.reason or str(error)).replace("_", " ").lower()
+    if "alert" in words:
         return f"the hub refused our certificate: {words}: check --tls-cert and --tls-ca"
-    return ""
+    return f"no TLS with that side: {words}: does the hub serve TLS there?"
 
 
 class HubConnection(asyncio.Protocol):
@@ -153,7 +153,7 @@ class HubConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody who waits."""
         if not self._reason:
-            self._reason = describe_failure(exc) if exc else "the hub closed the connection"
+            self._reason = describe_failure(exc) if exc else self._describe_end()
         if self._heartbeat is not None:
             self._heartbeat.cancel()
         reason = f"{self._address}: {self._reason}"
@@ -166,6 +166,11 @@ class HubConnection(asyncio.Protocol):
             self._welcomed.exception()  # seen, also when nobody waits for it
         if not self.closed.done():
             self.closed.set_result(reason)
+
+    def _describe_end(self) -> str:
+        if self.welcome is None:
+            return "the hub closed the connection without a word: its log says why"
+        return "the hub closed the connection"
 
     def data_received(self, data: bytes) -> None:
         """Take the frames that *data* completes."""

@@ -3,7 +3,7 @@
 from podway.errors import ConfigError
 from podway.store.address import UnixAddress, parse_hub_address
 from podway.store.hub import HubOptions, HubStore
-from podway.store.tls import TlsFiles
+from podway.store.tls import TlsFiles, client_context
 
 DEFAULT_URL = "unix:/run/podway/hub.sock"
 
@@ -28,4 +28,7 @@ def open_store(
     if tls is None and not plaintext:
         rule = "needs --tls-ca, --tls-cert and --tls-key (or --plaintext, in a lab)"
         raise ConfigError("store", url, rule)
-    return HubStore(address, tls=None if plaintext else tls, options=options)
+    if plaintext or tls is None:
+        return HubStore(address, options=options)
+    client_context(tls)  # so that wrong files are told now and not with every connection
+    return HubStore(address, tls=tls, options=options)

@@ -5,16 +5,13 @@ DNS name in place of its addresses, so that no certificate depends on where the 
 certificate is for clients only, so that no node can pose as the hub.
 """
 
+import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from podway.errors import ConfigError
-
-if TYPE_CHECKING:  # importing ssl takes 10 ms; a store on a Unix socket does without
-    import ssl
 
 # Every hub certificate names this host.
 HUB_TLS_NAME = "podway-hub"
@@ -36,22 +33,18 @@ class TlsFiles(Struct, frozen=True, kw_only=True):
     server_name: str = HUB_TLS_NAME
 
 
-def client_context(files: TlsFiles) -> "ssl.SSLContext":
+def client_context(files: TlsFiles) -> ssl.SSLContext:
     """Return the context of a client. Raises ConfigError when a file cannot be used."""
-    import ssl  # noqa: PLC0415  (see TYPE_CHECKING above)
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _load(context, files)
     return context
 
 
-def server_context(files: TlsFiles) -> "ssl.SSLContext":
+def server_context(files: TlsFiles) -> ssl.SSLContext:
     """Return the context of a hub, which asks every client for a certificate.
 
     Raises ConfigError when a file cannot be used.
     """
-    import ssl  # noqa: PLC0415  (see TYPE_CHECKING above)
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED
     context.num_tickets = 0  # connections last for days; a ticket is memory for nothing
@@ -59,9 +52,7 @@ def server_context(files: TlsFiles) -> "ssl.SSLContext":
     return context
 
 
-def _load(context: "ssl.SSLContext", files: TlsFiles) -> None:
-    import ssl  # noqa: PLC0415  (see TYPE_CHECKING above)
-
+def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     _attempt("tls-ca", files.ca, lambda: context.load_verify_locations(files.ca))
     _attempt("tls-cert", files.cert, lambda: context.load_cert_chain(files.cert, files.key))
