@@ -224,6 +224,8 @@ class FakeKernel:
             self._write(operation)
         except Refused as refusal:
             return KernelError(refusal.errno, str(operation), refusal.reason)
+        except KernelError as error:
+            return error
         self.log.append(operation)
         return None
 

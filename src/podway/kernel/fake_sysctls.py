@@ -9,7 +9,7 @@ import errno as errnos
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from podway.kernel.sysctls import device_of_path
+from podway.kernel.sysctls import checked_path, device_of_path
 from podway.model.kernel import Sysctl
 
 # What a new namespace has; "*" stands for all, default, and each device.
@@ -65,7 +65,12 @@ class FakeSysctls:
         self._devices = devices
 
     def value(self, path: str) -> str | None:
-        """Return the value at *path*, or None where there is no such file."""
+        """Return the value at *path*, or None where there is no such file.
+
+        Raises:
+            KernelError: EINVAL when *path* could leave /proc/sys/net.
+        """
+        checked_path(path)
         path = _ALIASES.get(path, path)
         if path in self._values:
             return self._values[path]

@@ -12,6 +12,7 @@ it for the length of the call.
 way `drain` returns nothing: what a half-done write looks like from outside is nobody's change.
 """
 
+import errno
 import os
 import select
 import threading
@@ -34,7 +35,7 @@ from podway.kernel.sysctls import write_sysctl
 from podway.kernel.tables import Tables
 from podway.kernel.uplinks import find_uplink_index, read_uplink
 from podway.kernel.writes import batches, requests_of
-from podway.model.kernel import KernelObject, Key, Link, NftTable, PodSide, Sysctl
+from podway.model.kernel import FdbEntry, KernelObject, Key, Link, NftTable, PodSide, Sysctl
 from podway.model.nodes import Uplink
 from podway.netlink import (
     DecodeError,
@@ -162,8 +163,11 @@ class NodeKernel:
         requests: list[Request[Any]] = []
         owners: list[int] = []
         index_of = _Indexes(self._devices)
+        vteps: set[str] = set()
         for number, operation in enumerate(batch):
             try:
+                if isinstance(operation.desired, FdbEntry):
+                    self._check_vtep(operation.desired.dev, vteps)
                 mine = requests_of(operation, index_of)
             except NoDeviceError as error:
                 if operation.verb is not Verb.DELETE:
@@ -182,6 +186,20 @@ class NodeKernel:
             if left is not None and outcomes[number] is None:
                 outcomes[number] = kernel_error(left)
         return outcomes
+
+    def _check_vtep(self, dev: str, vteps: set[str]) -> None:
+        """Refuse a device that would take an FDB entry and do nothing with it; each looked at once.
+
+        (To any other Ethernet device the same message means one more MAC to listen to.)
+        """
+        if dev in vteps:
+            return
+        message = self._inventory.link(dev)
+        if message is None:
+            raise NoDeviceError(dev, f"use device {dev}")
+        if message.get("linkinfo", {}).get("kind") != "vxlan":
+            raise KernelError(errno.EOPNOTSUPP, f"use device {dev}", f"{dev} is no VXLAN device")
+        vteps.add(dev)
 
     def _transmit(
         self, requests: Sequence[Request[Any]]

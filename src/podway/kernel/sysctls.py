@@ -20,7 +20,7 @@ def read_sysctl(path: str) -> str | None:
         KernelError: *path* could leave /proc/sys/net.
     """
     try:
-        fd = os.open(_checked(path), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(checked_path(path), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
@@ -36,7 +36,7 @@ def write_sysctl(path: str, value: str) -> None:
         OSError: as the kernel gives it: ENOENT for no such file, EINVAL for no such value.
         KernelError: *path* could leave /proc/sys/net.
     """
-    fd = os.open(_checked(path), os.O_WRONLY | os.O_CLOEXEC)
+    fd = os.open(checked_path(path), os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, f"{value}\n".encode())
     finally:
@@ -50,7 +50,12 @@ def device_of_path(path: str) -> str:
     return parts[2] if named else ""
 
 
-def _checked(path: str) -> str:
+def checked_path(path: str) -> str:
+    """Return the file of sysctl *path*.
+
+    Raises:
+        KernelError: EINVAL when *path* could leave /proc/sys/net.
+    """
     parts = path.split("/")
     if not all(part and part not in (".", "..") for part in parts):
         rule = "a path is names joined by '/', none of them empty, '.' or '..'"
