@@ -187,10 +187,14 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(20)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
         with HubProcess() as hub:
             assert systemd.recv(4096).startswith(b"READY=1\nSTATUS=serving store ")
+            assert [systemd.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
             hub.stop()
-            assert systemd.recv(4096) == b"STOPPING=1"
+            told = b""
+            while told != b"STOPPING=1":
+                told = systemd.recv(4096)
 
 
 def fetch(url: str) -> tuple[int, str]:

@@ -195,7 +195,8 @@ def _check_address_free(claim: Claim, wish: Wish, holdings: Holdings) -> None:
         raise SubnetRefused(
             Rule.ADDRESS_IN_USE,
             f"claim of node {claim.name}: public address {wish.public_ip} is node {owner}'s; "
-            f"give one of them another address, or, if {owner} is gone, remove it from the store",
+            f"give one of them another address, or, if {owner} is gone for good, "
+            f"`podway node remove {owner}`",
         )
 
 
@@ -248,5 +249,6 @@ def _describe_exhausted(pool: Pool, name: str, table: SubnetTable) -> str:
     return (
         f"no {pool.family.label} subnet is free for node {name}: {leased} leased and "
         f"{len(held) - leased} reserved of the {(last - first) // size + 1} /{pool.subnet_len} "
-        f"subnets of {pool.prefix}; remove nodes that are gone, or enlarge the network"
+        f"subnets of {pool.prefix}; `podway node remove` those that are gone for good, "
+        "or enlarge the network"
     )

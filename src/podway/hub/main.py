@@ -28,7 +28,7 @@ from podway.kernel.logs import (
     configure_logging,
     get_log,
 )
-from podway.kernel.systemd import notify
+from podway.kernel.systemd import notify, watchdog_interval_s
 from podway.model.networks import Network, parse_network
 from podway.store.address import HubAddress, TcpAddress, UnixAddress, parse_hub_address
 from podway.store.tls import TlsFiles
@@ -269,6 +269,7 @@ async def serve(settings: HubSettings) -> int:
     async with contextlib.AsyncExitStack() as undo:
         server = await open_server(settings, undo)
         notify("READY=1", f"STATUS=serving store {server.store_id}")
+        undo.callback(asyncio.ensure_future(_pet_watchdog()).cancel)
         stopped = asyncio.ensure_future(stopping.wait())
         await asyncio.wait((stopped, server.broken), return_when=asyncio.FIRST_COMPLETED)
         notify("STOPPING=1")
@@ -276,6 +277,14 @@ async def serve(settings: HubSettings) -> int:
             return 0
         stopped.cancel()
         return 1
+
+
+async def _pet_watchdog() -> None:
+    """Tell systemd that the loop turns, if it asks; a disk that hangs stops it."""
+    interval_s = watchdog_interval_s()
+    while interval_s is not None:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(interval_s)
 
 
 async def open_server(settings: HubSettings, undo: contextlib.AsyncExitStack) -> HubServer:

@@ -184,7 +184,7 @@ def _usable_network(state: State) -> Network:
     if state.network_error:
         message = f"this hub cannot use the network configuration it holds: {state.network_error}"
         raise ClaimRefused(message)
-    raise ClaimRefused("no network is configured yet: give the hub a net-conf.json (--net-conf)")
+    raise ClaimRefused("no network is configured yet: `podway network apply` a net-conf.json")
 
 
 def _revision(record: Record | None) -> int:
