@@ -61,6 +61,22 @@ class Fields:
             raise self.refused(key, value, f"must be a whole number, is {kind_of(value)}")
         return value
 
+    def integer_within(self, key: str, least: int, most: int) -> int | None:
+        """Return a whole number of *least* to *most*."""
+        value = self.integer(key)
+        if value is not None and not least <= value <= most:
+            raise self.refused(key, value, f"must be {least} to {most}")
+        return value
+
+    def boolean(self, key: str, *, default: bool = False) -> bool:
+        """Return true or false, *default* when absent."""
+        value = self.value(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.refused(key, value, f"must be true or false, is {kind_of(value)}")
+        return value
+
     def mapping(self, key: str) -> "dict[str, Any]":
         """Return an object as it stands, empty when absent."""
         value = self.value(key)

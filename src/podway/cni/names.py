@@ -44,7 +44,7 @@ def check_ifname(value: str) -> None:
     Raises:
         CniError: INVALID_ENVIRONMENT.
     """
-    rule = _broken_ifname_rule(value)
+    rule = broken_ifname_rule(value)
     if rule:
         raise broken_rule("CNI_IFNAME", value, rule, INVALID_ENVIRONMENT)
 
@@ -58,14 +58,17 @@ def _is_identifier(value: str) -> bool:
     return all(character.isalnum() or character in _MARKS for character in value)
 
 
-def _broken_ifname_rule(value: str) -> str:
-    """Return the rule that *value* breaks as the name of a device, "" for none."""
+def broken_ifname_rule(value: str) -> str:
+    """Return the rule that *value* breaks as the name of a device, "" for none.
+
+    For names from elsewhere than CNI_IFNAME: a configuration's ``master``, ``bridge``, ``device``.
+    """
     if not 1 <= len(value.encode(errors="surrogateescape")) <= MAX_IFNAME_BYTES:
         return f"must have 1 to {MAX_IFNAME_BYTES} bytes"
     if value in {".", ".."}:
         return "is a directory's name"
     for character in value:
-        if character in "/:" or character.isspace():
-            return "must hold no '/', ':' or blank"
+        if character in "/:\0" or character.isspace():
+            return "must hold no '/', ':', blank or zero byte"
     # dev_alloc_name() counts: eth%d would become eth0, and nobody would find it again.
     return "must hold no '%', which the kernel replaces by a number" if "%" in value else ""

@@ -19,6 +19,8 @@ def test_reading() -> None:
     fields = Fields(DOCUMENT)
     assert fields.text("name") == "a"
     assert fields.integer("mtu") == 1400
+    assert fields.integer_within("mtu", 68, 1400) == 1400
+    assert fields.boolean("on") is True
     assert fields.mapping("dns") == {"search": ["x", "y"]}
     assert fields.fields("dns").texts("search") == ("x", "y")
     assert [each.text("address") for each in fields.each("ips")] == ["10.0.0.1/24", ""]
@@ -29,6 +31,9 @@ def test_null_counts_as_absent(key: str) -> None:
     fields = Fields(DOCUMENT)
     assert fields.text(key) == ""
     assert fields.integer(key) is None
+    assert fields.integer_within(key, 1, 2) is None
+    assert fields.boolean(key) is False
+    assert fields.boolean(key, default=True) is True
     assert fields.mapping(key) == {}
     assert fields.texts(key) == ()
     assert fields.each(key) == ()
@@ -55,6 +60,7 @@ def test_keys_match_without_case(document: dict[str, object], key: str, value: s
         pytest.param("text", "mtu", "mtu = 1400", id="number for a string"),
         pytest.param("integer", "name", "name = 'a'", id="string for a number"),
         pytest.param("integer", "on", "on = True", id="boolean for a number"),
+        pytest.param("boolean", "mtu", "mtu = 1400", id="number for a boolean"),
         pytest.param("mapping", "ips", "ips = [", id="array for an object"),
         pytest.param("texts", "dns", "dns = {", id="object for an array"),
         pytest.param("texts", "ips", "ips[0] = {", id="object in an array of strings"),
@@ -66,6 +72,12 @@ def test_wrong_types(method: str, key: str, path: str) -> None:
         getattr(Fields(DOCUMENT), method)(key)
     assert caught.value.code == DECODING_FAILURE
     assert caught.value.msg.startswith(path)
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, 1399), (1401, 2000)])
+def test_range(least: int, most: int) -> None:
+    with pytest.raises(CniError, match=f"mtu = 1400: must be {least} to {most}"):
+        Fields(DOCUMENT).integer_within("mtu", least, most)
 
 
 def test_paths_and_codes_are_handed_down() -> None:

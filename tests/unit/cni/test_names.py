@@ -60,6 +60,7 @@ def test_ifnames(name: str) -> None:
         pytest.param("a:b", id="colon"),
         pytest.param("a b", id="blank"),
         pytest.param("a\tb", id="tab"),
+        pytest.param("a\0", id="zero byte"),
         pytest.param("a\n", id="line feed"),
         pytest.param("a\u00a0", id="no-break space"),
         pytest.param("eth%d", id="the kernel's pattern"),
