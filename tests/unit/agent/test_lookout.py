@@ -1,0 +1,321 @@
+"""What is read of the kernel when, and what becomes of a kernel that cannot be read."""
+
+import asyncio
+import contextlib
+import errno
+import threading
+from collections.abc import AsyncIterator
+from ipaddress import ip_address, ip_interface, ip_network
+
+import pytest
+
+from agent.nodes import run, until
+from podway.agent import lookout as lookout_module
+from podway.agent.kernel_thread import KernelThread
+from podway.agent.lookout import Lookout
+from podway.diff.tracker import Tracker
+from podway.kernel.fake import FakeKernel
+from podway.kernel.logs import get_log
+from podway.kernel.protocol import Kernel, KernelError
+from podway.model.kernel import Address, Bridge, Link, Route, Sysctl, link_key
+from unit.agent.servers import open_descriptors
+
+CNI0 = Link(name="cni0", kind=Bridge(), mtu=1500, mac="0a:58:0a:f4:01:01", alias="podway:bridge")
+GATEWAY = Address("cni0", ip_interface("10.244.1.1/24"))
+ROUTE = Route(dst=ip_network("10.244.2.0/24"), dev="eth0", via=ip_address("192.0.2.2"))
+FORWARD = Sysctl("ipv4/ip_forward", "1")
+
+
+class Bench:
+    """A lookout over a kernel in memory, and a bell that tells when it wants a pass."""
+
+    def __init__(self, dev: str = "") -> None:
+        self.kernel = FakeKernel()
+        self.tracker = Tracker()
+        self.woken = asyncio.Event()
+        self.thread = KernelThread(lambda: self.kernel)
+        self.lookout = Lookout(dev, self.tracker, self.thread, self.woken.set, get_log("test"))
+        self.tracker.desire(("node",), (CNI0, GATEWAY, ROUTE, FORWARD))
+
+    async def look(self) -> bool:
+        """Do what a pass does before it plans."""
+        self.woken.clear()
+        news = await self.lookout.hear()
+        await self.lookout.read([FORWARD.key])
+        return news
+
+    async def settle(self) -> None:
+        """Write what is planned into the kernel."""
+        while operations := self.tracker.plan():
+            for operation, error in zip(operations, self.kernel.apply(operations), strict=True):
+                self.tracker.record(operation, error, 0.0)
+                assert error is None, error
+
+    def planned(self) -> set[str]:
+        return {str(operation) for operation in self.tracker.plan()}
+
+
+@contextlib.asynccontextmanager
+async def watching(dev: str = "", *, uplink: bool = True) -> AsyncIterator[Bench]:
+    bench = Bench(dev)
+    if uplink:
+        bench.kernel.add_device("eth0", addresses=("192.0.2.1/24",))
+        bench.kernel.set_default_route("eth0", ip_address("192.0.2.254"))
+        bench.kernel.drain()
+    bench.lookout.start(await bench.thread.open())
+    try:
+        yield bench
+    finally:
+        bench.lookout.stop()
+        await bench.thread.close()
+
+
+def test_first_everything_is_read_then_only_what_changed() -> None:
+    async def scenario() -> None:
+        async with watching() as bench:
+            assert not bench.lookout.complete
+            assert await bench.look(), "the uplink is news"
+            assert bench.lookout.complete
+            assert bench.lookout.uplink is not None
+            assert bench.lookout.uplink.dev == "eth0"
+            await bench.settle()
+            bench.kernel.fail_read(errno.EIO)  # nobody notices: nothing is due
+            assert not await bench.look()
+            assert bench.lookout.error == ""
+            assert bench.planned() == set()
+
+    run(scenario)
+
+
+def test_a_notification_wakes_and_is_taken_in() -> None:
+    async def scenario() -> None:
+        async with watching() as bench:
+            await bench.look()
+            await bench.settle()
+            bench.kernel.tamper_delete(ROUTE.key)
+            await bench.woken.wait()
+            await bench.look()
+            assert bench.planned() == {f"create {ROUTE.key}"}
+            bench.kernel.tamper_delete(GATEWAY.key)
+            await bench.woken.wait()  # it listens again
+
+    run(scenario)
+
+
+def test_a_device_that_went_down_took_its_routes_in_silence() -> None:
+    async def scenario() -> None:
+        async with watching() as bench:
+            await bench.look()
+            await bench.settle()
+            bench.kernel.tamper_link_down("eth0")
+            bench.kernel.tamper_link_up("eth0")
+            await bench.woken.wait()
+            await bench.look()
+            assert f"create {ROUTE.key}" in bench.planned()
+
+    run(scenario)
+
+
+def test_lost_notifications_have_everything_read() -> None:
+    async def scenario() -> None:
+        async with watching() as bench:
+            await bench.look()
+            await bench.settle()
+            bench.kernel.tamper_delete(link_key("cni0"))
+            bench.kernel.overrun()
+            await bench.woken.wait()
+            await bench.look()
+            assert {f"create {CNI0.key}", f"create {GATEWAY.key}"} <= bench.planned()
+
+    run(scenario)
+
+
+def test_a_sysctl_is_looked_at_when_polled() -> None:
+    async def scenario() -> None:
+        async with watching() as bench:
+            await bench.look()
+            await bench.settle()
+            bench.kernel.stack.sysctls.write(Sysctl("ipv4/ip_forward", "0"))
+            await bench.look()
+            assert bench.planned() == set()
+            bench.lookout.poll()
+            await bench.look()
+            assert bench.planned() == {f"change {FORWARD.key}"}
+
+    run(scenario)
+
+
+# --- the uplink ---------------------------------------------------------------------------------
+
+
+def test_the_default_route_may_come_late_and_without_a_word() -> None:
+    async def scenario() -> None:
+        async with watching(uplink=False) as bench:
+            await bench.look()
+            assert "default route" in bench.lookout.uplink_error
+            bench.kernel.add_device("eth0", addresses=("192.0.2.1/24",))
+            await bench.look()
+            bench.kernel.set_default_route("eth0", ip_address("192.0.2.254"))
+            bench.lookout.poll()
+            assert await bench.look()
+            assert (bench.lookout.uplink_error, bench.lookout.uplink is None) == ("", False)
+
+    run(scenario)
+
+
+def test_an_uplink_that_comes_back_as_it_was_is_no_error_any_more() -> None:
+    async def scenario() -> None:
+        async with watching("eth0") as bench:
+            await bench.look()
+            before = bench.lookout.uplink
+            bench.kernel.tamper_delete(link_key("eth0"))
+            await bench.woken.wait()
+            assert not await bench.look(), "it is kept, because it most likely comes back"
+            assert "device eth0" in bench.lookout.uplink_error
+            bench.kernel.add_device("eth0", addresses=("192.0.2.1/24",))
+            await bench.woken.wait()
+            await bench.look()
+            assert (bench.lookout.uplink_error, bench.lookout.uplink) == ("", before)
+
+    run(scenario)
+
+
+def test_the_default_route_moves_to_another_device() -> None:
+    async def scenario() -> None:
+        async with watching() as bench:
+            await bench.look()
+            bench.kernel.add_device("eth1", addresses=("198.51.100.1/24",))
+            bench.kernel.tamper_delete(link_key("eth0"))
+            bench.kernel.set_default_route("eth1", ip_address("198.51.100.254"))
+            await bench.woken.wait()
+            assert await bench.look()
+            assert bench.lookout.uplink is not None
+            assert bench.lookout.uplink.dev == "eth1"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("change", ["mtu", "address"])
+def test_a_change_of_the_uplink_is_news(change: str) -> None:
+    async def scenario() -> None:
+        async with watching() as bench:
+            await bench.look()
+            if change == "mtu":
+                link = bench.kernel.stack.link("eth0")
+                bench.kernel.tamper_set(type(link)(name="eth0", kind=link.kind, mtu=1400, alias=""))
+            else:
+                bench.kernel.tamper_set(Address("eth0", ip_interface("192.0.2.77/24")))
+            await bench.woken.wait()
+            assert await bench.look()
+
+    run(scenario)
+
+
+# --- a kernel that cannot be read ---------------------------------------------------------------
+
+
+@pytest.fixture
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookout_module, "REREAD_S", 0.01)
+
+
+@pytest.mark.usefixtures("_soon")
+def test_before_the_first_complete_read_nothing_counts_as_known() -> None:
+    async def scenario() -> None:
+        async with watching() as bench:
+            for _ in range(3):
+                bench.kernel.fail_read(errno.ENOBUFS)
+                await bench.look()
+                assert not bench.lookout.complete
+                assert bench.lookout.error
+                await bench.woken.wait()
+            await bench.look()
+            assert (bench.lookout.complete, bench.lookout.error) == (True, "")
+
+    run(scenario)
+
+
+@pytest.mark.usefixtures("_soon")
+def test_what_could_not_be_read_is_read_again_after_a_pause() -> None:
+    async def scenario() -> None:
+        async with watching() as bench:
+            await bench.look()
+            await bench.settle()
+            bench.kernel.stack.delete(GATEWAY.key)  # in silence
+            bench.kernel.fail_read(errno.EINTR)
+            bench.lookout.look_at("cni0")
+            await bench.look()
+            assert "cni0" in bench.lookout.error
+            assert bench.planned() == set()
+            await bench.woken.wait()
+            await bench.look()
+            assert bench.lookout.error == ""
+            assert bench.planned() == {f"create {GATEWAY.key}"}
+
+    run(scenario)
+
+
+@pytest.mark.usefixtures("_soon")
+def test_notifications_that_cannot_be_read_do_not_make_it_deaf(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> list[object]:
+        raise KernelError(errno.EIO, "read notifications", "arranged by the test")
+
+    async def scenario() -> None:
+        async with watching() as bench:
+            await bench.look()
+            await bench.settle()
+            with monkeypatch.context() as context:
+                context.setattr(bench.kernel, "drain", refuse)
+                bench.kernel.tamper_delete(ROUTE.key)
+                await bench.woken.wait()
+                await bench.look()
+                assert bench.lookout.error
+            await until(bench.woken.is_set)
+            await bench.look()
+            assert bench.planned() == {f"create {ROUTE.key}"}
+            bench.kernel.tamper_delete(link_key("cni0"))
+            await until(bench.woken.is_set)
+            await bench.look()
+            assert f"create {CNI0.key}" in bench.planned()
+
+    run(scenario)
+
+
+# --- the thread ---------------------------------------------------------------------------------
+
+
+def test_who_gives_up_while_the_kernel_is_opened_leaves_nothing_open() -> None:
+    gate = threading.Event()
+
+    def open_slowly() -> Kernel:
+        gate.wait()
+        return FakeKernel()
+
+    async def scenario() -> None:
+        before = open_descriptors()
+        thread = KernelThread(open_slowly)
+        opening = asyncio.create_task(thread.open())
+        await asyncio.sleep(0)
+        opening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await opening
+        gate.set()
+        await thread.close()
+        assert open_descriptors() == before
+
+    run(scenario)
+
+
+def test_a_kernel_that_cannot_be_opened() -> None:
+    def refuse() -> Kernel:
+        raise KernelError(errno.EPERM, "open the kernel", "needs root")
+
+    async def scenario() -> None:
+        thread = KernelThread(refuse)
+        with pytest.raises(KernelError):
+            await thread.open()
+        await thread.close()
+
+    run(scenario)
