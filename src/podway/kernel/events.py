@@ -113,6 +113,7 @@ class Translator:
         self._name_of = name_of
         self._devices: dict[int, _Device] = {}
         self._own_flips: dict[str, list[bool]] = {}
+        self._own_names: set[str] = set()
         self._found: dict[Key, KernelObject | None] = {}
         self._flipped: dict[str, None] = {}
         self._uplinks: dict[str, None] = {}
@@ -141,6 +142,7 @@ class Translator:
     def expect_flip(self, dev: str, *, up: bool) -> None:
         """Take in that *dev* is about to go up or down by our own doing."""
         self._own_flips.setdefault(dev, []).append(up)
+        self._own_names.add(dev)
 
     def supersede(self, state: Mapping[Key, KernelObject], dev: str = "") -> None:
         """Take *state* as all that there is (on *dev*): what was told of it before is old.
@@ -203,9 +205,10 @@ class Translator:
                 self._known.put(key, found)
                 events.append(Seen(key, found))
         events += [DeviceChanged(dev) for dev in self._flipped]
-        events += [UplinkChanged(dev) for dev in self._uplinks]
+        # What bears our mark only later, or no more, was ours all the while.
+        events += [UplinkChanged(dev) for dev in self._uplinks if dev not in self._own_names]
         self._found, self._flipped, self._uplinks = {}, {}, {}
-        self._own_flips, self._overrun = {}, False
+        self._own_flips, self._own_names, self._overrun = {}, set(), False
         return events
 
     @property
@@ -250,7 +253,9 @@ class Translator:
         was_up, is_up = (before is not None and before.up), (after is not None and after.up)
         if was_up != is_up and not self._is_own_flip(device.name, up=is_up):
             self._flipped[device.name] = None
-        if before != after and not self._is_ours(device):
+        if self._is_ours(device):
+            self._own_names.add(device.name)
+        elif before != after:
             self._uplinks[device.name] = None
 
     def _is_own_flip(self, dev: str, *, up: bool) -> bool:

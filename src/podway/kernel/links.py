@@ -3,8 +3,11 @@
 from ipaddress import ip_address
 
 from podway.model.kernel import Bridge, Link, LinkKind, PodSide, Veth, Vxlan
+from podway.model.networks import MIN_MTU_IPV6
 from podway.netlink import Request, change_link, create_link
 from podway.netlink.constants import BRIDGE_MODE_HAIRPIN, IFF_UP, IN6_ADDR_GEN_MODE_NONE
+
+_MTU_MIN = 68
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ def create_request(link: Link, index_of: "IndexOf", pod_fd: int = -1) -> "Reques
             "data": _creation_data(link.kind, index_of, pod_fd),
         },
     }
-    if link.mtu is not None:
+    if link.mtu is not None and not isinstance(link.kind, Bridge):
         fields["mtu"] = link.mtu
     if link.mac is not None:
         fields["address"] = link.mac
@@ -45,14 +48,20 @@ def finish_requests(link: Link, index_of: "IndexOf", *, ipv6: bool) -> "list[Req
     node asks its pods for their MACs from there on behalf of whom it forwards for (ndisc_solicit).
     """
     marked: LinkMessage = {"ifname": link.name, "ifalias": link.alias}
-    if ipv6 and not isinstance(link.kind, Bridge):
+    too_small = link.mtu is not None and link.mtu < MIN_MTU_IPV6  # has no IPv6, nor the message
+    if ipv6 and not too_small and not isinstance(link.kind, Bridge):
         marked["af_spec"] = {"inet6": {"addr_gen_mode": IN6_ADDR_GEN_MODE_NONE}}
     started: LinkMessage = {"ifname": link.name}
+    requests = [change_link(marked), change_link(started)]
+    if isinstance(link.kind, Bridge) and link.mtu is not None:
+        # A bridge takes its smallest port's MTU unless it was told one, and what it was born with
+        # or has already does not count as told (br_change_mtu, br_mtu_auto_adjust).
+        marked["mtu"] = link.mtu - 1 if link.mtu > _MTU_MIN else link.mtu + 1
+        started["mtu"] = link.mtu
     if link.up:
         started["flags"] = started["change"] = IFF_UP
     if link.master:
         started["master"] = index_of(link.master)
-    requests = [change_link(marked), change_link(started)]
     if link.hairpin is not None and (link.master or link.hairpin):
         requests.append(_hairpin_request(link.name, on=link.hairpin))
     return requests

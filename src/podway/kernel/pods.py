@@ -17,6 +17,7 @@ from podway.kernel.protocol import KernelError
 from podway.kernel.routes import parse_route, route_fields
 from podway.kernel.sysctls import read_sysctl, write_sysctl
 from podway.model.kernel import Address, PodSide, Route
+from podway.model.networks import MIN_MTU_IPV6
 from podway.netlink import (
     NetlinkError,
     NetlinkSocket,
@@ -75,6 +76,7 @@ def configure_pod(pod: PodSide, fd: int, *, ipv6: bool) -> None:
     Raises:
         KernelError: a step failed; the message names it and the namespace.
     """
+    ipv6 = ipv6 and pod.mtu >= MIN_MTU_IPV6
     with entered(fd):
         inside = NetlinkSocket()
         with inside, worded(f"set up IPv6 of {pod.ifname} in {pod.netns}"):

@@ -27,7 +27,8 @@ from podway.netlink.constants import (
 from podway.netlink.nftables import NFT_MESSAGES
 
 _LIBRARY = "libnftables.so.1"
-_STATELESS = 1 << 1
+# enum nft_ctx_output flags of libnftables.h: no counters and no ages in what is listed.
+_STATELESS = 1 << 2
 _MSG_GETTABLE = 1
 _UNKNOWN = "(written by an earlier process, or changed by somebody)"
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}

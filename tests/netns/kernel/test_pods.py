@@ -244,6 +244,13 @@ def test_ipv6_stays_off_in_a_pod_without(real: RealWorld, make_netns: MakeNetns)
     assert inside.exec("cat", "/proc/sys/net/ipv6/conf/eth0/disable_ipv6").strip() == "1"
 
 
+def test_a_pod_too_small_for_ipv6(world: World) -> None:
+    """Below 1280 bytes the kernel has no IPv6 on a device, nor anything to set there."""
+    pod = bridged(world.pod_netns(), mtu=1000, addresses=(ip_interface("10.1.0.5/24"),), routes=())
+    build(world, host_end(pod, mtu=1000))
+    assert world.check_pod(pod) == []
+
+
 def test_a_namespace_by_descriptor(real: RealWorld, make_netns: MakeNetns) -> None:
     """As the agent gets it from a CNI executable: a path that ends with this process."""
     inside = make_netns()
