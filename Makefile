@@ -2,7 +2,7 @@
 # system packages (asked for only when missing), a virtual environment, everything.
 #
 #   make demo    the main job: three nodes, six pods, every pod reaches every pod
-#   make test    all checks and all tests
+#   make test    all checks and all tests, on this kernel and on User Mode Linux
 #   make check   format, lint, types, import contracts
 #   make bench   measure podway against what it replaces; writes docs/benchmarks.md
 #   make man     write the man pages to build/man
@@ -19,7 +19,8 @@ STAMPS := .make
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 RUN_PACKAGES := python3 python3-venv iproute2 nftables libnftables1 iperf3 procps
-TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack
+TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack \
+  user-mode-linux kmod
 BENCH_PACKAGES := containernetworking-plugins iptables
 
 .PHONY: demo test check bench man clean
@@ -28,7 +29,7 @@ demo: $(STAMPS)/run
 	$(SUDO) $(BIN)/podway lab demo
 
 test: check $(STAMPS)/test-packages
-	$(SUDO) $(BIN)/python -m pytest $(TESTS)
+	$(SUDO) $(BIN)/python tests/run.py $(TESTS)
 
 check: $(STAMPS)/dev
 	$(BIN)/ruff format --check

@@ -7,6 +7,8 @@ from hypothesis import HealthCheck, settings
 
 from golden_files import GOLDEN_ROOT, Golden, difference, update
 
+pytest_plugins = ["kernel_features"]
+
 # "ci" gives the same examples in every run, so that a red run is red for a reason; "dev" looks for
 # new ones. No deadlines: the time that an example takes says nothing on a busy machine.
 settings.register_profile("dev", deadline=None, max_examples=100)

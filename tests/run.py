@@ -1,0 +1,192 @@
+"""Runs all tests on the kernel that each needs: what ``make test`` calls.
+
+In: pytest's own arguments, which choose tests and options for both stages. Out: an exit status,
+and as the last line the numbers of both stages together. First stage: pytest here, leaving out what
+this machine's kernel lacks a feature for (``kernel_features``). Second stage, only when something
+was left out: one boot of User Mode Linux (``uml/machine``), which runs just those tests.
+
+A second stage that does not come to its end has failed, and so has every test that was left to it.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from uml.machine import Machine, UmlError, run_under_uml
+from uml.reports import StageReport, read_report
+
+_OK = pytest.ExitCode.OK
+_NO_TESTS = pytest.ExitCode.NO_TESTS_COLLECTED
+_ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What became of one stage.
+
+    Attributes:
+        name: how the summary calls it.
+        status: pytest's exit status; INTERNAL_ERROR when it could not be had.
+        report: what it told; None when it ended before it could.
+        lost: tests that it should have run, and of which nothing is known.
+        duration_s: from its start, boot included.
+    """
+
+    name: str
+    status: int
+    report: StageReport | None
+    lost: int
+    duration_s: float
+
+
+def main(arguments: Sequence[str], machine: Machine) -> int:
+    """Run both stages, print the summary, and return the exit status of the whole."""
+    os.chdir(_ROOT)
+    with tempfile.TemporaryDirectory(prefix="podway-stages-") as exchange:
+        stages = [run_native(arguments, Path(exchange))]
+        if second_stage_is_due(stages[0]):
+            stages.append(run_second(arguments, stages[0], Path(exchange), machine))
+    for line in render_summary(stages):
+        print(line, flush=True)  # noqa: T201
+    return overall_status(stages)
+
+
+def run_native(arguments: Sequence[str], exchange: Path) -> Stage:
+    """Run pytest in this process: it then ends on Ctrl-C as pytest does, cleaning up."""
+    path = exchange / "native.json"
+    started_s = time.monotonic()
+    status = pytest.main([*arguments, "--kernel-stage=native", f"--stage-report={path}"])
+    return Stage("this kernel", status, read_report(path), 0, time.monotonic() - started_s)
+
+
+def second_stage_is_due(native: Stage) -> bool:
+    """Tell whether tests were left out by a first stage that was not told to stop."""
+    return (
+        native.status in {_OK, pytest.ExitCode.TESTS_FAILED, _NO_TESTS}
+        and native.report is not None
+        and bool(native.report.deferred)
+        and not native.report.is_stopped
+    )
+
+
+def run_second(arguments: Sequence[str], native: Stage, exchange: Path, machine: Machine) -> Stage:
+    """Run what the first stage left out under User Mode Linux."""
+    assert native.report is not None
+    path = exchange / "uml.json"
+    chosen = exchange / "tests"
+    chosen.write_text("".join(f"{node_id}\n" for node_id in native.report.deferred))
+    colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
+    options = second_stage_options(arguments, native.report.paths)
+    stage = ["--kernel-stage=uml", f"--stage-report={path}", colour]
+    # Not the checkout's cache: it tells the first stage what failed in the last run.
+    cache = ["-o", "cache_dir=/tmp/pytest-cache"]
+    count = len(native.report.deferred)
+    print(f"\nUser Mode Linux boots for {count} tests", flush=True)  # noqa: T201
+    started_s = time.monotonic()
+    try:
+        status = run_under_uml(
+            [sys.executable, "-m", "pytest", f"@{chosen}", *options, *stage, *cache],
+            shared=[_ROOT, exchange],
+            environment=second_stage_environment(),
+            show=_show,
+            machine=machine,
+        )
+    except UmlError as error:
+        print(f"{error.log}\n{error}\nWhat its console said stands above.", flush=True)  # noqa: T201
+        status = int(pytest.ExitCode.INTERNAL_ERROR)
+    report = read_report(path)
+    lost = 0 if report and report.is_stopped else count - (report.selected if report else 0)
+    return Stage("User Mode Linux", status, report, lost, time.monotonic() - started_s)
+
+
+def second_stage_options(arguments: Sequence[str], paths: Sequence[str]) -> list[str]:
+    """Return the arguments that choose no files: the second stage names its tests one by one."""
+    return [word for word in arguments if word not in paths and not word.startswith("@")]
+
+
+def second_stage_environment() -> dict[str, str]:
+    """Return this environment as it makes sense in there: /tmp is another, the checkout is not."""
+    kept = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+    path = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
+    columns = str(os.get_terminal_size().columns) if sys.stdout.isatty() else "80"
+    return {"COLUMNS": columns, **kept, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _show(chunk: bytes) -> None:
+    sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+
+
+def render_summary(stages: Sequence[Stage]) -> list[str]:
+    """Return the closing lines: each stage, each reason for a skip, and the numbers of all."""
+    lines = ["", f"{' on which kernel ':=^80}"]
+    lines += [_render_stage(stage) for stage in stages]
+    reports = [stage.report for stage in stages if stage.report]
+    if len(reports) == len(stages):
+        lines.append(_render_features(reports))
+    reasons = _sum(report.skipped for report in reports)
+    lines += [f"skipped {count}: {reason}" for reason, count in sorted(reasons.items())]
+    passed = sum(report.passed for report in reports)
+    failed = sum(report.failed for report in reports) + sum(stage.lost for stage in stages)
+    skipped = sum(reasons.values())
+    return [*lines, f"{passed} passed, {failed} failed, {skipped} skipped"]
+
+
+def _render_stage(stage: Stage) -> str:
+    if stage.report is None:
+        return f"{stage.name}: exit status {stage.status} before its end, {stage.lost} tests lost"
+    told = sorted((key, count) for key, count in stage.report.outcomes.items() if count)
+    numbers = ", ".join(f"{count} {key}" for key, count in told if key != "deselected")
+    lost = f", {stage.lost} lost" if stage.lost else ""
+    return (
+        f"{stage.name} (Linux {stage.report.kernel}): "
+        f"{numbers or 'no tests'}{lost}, in {stage.duration_s:.0f} s"
+    )
+
+
+def _render_features(reports: Sequence[StageReport]) -> str:
+    """Say where the tests went that need kernel features."""
+    native, *second = reports
+    told = f"{native.featured} on this kernel, "
+    if second:
+        told += f"{second[0].featured} under User Mode Linux, {second[0].lacking} in neither"
+    elif native.deferred:
+        told += f"{len(native.deferred)} not run, because the first stage ended early"
+    else:
+        told += "none needed another"
+    return f"tests of kernel features: {told}"
+
+
+def _sum(counts: Iterable[dict[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return total
+
+
+def overall_status(stages: Sequence[Stage]) -> int:
+    """Return the first status that is a failure; "no tests" counts only when it is everybody's."""
+    statuses = [stage.status for stage in stages]
+    if any(stage.lost for stage in stages):
+        return int(pytest.ExitCode.TESTS_FAILED)
+    if all(status == _NO_TESTS for status in statuses):
+        return int(_NO_TESTS)
+    return next((int(status) for status in statuses if status not in {_OK, _NO_TESTS}), 0)
+
+
+def _end(_signal: int, _frame: object) -> None:
+    """End as by Ctrl-C: tests and the second kernel are then cleaned up."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
+    sys.exit(main(sys.argv[1:], Machine()))
