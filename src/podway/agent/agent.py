@@ -44,7 +44,6 @@ from podway.store.protocol import Away, Back, Delta, Snapshot, Store
 T = TypeVar("T")
 Done: TypeAlias = list[tuple[Operation, KernelError | None]]
 
-SYSCTL_POLL_S = 0.5
 _RETRY_FIRST_S = 0.2
 _RETRY_MAX_S = 5.0
 # A pass that is not done after so many rounds is fighting with somebody; it starts again later.
@@ -120,7 +119,7 @@ class Agent:
                 self._kernel = await self._thread.open()
                 self.lookout.start(self._kernel)
                 tasks.create_task(self.leases.run(), name="leases")
-                tasks.create_task(self._every(SYSCTL_POLL_S, self.lookout.poll), name="sysctls")
+                tasks.create_task(self.lookout.poll(self._own_sysctls), name="sysctls")
                 tasks.create_task(self._every(self.settings.resync_s, self.resync), name="resync")
                 tasks.create_task(self._work(), name="work")
         finally:
@@ -306,6 +305,10 @@ class Agent:
         bridge = network.attach == "bridge" or self.endpoints.bridged > 0
         return Place(network=network, me=me, uplink=uplink, bridge=bridge)
 
+    def _own_sysctls(self) -> list[Key]:
+        """Return the sysctls of the node itself; a pod's are looked at with its device."""
+        return [key for key in self.tracker.part(OWN) if key.kind == "sysctl"]
+
     # --- passes ---------------------------------------------------------------------------------
 
     async def _work(self) -> None:
@@ -330,7 +333,7 @@ class Agent:
             self.tracker.sweeping = self.cluster.complete
         if self.desires.place is None:
             return []
-        await self.lookout.read(key for key in self.tracker.part(OWN) if key.kind == "sysctl")
+        await self.lookout.read(self._own_sysctls())
         if not self.lookout.complete:
             self._answer(Unsettled(f"the kernel cannot be read: {self.lookout.error}"))
             return []

@@ -28,6 +28,8 @@ from podway.model.kernel import Key
 from podway.model.nodes import Uplink
 
 REREAD_S = 1.0
+# What changes in silence is found within this time, and mended at once.
+POLL_S = 0.7
 
 
 class Lookout:
@@ -90,11 +92,28 @@ class Lookout:
         self._devices_due.add(dev)
         self._wake()
 
-    def poll(self) -> None:
-        """Have that looked at which changes in silence: sysctls, and a default route to come."""
-        self._sysctls_due = True
-        self._uplink_due = self._uplink_due or bool(self.uplink_error)
-        self._wake()
+    async def poll(self, sysctls: Callable[[], Iterable[Key]]) -> None:
+        """Look for ever at what changes in silence: *sysctls*, and a default route to come.
+
+        A look that finds nothing new costs no pass: this is all that an idle agent does.
+        """
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                changed = await self._sysctls_changed(list(sysctls()))
+            except PodwayError as error:
+                self.distrust(error)
+                continue
+            if changed or self.uplink_error:
+                self._sysctls_due = True
+                self._uplink_due = self._uplink_due or bool(self.uplink_error)
+                self._wake()
+
+    async def _sysctls_changed(self, keys: list[Key]) -> bool:
+        if self._kernel is None or not keys:
+            return False
+        found = await self._thread.call(self._kernel.check_sysctls, keys)
+        return any(self._tracker.observed(seen.key) != seen.found for seen in found)
 
     def distrust(self, error: PodwayError) -> None:
         """Because of *error* what is known may be wrong: have it all read again after a pause."""
