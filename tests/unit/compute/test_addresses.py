@@ -188,6 +188,7 @@ def test_a_restored_pool_goes_on_where_the_old_one_stopped() -> None:
     new.hold(kept)
     new.cool(second, 1.0)
     new.cool(first, 2.0)
+    assert new.cursor == old.cursor
     assert (new.used, new.cooling(3.0)) == (1, 2)
     assert taken(new, 2, 3.0) == ["10.0.0.13", "10.0.0.14"]
     with pytest.raises(PoolCooling):

@@ -176,6 +176,14 @@ def test_wanted_on_a_device_is_what_stands_there_now() -> None:
     assert set(tracker.wanted()) == {item.key for item in (*OWN, DIRECT)}
 
 
+def test_wanted_on_a_device_is_not_what_is_only_seen_there() -> None:
+    tracker = settled_with((NODE, OWN), (PEER, TUNNELLED))
+    tracker.desire(PEER, [DIRECT])
+    assert tracker.observed(ROUTE.key) == ROUTE
+    assert ROUTE.key not in tracker.wanted_on("podway.1")
+    assert tracker.wanted_on("eth0") == [ROUTE.key]
+
+
 # --- what is there ------------------------------------------------------------------------------
 
 
@@ -200,8 +208,9 @@ def test_a_stale_object_that_goes_by_itself_needs_no_sweep() -> None:
     tracker.observe(ROUTE.key, ROUTE)
     tracker.plan()
     tracker.observe(ROUTE.key, None)
-    tracker.sweeping = True
     assert tracker.plan() == []
+    tracker.sweeping = True
+    assert not tracker.pending
 
 
 def test_a_stale_object_that_somebody_wants_in_time_is_kept() -> None:
@@ -415,6 +424,16 @@ def test_a_stale_route_is_deleted_although_its_device_could_not_be() -> None:
     assert tracker.failures == {}
 
 
+def test_what_was_to_go_with_a_device_made_anew_is_not_forgotten_when_that_fails() -> None:
+    tracker = settled_with((NODE, OWN), (PEER, TUNNELLED))
+    tracker.desire(PEER, ())
+    tracker.desire(NODE, [replace(VTEP, kind=replace(TUNNEL, vni=2)), *OWN[1:]])
+    refused = {VTEP.key, VTEP_ADDRESS.key, VTEP_QUIET.key}
+    assert len(carry_out(tracker, *refused)) == 4
+    tracker.desire(NODE, OWN)
+    assert carry_out(tracker) == [f"delete {item.key}" for item in (ROUTE, FDB, NEIGHBOUR)]
+
+
 # --- failures -----------------------------------------------------------------------------------
 
 
@@ -527,9 +546,21 @@ def test_drift_that_mends_itself_is_not_ours() -> None:
     tracker.observe(ROUTE.key, ROUTE)
     assert carry_out(tracker) == []
     assert tracker.drift_repaired == 0
+    tracker.desire(PEER, [DIRECT])
+    carry_out(tracker)
+    assert tracker.drift_repaired == 0
 
 
 # --- looking without touching, and forgetting ---------------------------------------------------
+
+
+def test_a_wish_that_moved_and_never_came_true_is_not_remembered_on_its_first_device() -> None:
+    tracker = Tracker()
+    tracker.desire(PEER, [ROUTE])
+    tracker.desire(PEER, [DIRECT])
+    tracker.desire(PEER, ())
+    tracker.plan()
+    assert not any(vars(tracker).values())
 
 
 def test_preview_says_what_would_be_done_and_changes_nothing() -> None:
