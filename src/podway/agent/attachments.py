@@ -206,6 +206,8 @@ class Attachments:
         except LedgerError as error:
             raise CniError(TRY_AGAIN_LATER, str(error)) from error
         agent.endpoints.drop(key)
+        # With the last bridged pod goes the bridge of a node whose pods are routed.
+        agent.wake()
         await self._flush()
 
     async def _collect(self, request: Request) -> None:
