@@ -8,7 +8,7 @@ a second process, so that neither's time or memory is counted for the other. Num
 - informed: from the moment before a claim is sent until each watcher has read the delta, for the
   last watcher, over several changes.
 
-Usage: ``python bench/hub_fanout.py [--watchers 1000] [--nodes 1000] [--changes 20] [--json]``
+Usage: ``python -m bench.hub_fanout [--watchers 1000] [--nodes 1000] [--changes 20] [--json]``
 """
 
 import argparse
@@ -16,6 +16,7 @@ import asyncio
 import json
 import resource
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from bench.report import Row, at_most
 from podway.hub.certs import write_certificates
 from podway.model.addresses import Family
 from podway.model.nodes import Claim, Wish
@@ -49,7 +51,10 @@ from podway.store.wire import (
 )
 
 NET_CONF = {"Network": "10.0.0.0/8", "SubnetLen": 24, "Backend": {"Type": "host-gw"}}
-PORT = 17472
+SECTION = "Hub: one change, many watchers"
+TRANSPORTS = ("unix", "tcp", "tls")
+LAST_INFORMED_MS = 250
+KIB_PER_WATCHER = 20
 
 
 class Watcher(asyncio.Protocol):
@@ -160,9 +165,14 @@ async def fill(store: HubStore, nodes: int) -> None:
 
 
 async def measure(
-    transport: str, directory: Path, hub_pid: int, args: argparse.Namespace, tls: TlsFiles | None
+    transport: str,
+    where: tuple[Path, int],
+    hub_pid: int,
+    args: argparse.Namespace,
+    tls: TlsFiles | None,
 ) -> dict[str, Any]:
-    url = f"unix:{directory / 'hub.sock'}" if transport == "unix" else f"tcp:127.0.0.1:{PORT}"
+    directory, port = where
+    url = f"unix:{directory / 'hub.sock'}" if transport == "unix" else f"tcp:127.0.0.1:{port}"
     loop = asyncio.get_running_loop()
     admin = open_store(f"unix:{directory / 'hub.sock'}")
     await fill(admin, args.nodes)
@@ -201,7 +211,36 @@ async def measure(
     }
 
 
+def run() -> list[Row]:
+    """Measure over every transport; return the rows."""
+    raise_file_limit()
+    args = argparse.Namespace(watchers=1000, nodes=1000, changes=20)
+    return [row for transport in TRANSPORTS for row in rows_of(run_hub(transport, args))]
+
+
+def rows_of(result: dict[str, Any]) -> list[Row]:
+    transport, watchers = result["transport"], result["watchers"]
+    note = f"median {result['last_informed_median_ms']} ms; the claim and its fsync included"
+    what = f"{transport}: {watchers:,} watchers, last one informed, slowest change"
+    informed = at_most(SECTION, what, result["last_informed_max_ms"], LAST_INFORMED_MS, "ms", note)
+    note = f"{result['nodes']:,} nodes; the hub has {result['hub_rss_mib']} MiB in all"
+    what = f"{transport}: memory per watcher"
+    if transport == "tls":
+        note += "; most of it is OpenSSL's"
+        value = f"{result['kib_per_watcher']} KiB"
+        return [informed, Row(section=SECTION, what=what, value=value, note=note)]
+    memory = at_most(SECTION, what, result["kib_per_watcher"], KIB_PER_WATCHER, "KiB", note)
+    return [informed, memory]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def run_hub(transport: str, args: argparse.Namespace) -> dict[str, Any]:
+    port = free_port()
     directory = Path(tempfile.mkdtemp(prefix="podway-bench-"))
     (directory / "net-conf.json").write_text(json.dumps(NET_CONF))
     command = [
@@ -211,7 +250,7 @@ def run_hub(transport: str, args: argparse.Namespace) -> dict[str, Any]:
     ]
     tls = None
     if transport == "tcp":
-        command += ["--listen", f"tcp:127.0.0.1:{PORT}", "--plaintext"]
+        command += ["--listen", f"tcp:127.0.0.1:{port}", "--plaintext"]
     if transport == "tls":
         pem = directory / "pem"
         write_certificates(pem, ["watcher"])
@@ -219,10 +258,11 @@ def run_hub(transport: str, args: argparse.Namespace) -> dict[str, Any]:
         files = zip(("ca", "cert", "key"), ("ca.crt", "hub.crt", "hub.key"), strict=True)
         for option, name in files:
             command += [f"--tls-{option}", str(pem / name)]
-        command += ["--listen", f"tcp:127.0.0.1:{PORT}"]
+        command += ["--listen", f"tcp:127.0.0.1:{port}"]
     hub = subprocess.Popen(command)
     try:
-        return asyncio.run(measure(transport, directory, hub.pid, args, tls))
+        where = (directory, port)
+        return asyncio.run(measure(transport, where, hub.pid, args, tls))
     finally:
         hub.terminate()
         hub.wait()
@@ -234,7 +274,7 @@ def main() -> None:
     parser.add_argument("--watchers", type=int, default=1000)
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--changes", type=int, default=20)
-    parser.add_argument("--transports", default="unix,tcp,tls")
+    parser.add_argument("--transports", default=",".join(TRANSPORTS))
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     raise_file_limit()

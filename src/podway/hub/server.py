@@ -147,9 +147,13 @@ class HubServer:
         try:
             self._carry_out(pending)
         except Exception as error:  # noqa: BLE001  (whatever it is, memory and disk may differ now)
-            _log.exception("hub is broken", error=error)
-            if not self.broken.done():
-                self.broken.set_exception(error)
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        """Give up: a new process begins with what is on the disk."""
+        _log.exception("hub is broken", error=error)
+        if not self.broken.done():
+            self.broken.set_exception(error)
 
     def _carry_out(self, pending: Sequence[tuple[Session, AnyRequest]]) -> None:
         refusals = [self._refusal(session, request) for session, request in pending]
@@ -218,11 +222,17 @@ class HubServer:
         interval_s = min(1.0, self.limits.heartbeat_s / 4)
         while not self.broken.done():
             await asyncio.sleep(interval_s)
-            now_s = self._loop.time()
-            for session in tuple(self.sessions):
-                session.sweep(now_s)
-            if not self._pending:
-                self._flush()
+            try:
+                self._sweep()
+            except Exception as error:  # noqa: BLE001  (without sweeps it would rot unseen)
+                self._break(error)
+
+    def _sweep(self) -> None:
+        now_s = self._loop.time()
+        for session in tuple(self.sessions):
+            session.sweep(now_s)
+        if not self._pending:
+            self._flush()
 
 
 def _log_record(record: Record) -> None:

@@ -65,7 +65,7 @@ async def open_connection(
     except TimeoutError as error:
         connection.abort()
         raise StoreAway(f"{address}: no answer within {timeout_s:g} s") from error
-    except (OSError, ConfigError) as error:
+    except (OSError, ConfigError, UnicodeError) as error:  # the last: no host name at all
         raise StoreAway(f"{address}: {describe_failure(error)}") from error
     except BaseException:
         connection.abort()

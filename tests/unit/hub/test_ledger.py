@@ -1,12 +1,16 @@
 """What the hub decides, and that memory, disk and what it publishes say the same."""
 
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from podway.hub.database import FILE_NAME, Database
 from podway.hub.ledger import AGE_WRITE_S, RETRY_S, Answered
+from podway.hub.state import State
 from podway.hub.terms import GRACE_S
 from podway.store.protocol import ClaimRefused, LeaseLost
 from podway.store.refusals import Conflict, StorageFailed, ValueRefused
@@ -391,6 +395,80 @@ def test_a_file_of_a_newer_version(bench: Bench) -> None:
     file.close()
     with pytest.raises(StorageFailed, match="version 99"):
         Database(bench.directory)
+
+
+# -- memory and disk
+
+NAMES = st.sampled_from("abcd")
+REQUESTS = st.one_of(
+    st.builds(
+        lambda name, host, ttl_s: claim(name, f"192.0.2.{host}", ttl_s=ttl_s),
+        NAMES,
+        st.integers(1, 5),
+        st.sampled_from([0, 5, 50]),
+    ),
+    st.builds(release, NAMES),
+    st.builds(renew, NAMES),
+    st.builds(lambda name, n: reserve(name, [f"10.9.{n}.0/24"]), NAMES, st.integers(1, 6)),
+    st.builds(lambda name: Delete(id=1, kind="reservation", name=name), NAMES),
+    st.builds(lambda name, value: put(value, name=name), NAMES, st.sampled_from([b"", b"v", BIG])),
+    st.builds(lambda name: Delete(id=1, kind="note", name=name), NAMES),
+    st.builds(
+        lambda length: network(HOST_GW | {"Network": "10.9.0.0/21", "SubnetLen": length}),
+        st.sampled_from([24, 25]),
+    ),
+    st.just(List(id=1, kind="node")),
+)
+ACTIONS = st.one_of(
+    st.lists(REQUESTS, min_size=1, max_size=5),
+    st.sampled_from(["restart", "crash", "disk is full", "space again"]),
+    st.integers(1, 30),
+)
+
+
+@given(st.lists(ACTIONS, max_size=15))
+def test_memory_is_always_what_is_on_the_disk(actions: list[object]) -> None:
+    """Whatever is asked, ends, fails and is killed: nothing is known that a crash would take."""
+    with tempfile.TemporaryDirectory() as directory:
+        bench = Bench(Path(directory), tombstones_max=4)
+        bench.do(network())
+        try:
+            for action in actions:
+                act(bench, action)
+                on_disk = bench.database.load()
+                state = bench.state
+                fresh = State(on_disk.records, on_disk.terms, on_disk.compacted)
+                assert state.since(0) == fresh.since(0)
+                assert (state.revision, state.compacted) == (fresh.revision, fresh.compacted)
+                assert state.tombstones == fresh.tombstones
+                assert state.network == fresh.network
+                assert state.holdings.nodes == fresh.holdings.nodes
+                assert state.holdings.reservations == fresh.holdings.reservations
+                assert {term.name for term in on_disk.terms} == set(state.holdings.nodes)
+        finally:
+            bench.database.close()
+
+
+def act(bench: Bench, action: object) -> None:
+    match action:
+        case "restart":
+            bench.restart()
+        case "crash":
+            bench.restart(crash=True)
+        case "disk is full":
+            fill(bench)
+        case "space again":
+            empty(bench)
+        case int():
+            bench.tick(action)
+        case list():
+            before = bench.state.revision
+            outcomes, records = bench.batch(*action)
+            assert len(outcomes) == len(action)
+            assert [r.revision for r in records] == sorted(r.revision for r in records)
+            assert all(before < r.revision <= bench.state.revision for r in records)
+        case other:
+            raise AssertionError(other)
 
 
 # -- what watchers may resume
