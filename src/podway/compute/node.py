@@ -6,15 +6,16 @@ change is the work for one part, whatever the size of the cluster.
 """
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from podway.compute import endpoints, forwarding, mtu
 from podway.compute.backends import backend_of
 from podway.compute.plans import PeerPlan
-from podway.model.addresses import Family, IPNetwork
+from podway.model.addresses import Family, IPNetwork, prefix_contains
 from podway.model.endpoints import Endpoint
 from podway.model.kernel import KernelObject
 from podway.model.networks import Network
-from podway.model.nodes import Node, Uplink
+from podway.model.nodes import Lease, Node, Uplink
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -58,12 +59,31 @@ def compute_own(place: Place) -> tuple[KernelObject, ...]:
 
 
 def compute_peer(place: Place, peer: Node) -> PeerPlan:
-    """Return what the node holds because of *peer*."""
+    """Return what the node holds because of *peer*.
+
+    A lease that clashes with this node's own is skipped: its route would replace the one to this
+    node's own pods.
+    """
     if peer.backend != place.network.backend_name:
         ours = place.network.backend_name
         reason = f'{peer.name} uses backend "{peer.backend}", this network "{ours}"'
         return PeerPlan(skipped=(reason,))
-    return backend_of(place.network).compute_peer(place.network, place.me, place.uplink, peer)
+    clashes = {lease: _clash(place.me, peer, lease) for lease in peer.leases}
+    sound = replace(peer, leases=tuple(lease for lease in peer.leases if not clashes[lease]))
+    plan = backend_of(place.network).compute_peer(place.network, place.me, place.uplink, sound)
+    return PeerPlan(plan.objects, (*(text for text in clashes.values() if text), *plan.skipped))
+
+
+def _clash(me: Node, peer: Node, lease: Lease) -> str:
+    """Return why *lease* of *peer* cannot be true while this node's own is; "" where it can."""
+    own = me.lease(lease.family)
+    if own is None:
+        return ""
+    if prefix_contains(own.subnet, lease.subnet) or prefix_contains(lease.subnet, own.subnet):
+        return f"{lease.subnet} of {peer.name} overlaps this node's own {own.subnet}"
+    if lease.public_ip == own.public_ip:
+        return f"{peer.name} claims this node's own address {own.public_ip}"
+    return ""
 
 
 def compute_endpoint(place: Place, endpoint: Endpoint) -> tuple[KernelObject, ...]:
