@@ -180,6 +180,40 @@ def test_a_peer_without_a_vtep_is_skipped_in_that_family_alone() -> None:
     assert plan.objects == tuple(item for item in whole if not is_ipv6(item))
 
 
+@pytest.mark.parametrize("backend", list(BACKENDS))
+@pytest.mark.parametrize(
+    "subnet",
+    [
+        pytest.param("10.244.1.0/24", id="the same"),
+        pytest.param("10.244.1.128/25", id="a part of it"),
+        pytest.param("10.244.0.0/22", id="one that holds it"),
+    ],
+)
+def test_a_peer_that_claims_this_nodes_subnet_is_skipped_in_that_family(
+    backend: str, subnet: str
+) -> None:
+    """Its route would replace the one to this node's own pods."""
+    place = place_in(backend, "bridge", "dual")
+    peer = node_of(place.network, 2)
+    first, second = peer.leases
+    plan = compute_peer(
+        place, replace(peer, leases=(replace(first, subnet=ip_network(subnet)), second))
+    )
+    assert plan.skipped == (f"{subnet} of node-2 overlaps this node's own 10.244.1.0/24",)
+    assert plan.objects == compute_peer(place, replace(peer, leases=(second,))).objects
+
+
+@pytest.mark.parametrize("backend", list(BACKENDS))
+def test_a_peer_that_claims_this_nodes_address_is_skipped_in_that_family(backend: str) -> None:
+    place = place_in(backend, "bridge", "dual")
+    peer = node_of(place.network, 2)
+    first, second = peer.leases
+    mine = place.me.leases[1].public_ip
+    plan = compute_peer(place, replace(peer, leases=(first, replace(second, public_ip=mine))))
+    assert plan.skipped == (f"node-2 claims this node's own address {mine}",)
+    assert plan.objects == compute_peer(place, replace(peer, leases=(first,))).objects
+
+
 def test_a_peer_on_the_link_needs_no_vtep_with_direct_routing() -> None:
     place = place_in("vxlan-direct", "bridge", "ipv4")
     peer = node_of(place.network, 2)
