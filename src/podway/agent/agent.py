@@ -342,20 +342,28 @@ class Agent:
     async def _reconcile(self) -> Done:
         """Carry out what is due until nothing is; then answer those who waited for it."""
         waiters, self._waiters = self._waiters, []
-        done: Done = []
-        for _ in range(_MAX_ROUNDS):
-            operations = self.tracker.plan()
-            if not operations:
-                self.reconciled = True
-                break
-            done += await self._apply(operations)
-        else:
-            self.wake()
+        try:
+            done = await self._carry_out()
+        except BaseException:
+            # The agent ends, and tells all who still wait.
+            self._waiters += waiters
+            raise
         self._schedule_retry()
         failures = self.tracker.failures
         for keys, future in waiters:
             if not future.done():
                 future.set_result([failures[key] for key in keys if key in failures])
+        return done
+
+    async def _carry_out(self) -> Done:
+        done: Done = []
+        for _ in range(_MAX_ROUNDS):
+            operations = self.tracker.plan()
+            if not operations:
+                self.reconciled = True
+                return done
+            done += await self._apply(operations)
+        self.wake()
         return done
 
     def _answer(self, error: Unsettled) -> None:
