@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from agent.nodes import run, until
+from agent.nodes import run, running, until
 from podway.agent import lookout as lookout_module
 from podway.agent.kernel_thread import KernelThread
 from podway.agent.lookout import Lookout
@@ -130,15 +130,29 @@ def test_lost_notifications_have_everything_read() -> None:
     run(scenario)
 
 
-def test_a_sysctl_is_looked_at_when_polled() -> None:
+@pytest.fixture
+def _quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookout_module, "POLL_S", 0.005)
+
+
+@contextlib.asynccontextmanager
+async def polling(bench: Bench) -> AsyncIterator[None]:
+    async with running(bench.lookout.poll(lambda: [FORWARD.key])):
+        yield
+
+
+@pytest.mark.usefixtures("_quick_poll")
+def test_a_sysctl_that_changed_is_found_by_polling_and_costs_nothing_before() -> None:
     async def scenario() -> None:
         async with watching() as bench:
             await bench.look()
             await bench.settle()
-            bench.kernel.stack.sysctls.write(Sysctl("ipv4/ip_forward", "0"))
-            await bench.look()
-            assert bench.planned() == set()
-            bench.lookout.poll()
+            bench.woken.clear()
+            async with polling(bench):
+                await asyncio.sleep(0.03)
+                assert not bench.woken.is_set()
+                bench.kernel.stack.sysctls.write(Sysctl("ipv4/ip_forward", "0"))
+                await until(bench.woken.is_set)
             await bench.look()
             assert bench.planned() == {f"change {FORWARD.key}"}
 
@@ -148,6 +162,7 @@ def test_a_sysctl_is_looked_at_when_polled() -> None:
 # --- the uplink ---------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("_quick_poll")
 def test_the_default_route_may_come_late_and_without_a_word() -> None:
     async def scenario() -> None:
         async with watching(uplink=False) as bench:
@@ -156,7 +171,9 @@ def test_the_default_route_may_come_late_and_without_a_word() -> None:
             bench.kernel.add_device("eth0", addresses=("192.0.2.1/24",))
             await bench.look()
             bench.kernel.set_default_route("eth0", ip_address("192.0.2.254"))
-            bench.lookout.poll()
+            bench.woken.clear()
+            async with polling(bench):
+                await until(bench.woken.is_set)
             assert await bench.look()
             assert (bench.lookout.uplink_error, bench.lookout.uplink is None) == ("", False)
 
