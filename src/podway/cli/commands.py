@@ -30,6 +30,11 @@ COMMANDS = (
     Command("cni", "podway.cli.cni", "put the CNI plugin where the container runtime finds it"),
     Command("agent", "podway.agent.main", "run the agent; every node needs one"),
     Command("hub", "podway.hub.main", "run the hub, the small database that the agents share"),
+    Command(
+        "uninstall",
+        "podway.cli.uninstall",
+        "take everything of podway's out of this node's kernel, and verify it",
+    ),
     Command("completion", "podway.cli.completion", "print a completion script for bash or zsh"),
     Command("version", "podway.cli.version", "print the version"),
 )

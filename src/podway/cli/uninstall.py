@@ -1,0 +1,101 @@
+"""``podway uninstall``: takes everything of podway's out of this node's kernel, and proves it.
+
+What is podway's can be seen in the kernel itself (protocol numbers, aliases, the table's name), so
+this needs neither agent nor state: an empty desired state, compared with what there is.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from podway.agent.calls import AgentAway, AgentError, call_agent
+from podway.cli.arguments import add_json, add_socket
+from podway.cli.output import plural, print_json, style_of
+from podway.compute.forwarding import TABLE_NAME
+from podway.diff.operations import Operation
+from podway.diff.tracker import Tracker
+from podway.errors import PodwayError
+from podway.kernel.node import NodeKernel
+from podway.kernel.protocol import Kernel
+from podway.model.kernel import NftTable
+
+
+class InUse(PodwayError):  # noqa: N818  (a state, not an accident)
+    """The node still serves pods; taking its network away would cut them off."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments of ``podway uninstall``."""
+    parser.epilog = (
+        "Sysctls (forwarding) and files (/var/lib/podway, the CNI executables) stay. Exit code 1 "
+        "when something is left."
+    )
+    parser.add_argument("--verify", action="store_true", help="only look, and list what is left")
+    parser.add_argument("--pods", action="store_true", help="go on although pods are attached")
+    add_socket(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Remove (or list) what is podway's; 1 when something is left."""
+    kernel = NodeKernel()
+    try:
+        plan = leftovers(kernel)
+        if not args.verify:
+            _refuse_in_use(Path(args.socket), plan, pods=args.pods)
+            kernel.apply(plan)
+            removed, plan = plan, leftovers(kernel)
+        else:
+            removed = []
+    finally:
+        kernel.close()
+    _print(removed, plan, as_json=args.json)
+    return 1 if plan else 0
+
+
+def leftovers(kernel: Kernel) -> list[Operation]:
+    """Return the operations that take away everything of podway's in *kernel*, in a safe order."""
+    tracker = Tracker()
+    tracker.sweeping = True
+    tracker.observe_all(kernel.read([NftTable("inet", TABLE_NAME, "").key]))
+    return tracker.plan()
+
+
+def _refuse_in_use(socket: Path, plan: Sequence[Operation], *, pods: bool) -> None:
+    if _agent_runs(socket):
+        raise InUse("the agent runs and would put everything back: stop it first")
+    attached = [op for op in plan if op.key.kind == "link" and str(op.key.parts[0])[:2] == "pw"]
+    if attached and not pods:
+        raise InUse(
+            f"{plural(len(attached), 'pod')} would lose their network: drain the node first, or "
+            "say --pods"
+        )
+
+
+def _agent_runs(socket: Path) -> bool:
+    try:
+        call_agent(socket, "status", timeout_s=2.0)
+    except AgentAway:
+        return False
+    except AgentError:
+        return True
+    return True
+
+
+def _print(removed: Sequence[Operation], left: Sequence[Operation], *, as_json: bool) -> None:
+    if as_json:
+        answer: dict[str, Any] = {
+            "removed": [str(op.key) for op in removed],
+            "left": [str(op.key) for op in left],
+        }
+        print_json(answer)
+        return
+    style = style_of(sys.stdout)
+    for op in left:
+        print(style.bad(f"left: {op.key}"))
+    if removed:
+        print(f"Removed {plural(len(removed), 'object')} from the kernel.")
+    if not left:
+        print("Nothing of podway is in this node's kernel.")
