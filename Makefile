@@ -47,7 +47,7 @@ clean:
 	if [ -x $(BIN)/podway ]; then $(SUDO) $(BIN)/podway lab down --all; fi
 	rm -rf $(VENV) $(STAMPS) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-$(STAMPS)/run: $(STAMPS)/run-packages pyproject.toml constraints.txt
+$(STAMPS)/run: pyproject.toml constraints.txt | $(STAMPS)/run-packages
 	$(SYSTEM_PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
@@ -57,8 +57,9 @@ $(STAMPS)/dev: $(STAMPS)/run
 	$(BIN)/pip install --quiet --constraint constraints.txt --group dev
 	touch $@
 
-# Only what is missing is asked for, so that a machine that has it all needs no network.
-$(STAMPS)/%-packages:
+# Only what is missing is asked for, so that a machine that has it all needs no network. Asked again
+# when this file changes, which has the lists.
+$(STAMPS)/%-packages: Makefile
 	mkdir -p $(STAMPS)
 	missing=$$(dpkg-query --show --showformat='$${db:Status-Abbrev} $${Package}\n' \
 	  $($(call upper,$*)_PACKAGES) 2>&1 | awk '!/^ii /{print}' || true); \

@@ -163,7 +163,7 @@ class Session:
         self._report: Path | None = config.getoption("--stage-report")
         self._deferred: list[str] = []
         self._awaited: Counter[str] = Counter()
-        self._selected = 0
+        self._ran = 0
         self._at_home = 0
         self._skipped = 0
 
@@ -181,7 +181,6 @@ class Session:
             self._skipped = len(lacking)
             for item, missing in lacking.items():
                 item.add_marker(pytest.mark.skip(reason=_reason(self._stage, missing)))
-        self._selected = len(items)
 
     def _leave_out(
         self,
@@ -194,6 +193,10 @@ class Session:
         items[:] = [item for item in items if item not in lacking]
         if lacking:
             config.hook.pytest_deselected(items=list(lacking))
+
+    def pytest_runtest_logfinish(self) -> None:
+        """Count a test that came to its end."""
+        self._ran += 1
 
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
@@ -213,7 +216,7 @@ class Session:
         session = terminalreporter._session
         return StageReport(
             kernel=os.uname().release,
-            selected=self._selected,
+            ran=self._ran,
             featured=self._at_home,
             lacking=self._skipped,
             outcomes={key: len(found) for key, found in terminalreporter.stats.items() if key},

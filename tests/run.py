@@ -36,7 +36,7 @@ class Stage:
         name: how the summary calls it.
         status: pytest's exit status; INTERNAL_ERROR when it could not be had.
         report: what it told; None when it ended before it could.
-        lost: tests that it should have run, and of which nothing is known.
+        lost: tests that it should have run and did not.
         duration_s: from its start, boot included.
     """
 
@@ -86,14 +86,12 @@ def run_second(arguments: Sequence[str], native: Stage, exchange: Path, machine:
     colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
     options = second_stage_options(arguments, native.report.paths)
     stage = ["--kernel-stage=uml", f"--stage-report={path}", colour]
-    # Not the checkout's cache: it tells the first stage what failed in the last run.
-    cache = ["-o", "cache_dir=/tmp/pytest-cache"]
     count = len(native.report.deferred)
     print(f"\nUser Mode Linux boots for {count} tests", flush=True)  # noqa: T201
     started_s = time.monotonic()
     try:
         status = run_under_uml(
-            [sys.executable, "-m", "pytest", f"@{chosen}", *options, *stage, *cache],
+            [sys.executable, "-m", "pytest", f"@{chosen}", *options, *stage],
             shared=[_ROOT, exchange],
             environment=second_stage_environment(),
             show=_show,
@@ -103,7 +101,7 @@ def run_second(arguments: Sequence[str], native: Stage, exchange: Path, machine:
         print(f"{error.log}\n{error}\nWhat its console said stands above.", flush=True)  # noqa: T201
         status = int(pytest.ExitCode.INTERNAL_ERROR)
     report = read_report(path)
-    lost = 0 if report and report.is_stopped else count - (report.selected if report else 0)
+    lost = 0 if report and report.is_stopped else count - (report.ran if report else 0)
     return Stage("User Mode Linux", status, report, lost, time.monotonic() - started_s)
 
 

@@ -15,7 +15,8 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,18 +164,11 @@ def _follow(
     console: Console,
     show: Callable[[bytes], object],
 ) -> None:
-    """Pass the console on until it closes; after that, or an error, nothing runs any longer."""
+    """Pass the console on until the kernel ends; after that, or an error, nothing of it runs."""
     assert process.stdout is not None
     try:
-        with process.stdout, selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while True:
-                limit_s = machine.silence_s if console.is_booted else machine.boot_silence_s
-                if not selector.select(limit_s):
-                    raise UmlError(
-                        f"User Mode Linux printed nothing for {limit_s:g} s and was ended",
-                        console.log.decode(errors="replace"),
-                    )
+        with process.stdout, _watch(process) as selector:
+            while process.stdout in _ready(selector, machine, console):
                 chunk = os.read(process.stdout.fileno(), _READ_BYTES)
                 if not chunk:
                     return
@@ -183,3 +177,32 @@ def _follow(
         # Not yet waited for, so the group's number cannot belong to anybody else.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextmanager
+def _watch(process: subprocess.Popen[bytes]) -> Iterator[selectors.BaseSelector]:
+    """Give a selector that tells of output, and of the end of the kernel's first process.
+
+    The end as well: its other processes may outlive it and would hold the console open.
+    """
+    assert process.stdout is not None
+    end = os.pidfd_open(process.pid)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            selector.register(end, selectors.EVENT_READ)
+            yield selector
+    finally:
+        os.close(end)
+
+
+def _ready(selector: selectors.BaseSelector, machine: Machine, console: Console) -> list[object]:
+    """Wait for output or the end, and return which it was; UmlError when neither comes in time."""
+    limit_s = machine.silence_s if console.is_booted else machine.boot_silence_s
+    ready: list[object] = [key.fileobj for key, _events in selector.select(limit_s)]
+    if not ready:
+        raise UmlError(
+            f"User Mode Linux printed nothing for {limit_s:g} s and was ended",
+            console.log.decode(errors="replace"),
+        )
+    return ready

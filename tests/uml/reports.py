@@ -10,9 +10,9 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kernel: release of the kernel it ran on.
-        selected: how many tests it set out to run.
-        featured: how many of them need kernel features that were there.
-        lacking: how many of them were skipped because a kernel feature was not there.
+        ran: how many tests came to their end, skipped ones too.
+        featured: how many it chose that need kernel features that were there.
+        lacking: how many it skipped because a kernel feature was not there.
         outcomes: pytest's own numbers by its own words (passed, failed, error, skipped, ...).
         skipped: how many tests were skipped for which reason.
         deferred: the tests left to the second stage, by node id.
@@ -21,7 +21,7 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     kernel: str
-    selected: int
+    ran: int
     featured: int
     lacking: int
     outcomes: dict[str, int]
