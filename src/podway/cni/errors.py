@@ -23,6 +23,8 @@ TRY_AGAIN_LATER: "Final" = 11  # a condition that should clear up by itself
 UNAVAILABLE: "Final" = 50  # STATUS: the plugin cannot serve ADD
 LIMITED_CONNECTIVITY: "Final" = 51  # STATUS: likewise, and containers may be cut off already
 FIRST_PLUGIN_CODE: "Final" = 100  # from here on, a plugin's own
+NO_ADDRESS: "Final" = FIRST_PLUGIN_CODE  # no address of the network is free
+CHECK_FAILED: "Final" = FIRST_PLUGIN_CODE + 2  # CHECK: what ADD made is missing or differs
 INTERNAL: "Final" = 999  # a defect of the plugin (Go: types.go, ErrInternal)
 
 # A hostile value is shown, but not in full.

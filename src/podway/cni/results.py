@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # The shapes: versions before _LISTS have ip4 and ip6, those from _BARE on give ips no version.
 _LISTS: "Final" = ALL.index("0.3.0")
 _BARE: "Final" = ALL.index("1.0.0")
+_U8: "Final" = (1 << 8) - 1
+_U32: "Final" = (1 << 32) - 1
 
 
 class Interface(Value):
@@ -153,8 +155,8 @@ def parse_result(document: "Mapping[str, Any]", version: str = "") -> Result:
     return Result(
         interfaces=tuple(_parse_interface(each) for each in fields.each("interfaces")),
         ips=tuple(_parse_ip(each) for each in fields.each("ips")),
-        routes=tuple(_parse_route(each) for each in fields.each("routes")),
-        dns=_parse_dns(fields.fields("dns")),
+        routes=tuple(parse_route(each) for each in fields.each("routes")),
+        dns=parse_dns(fields.fields("dns")),
     )
 
 
@@ -240,8 +242,8 @@ def _parse_families(fields: Fields) -> Result:
             )
             for family in families
         ),
-        routes=tuple(_parse_route(each) for family in families for each in family.each("routes")),
-        dns=_parse_dns(fields.fields("dns")),
+        routes=tuple(parse_route(each) for family in families for each in family.each("routes")),
+        dns=parse_dns(fields.fields("dns")),
     )
 
 
@@ -268,19 +270,37 @@ def _parse_ip(fields: Fields) -> Ip:
     )
 
 
-def _parse_route(fields: Fields) -> Route:
+def parse_route(fields: Fields) -> Route:
+    """Return the route in *fields*: of a result, or of a configuration.
+
+    Raises:
+        CniError: with the code of *fields*.
+    """
     return Route(
         dst=_parse(fields, "dst", canonical_cidr),
         gw=_parse_optional(fields, "gw", canonical_address),
-        mtu=fields.integer("mtu") or 0,
-        advmss=fields.integer("advmss") or 0,
-        priority=fields.integer("priority") or 0,
-        table=fields.integer("table"),
-        scope=fields.integer("scope"),
+        mtu=_bounded(fields, "mtu", _U32) or 0,
+        advmss=_bounded(fields, "advmss", _U32) or 0,
+        priority=_bounded(fields, "priority", _U32) or 0,
+        table=_bounded(fields, "table", _U32),
+        scope=_bounded(fields, "scope", _U8),
     )
 
 
-def _parse_dns(fields: Fields) -> Dns:
+def _bounded(fields: Fields, key: str, most: int) -> int | None:
+    """Return a number that the kernel can hold."""
+    value = fields.integer(key)
+    if value is not None and not 0 <= value <= most:
+        raise fields.refused(key, value, f"must be 0 to {most}")
+    return value
+
+
+def parse_dns(fields: Fields) -> Dns:
+    """Return the resolver settings in *fields*: of a result, or of a configuration.
+
+    Raises:
+        CniError: with the code of *fields*.
+    """
     return Dns(
         nameservers=fields.texts("nameservers"),
         domain=fields.text("domain"),

@@ -12,7 +12,7 @@ calling thread. So: ``with entered(netns), NetlinkSocket() as netlink: configure
 from time import monotonic, sleep
 
 from podway.cni.addresses import parse_address
-from podway.cni.errors import INTERNAL, CniError
+from podway.cni.errors import CHECK_FAILED, INTERNAL, CniError, broken_rule
 from podway.cni.values import Value
 from podway.netlink.addresses import create_address, dump_addresses
 from podway.netlink.constants import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from podway.netlink.addresses import AddressMessage
     from podway.netlink.links import LinkMessage
     from podway.netlink.messages import Request
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.routes import NextHopFields, RouteMessage, ViaFields
 
 LO_INDEX: "Final" = 1
 # How long duplicate address detection may take; the kernel needs about 1.5 s.
@@ -121,14 +121,24 @@ def compute_route(route: "Route", gateways: "dict[int, bytes] | None" = None) ->
     if bits:
         message["dst"] = packed
     gateway = parse_address(route.gw) if route.gw else (gateways or {}).get(len(packed))
-    if gateway:
+    if gateway and len(gateway) == len(packed):
         message["gateway"] = gateway
+    elif gateway:
+        message["via"] = _via(route, gateway)
     if route.priority:
         message["priority"] = route.priority
     metrics = {"mtu": route.mtu, "advmss": route.advmss}
     if any(metrics.values()):
         message["metrics"] = {name: value for name, value in metrics.items() if value}
     return message
+
+
+def _via(route: "Route", gateway: bytes) -> "ViaFields":
+    """Return the next hop of another family: IPv4 by way of an IPv6 neighbour (RFC 8950)."""
+    if ":" in route.dst:
+        rule = f"must be an IPv6 address: an IPv4 neighbour cannot lead to {route.dst}"
+        raise broken_rule("routes gw", route.gw, rule)
+    return {"family": AF_INET6, "addr": gateway}
 
 
 def parse_prefix(text: str) -> tuple[bytes, int]:
@@ -228,11 +238,11 @@ def required_link(netlink: NetlinkSocket, ifname: str, where: str) -> "LinkMessa
     """Return the device called *ifname*, for CHECK.
 
     Raises:
-        CniError: INTERNAL, there is none; *where* says in which namespace.
+        CniError: CHECK_FAILED, there is none; *where* says in which namespace.
     """
     link = find_link(netlink, ifname)
     if link is None:
-        raise CniError(INTERNAL, f"interface {ifname} is missing in {where}")
+        raise CniError(CHECK_FAILED, f"interface {ifname} is missing in {where}")
     return link
 
 
@@ -240,22 +250,22 @@ def check_interface(netlink: NetlinkSocket, link: "LinkMessage", plan: Interface
     """See that *link* is up and has the addresses and routes of *plan*.
 
     Raises:
-        CniError: INTERNAL, something is missing.
+        CniError: CHECK_FAILED, something is missing.
     """
     name, index = link["ifname"], link["index"]
     if not link["flags"] & IFF_UP:
-        raise CniError(INTERNAL, f"interface {name} is down")
+        raise CniError(CHECK_FAILED, f"interface {name} is down")
     addresses = netlink.dump(dump_addresses(index=index))
     for wanted in plan.addresses:
         if not any(_is_address(each, wanted) for each in addresses):
-            described = create_address(wanted).describe(str)
-            raise CniError(INTERNAL, f"{described.removeprefix('create ')} is missing on {name}")
+            described = create_address(wanted).describe(str).removeprefix("create ")
+            raise CniError(CHECK_FAILED, f"{described} is missing on {name}")
     tables = {route["table"] for route in plan.routes}
     routes = [route for table in tables for route in netlink.dump(dump_routes(table=table))]
     for route in plan.routes:
         if not any(_is_route(each, route, index) for each in routes):
             described = append_route(route).describe(str).removeprefix("append ")
-            raise CniError(INTERNAL, f"{described} is missing on {name}")
+            raise CniError(CHECK_FAILED, f"{described} is missing on {name}")
 
 
 def _is_address(found: "AddressMessage", wanted: "AddressMessage") -> bool:
@@ -273,8 +283,12 @@ def _is_route(found: "RouteMessage", wanted: "RouteMessage", index: int) -> bool
     metrics, wanted_metrics = found.get("metrics", {}), wanted.get("metrics", {})
     if any(metrics.get(name) != value for name, value in wanted_metrics.items()):
         return False
-    ways = [(hop["ifindex"], hop.get("gateway")) for hop in found.get("multipath", ())]
-    return (index, wanted.get("gateway")) in (ways or [(found.get("oif", 0), found.get("gateway"))])
+    ways = [(hop["ifindex"], _next_hop(hop)) for hop in found.get("multipath", ())]
+    return (index, _next_hop(wanted)) in (ways or [(found.get("oif", 0), _next_hop(found))])
+
+
+def _next_hop(way: "RouteMessage | NextHopFields") -> bytes | None:
+    return way["via"]["addr"] if "via" in way else way.get("gateway")
 
 
 def _family(packed: bytes) -> int:

@@ -5,7 +5,7 @@ it. Runtimes call it beside the main plugin, with a configuration of their own (
 0.3.1, no prevResult).
 """
 
-from podway.cni.errors import INTERNAL, CniError
+from podway.cni.errors import CHECK_FAILED, CniError
 from podway.cni.results import Interface, Ip, Result
 from podway.netlink.addresses import dump_addresses
 from podway.netlink.constants import IFF_UP
@@ -53,7 +53,7 @@ def check(call: Call) -> None:
     with NetlinkSocket(netns_fd=call.namespace) as netlink:
         link = netlink.request(get_link({"index": LO_INDEX}))
     if link is None or not link["flags"] & IFF_UP:
-        raise CniError(INTERNAL, f"lo is down in {call.request.netns}")
+        raise CniError(CHECK_FAILED, f"lo is down in {call.request.netns}")
 
 
 def keep_nothing(call: Call) -> None:

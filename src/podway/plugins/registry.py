@@ -36,9 +36,44 @@ PLUGINS: "Final" = (
         about="attaches a pod to podway's network; asks the agent",
     ),
     Plugin(
+        name="host-local",
+        module="podway.plugins.host_local",
+        about="IPAM: gives addresses from pools of this node, kept in files",
+    ),
+    Plugin(
+        name="dummy",
+        module="podway.plugins.dummy",
+        about="an interface that leads nowhere, to hold addresses",
+    ),
+    Plugin(
+        name="ipvlan",
+        module="podway.plugins.ipvlan",
+        about="an interface that shares the MAC address of a device of the host",
+    ),
+    Plugin(
         name="loopback",
         module="podway.plugins.loopback",
         about="brings the container's lo up",
+    ),
+    Plugin(
+        name="macvlan",
+        module="podway.plugins.macvlan",
+        about="an interface with a MAC address of its own on a device of the host",
+    ),
+    Plugin(
+        name="tap",
+        module="podway.plugins.tap",
+        about="a tap device in the container, for a virtual machine or another process",
+    ),
+    Plugin(
+        name="vlan",
+        module="podway.plugins.vlan",
+        about="an interface for one VLAN of a device of the host",
+    ),
+    Plugin(
+        name="static",
+        module="podway.plugins.static",
+        about="IPAM: gives the addresses that the configuration or the runtime says",
     ),
 )
 

@@ -211,7 +211,7 @@ routes = st.builds(
     advmss=sizes,
     priority=sizes,
     table=numbers,
-    scope=numbers,
+    scope=st.none() | st.integers(0, 255),
 )
 dns = st.builds(
     Dns,
