@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.nodes import Answer, KeptKernel, Node, run, running_node, until
-from agent.staged_store import StagedStore, snapshot
+from agent.staged_store import StagedStore, peer, snapshot
 from podway.agent import cni_server
 from podway.cni.errors import TRY_AGAIN_LATER
 from podway.diff.operations import Operation
@@ -154,6 +154,27 @@ def test_a_namespace_that_goes_in_the_middle_of_add(tmp_path: Path) -> None:
             kernel.open()
             assert (await adding).code != 0
             assert (node.pod_links(), await node.used()) == ([], 0)
+
+    run(scenario)
+
+
+def test_a_lease_that_changes_in_the_middle_of_add(tmp_path: Path) -> None:
+    """The address was right when it was given; a pod must not be told what no longer works."""
+
+    async def scenario() -> None:
+        async with gated_node(tmp_path) as (node, kernel):
+            kernel.shut()
+            first = asyncio.create_task(node.add("c0"))
+            await until(kernel.waiting.is_set)
+            second = asyncio.create_task(node.add("c1"))
+            await until(lambda: len(node.agent.endpoints) == 2)
+            node.agent._granted(peer("a", "10.9.5.0/24", "192.0.2.1"))
+            kernel.open()
+            assert (await first).code in (0, TRY_AGAIN_LATER), "it was made before the change"
+            assert (await second).code == TRY_AGAIN_LATER
+            assert (await node.delete("c0")).code == 0
+            assert (node.pod_links(), await node.used()) == ([], 0)
+            assert (await node.add("c1")).addresses == ["10.9.5.2/24"]
 
     run(scenario)
 
