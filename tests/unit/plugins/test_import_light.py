@@ -17,8 +17,10 @@ C_MODULES = {
     "_sha512",
     "_socket",
     "_struct",
+    "binascii",
     "errno",
     "fcntl",
+    "itertools",
     "select",
 }
 # What runs in the command line and not in executables: it may load what it likes.
