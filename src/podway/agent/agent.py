@@ -329,6 +329,9 @@ class Agent:
         if place is None:
             self.desires.refresh_endpoints(self.endpoints)
         else:
+            if place != self.desires.place:
+                # It may want devices that were nobody's business before: see what stands on them.
+                self.lookout.look_at_all()
             self.desires.refresh(place, self.cluster, self.endpoints)
             self.tracker.sweeping = self.cluster.complete
         if self.desires.place is None:

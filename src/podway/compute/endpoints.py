@@ -51,8 +51,11 @@ Subnets = Mapping[Family, IPNetwork]
 Mtus = Mapping[Family, int]
 
 
-def compute_bridge(subnets: Subnets, mtu: int) -> tuple[KernelObject, ...]:
-    """Return ``cni0`` with a gateway address for each of *subnets*."""
+def compute_bridge(subnets: Subnets, mtu: int, *, ipv6: bool) -> tuple[KernelObject, ...]:
+    """Return ``cni0`` with a gateway address for each of *subnets*.
+
+    Where the kernel has *ipv6*, the bridge listens to no router: any pod could claim to be one.
+    """
     gateways = {family: bridge_gateway(subnet) for family, subnet in subnets.items()}
     # A bridge without a fixed MAC takes its ports' lowest one: it would change as pods come and go.
     mac = mac_of_address(next(iter(gateways.values())))
@@ -61,6 +64,8 @@ def compute_bridge(subnets: Subnets, mtu: int) -> tuple[KernelObject, ...]:
         Address(BRIDGE_NAME, interface_in(gateways[family], subnet.prefixlen))
         for family, subnet in subnets.items()
     ]
+    if not ipv6:
+        return (link, *addresses)
     return (link, *addresses, Sysctl(f"ipv6/conf/{BRIDGE_NAME}/accept_ra", "0", BRIDGE_NAME))
 
 

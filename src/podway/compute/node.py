@@ -48,7 +48,8 @@ def compute_own(place: Place) -> tuple[KernelObject, ...]:
     """Return what the node holds whatever its peers and pods are."""
     backend = backend_of(place.network)
     if place.bridge:
-        local = endpoints.compute_bridge(place.subnets, mtu.interface_mtu(place.mtus))
+        largest = mtu.interface_mtu(place.mtus)
+        local = endpoints.compute_bridge(place.subnets, largest, ipv6=place.uplink.ipv6)
     else:
         local = endpoints.compute_unassigned(place.subnets)
     return (

@@ -19,13 +19,12 @@ from podway.kernel.links import change_requests, create_request, finish_requests
 from podway.kernel.pods import configure_pod, open_pod
 from podway.kernel.protocol import KernelError
 from podway.kernel.reaper import LinkReaper
+from podway.kernel.uplinks import has_ipv6
 from podway.model.kernel import Link, PodSide, Veth, Vxlan
 from podway.netlink import NetlinkError, NetlinkSocket, Request, get_link
 
 if TYPE_CHECKING:
     from podway.netlink.links import LinkMessage
-
-_IPV6_SYSCTLS = "/proc/sys/net/ipv6"
 
 
 class LinkMaker:
@@ -49,7 +48,7 @@ class LinkMaker:
         self._devices = devices
         self._reaper = reaper
         self._netns_fd = netns_fd
-        self._ipv6 = os.path.isdir(_IPV6_SYSCTLS)  # noqa: PTH112  (one stat)
+        self._ipv6 = has_ipv6()
 
     def create(self, link: Link) -> None:
         """Make *link*, both ends of it if it is a pair, or mend what has its name already.

@@ -1,5 +1,6 @@
 """Which device leads to the peers, and what it looks like now."""
 
+import os
 from ipaddress import ip_address
 
 from podway.model.addresses import interface_in
@@ -28,7 +29,12 @@ def read_uplink(netlink: NetlinkSocket, dev: str) -> Uplink | None:
         for item in netlink.dump(dump_addresses(index=link["index"]))
         if (packed := item.get("local") or item.get("address"))
     )
-    return Uplink(dev=dev, mtu=link["mtu"], addresses=addresses)
+    return Uplink(dev=dev, mtu=link["mtu"], addresses=addresses, ipv6=has_ipv6())
+
+
+def has_ipv6() -> bool:
+    """Tell whether the kernel has IPv6: built in, and not switched off at boot (ipv6.disable=1)."""
+    return os.path.isdir("/proc/sys/net/ipv6")  # noqa: PTH112  (one stat)
 
 
 def find_uplink_index(netlink: NetlinkSocket) -> int | None:

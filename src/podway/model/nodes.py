@@ -84,8 +84,10 @@ class Uplink(Struct, frozen=True, kw_only=True):
         dev: its name.
         mtu: bytes.
         addresses: its addresses with their prefix lengths, in the kernel's order.
+        ipv6: the node's kernel has IPv6 at all (it may be started without).
     """
 
     dev: str
     mtu: int
     addresses: tuple[IPInterface, ...] = ()
+    ipv6: bool = True

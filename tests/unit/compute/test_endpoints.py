@@ -154,7 +154,7 @@ def test_a_short_alias_says_which_pod_and_which_interface() -> None:
 
 def test_the_bridge_holds_the_gateway_of_each_subnet_and_a_mac_that_stays() -> None:
     place = place_with("bridge")
-    link, *rest = compute_bridge(place.subnets, 1450)
+    link, *rest = compute_bridge(place.subnets, 1450, ipv6=True)
     assert isinstance(link, Link)
     assert (link.name, link.mtu, link.mac) == (BRIDGE_NAME, 1450, "0a:58:0a:f4:01:01")
     assert rest == [
@@ -207,3 +207,9 @@ def test_gateway(attach: Attach, family: int, expected: str) -> None:
 )
 def test_pod_range(subnet: str, first: str, last: str) -> None:
     assert pod_range(ip_network(subnet)) == (int(ip_address(first)), int(ip_address(last)))
+
+
+def test_a_kernel_without_ipv6_is_asked_for_no_ipv6_sysctl() -> None:
+    place = place_with("bridge")
+    without = compute_bridge(place.subnets, 1450, ipv6=False)
+    assert {item.key.kind for item in without} == {"link", "address"}

@@ -72,10 +72,14 @@ def compute_peer(network: Network, me: Node, uplink: Uplink, peer: Node) -> Peer
             continue
         if _config(network).direct_routing and is_on_link(uplink, lease.public_ip):
             objects.append(_direct_route(lease, uplink))
-        elif isinstance(lease.data, VtepData):
-            objects.extend(_tunnel(network, lease, lease.data))
-        else:
+        elif not isinstance(lease.data, VtepData):
             skipped.append(f"{peer.name} publishes no {lease.family.label} VTEP")
+        elif lease.data.vni != _config(network).vni:
+            skipped.append(
+                f"{peer.name} uses VNI {lease.data.vni}, this network {_config(network).vni}"
+            )
+        else:
+            objects.extend(_tunnel(network, lease, lease.data))
     return PeerPlan(tuple(objects), tuple(skipped))
 
 
@@ -102,9 +106,11 @@ def _vtep(network: Network, lease: Lease, uplink: Uplink) -> tuple[KernelObject,
         mac=lease.data.mac,
         alias=f"{ALIAS_PREFIX}vtep",
     )
+    address = Address(dev, host_interface(lease.subnet.network_address))
+    if not uplink.ipv6:
+        return (link, address)
     # Router advertisements over the overlay would hand out somebody's default route.
-    quiet = Sysctl(f"ipv6/conf/{dev}/accept_ra", "0", dev)
-    return (link, Address(dev, host_interface(lease.subnet.network_address)), quiet)
+    return (link, address, Sysctl(f"ipv6/conf/{dev}/accept_ra", "0", dev))
 
 
 def _tunnel(network: Network, lease: Lease, vtep: VtepData) -> tuple[KernelObject, ...]:
