@@ -26,6 +26,7 @@ from podway.model.kernel import (
     by_key,
 )
 from podway.model.networks import Attach
+from podway.model.nodes import VtepData
 from unit.compute.clusters import (
     ATTACHES,
     BACKENDS,
@@ -178,6 +179,14 @@ def test_a_peer_without_a_vtep_is_skipped_in_that_family_alone() -> None:
     assert plan.skipped == ("node-2 publishes no IPv6 VTEP",)
     whole = compute_peer(place, peer).objects
     assert plan.objects == tuple(item for item in whole if not is_ipv6(item))
+
+
+def test_a_peer_of_another_vni_is_skipped_since_its_packets_would_be_dropped() -> None:
+    place = place_in("vxlan", "bridge", "ipv4")
+    peer = node_of(place.network, 2)
+    data = VtepData(vni=7, mac="02:00:00:00:00:07")
+    strange = replace(peer, leases=(replace(peer.leases[0], data=data),))
+    assert compute_peer(place, strange) == PeerPlan(skipped=("node-2 uses VNI 7, this network 1",))
 
 
 @pytest.mark.parametrize("backend", list(BACKENDS))
