@@ -53,7 +53,7 @@ def add_leaf(
     leaf: argparse.ArgumentParser = group.add_parser(
         name, help=summary, description=description, epilog=epilog or None
     )
-    leaf.set_defaults(run=run)
+    leaf.set_defaults(run=run, parser=leaf)
     add_json(leaf)
     return leaf
 

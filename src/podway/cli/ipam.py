@@ -8,7 +8,7 @@ from typing import Any
 
 from podway.agent.calls import call_agent
 from podway.cli.arguments import add_groups, add_leaf, add_socket
-from podway.cli.output import Style, elapsed, plural, print_json, render_table, style_of
+from podway.cli.output import Style, counted, elapsed, plural, print_json, render_table, style_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +62,7 @@ def _release(args: argparse.Namespace) -> int:
 def render_show(answer: Mapping[str, Any], style: Style) -> list[str]:
     """Return the pools and the addresses as two tables."""
     pools = [
-        (pool["subnet"], str(pool["used"]), str(pool["cooling"]), str(pool["free"]))
+        (pool["subnet"], str(pool["used"]), str(pool["cooling"]), counted(pool["free"]))
         for pool in answer["pools"]
     ]
     header = ("ADDRESS", "STATE", "POD", "CONTAINER", "INTERFACE", "NETWORK")

@@ -26,18 +26,12 @@ no images; needs root. 'down' leaves nothing behind.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe ``podway lab`` and all of its commands."""
     parser.epilog = EPILOG
-    parser.add_argument(
-        "--name",
-        dest="lab",
-        metavar="NAME",
-        default=os.environ.get("PODWAY_LAB", "lab"),
-        help="which lab; several stand side by side (default: $PODWAY_LAB, else 'lab')",
-    )
+    _add_name(parser, os.environ.get("PODWAY_LAB", "lab"))
     group = add_groups(parser)
     _add_up(group)
     _add_down(group)
-    add_leaf(group, "list", action("list_labs"), "list the labs on this machine")
-    add_leaf(group, "status", action("status"), "show how the nodes are doing")
+    _add_leaf(group, "list", action("list_labs"), "list the labs on this machine")
+    _add_leaf(group, "status", action("status"), "show how the nodes are doing")
     _add_ping(group)
     _add_exec(group)
     _add_iperf(group)
@@ -62,8 +56,28 @@ def action(name: str) -> Run:
     return call
 
 
+def _add_leaf(
+    group: Group, name: str, run: Run, summary: str, *, epilog: str = ""
+) -> argparse.ArgumentParser:
+    """Add a command that also takes ``--name`` after itself, where many people look for it."""
+    leaf = add_leaf(group, name, run, summary, epilog=epilog)
+    # Without a default of its own it leaves alone what stood before the command.
+    _add_name(leaf, argparse.SUPPRESS)
+    return leaf
+
+
+def _add_name(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--name",
+        dest="lab",
+        metavar="NAME",
+        default=default,
+        help="which lab; several stand side by side (default: $PODWAY_LAB, else 'lab')",
+    )
+
+
 def _add_up(group: Group) -> None:
-    leaf = add_leaf(group, "up", action("up"), "make a lab: its nodes, agents and hub")
+    leaf = _add_leaf(group, "up", action("up"), "make a lab: its nodes, agents and hub")
     leaf.add_argument(
         "--nodes",
         type=int,
@@ -102,12 +116,12 @@ def _add_kind(leaf: argparse.ArgumentParser) -> None:
 
 
 def _add_down(group: Group) -> None:
-    leaf = add_leaf(group, "down", action("down"), "remove a lab: processes, namespaces, files")
+    leaf = _add_leaf(group, "down", action("down"), "remove a lab: processes, namespaces, files")
     leaf.add_argument("--all", action="store_true", help="remove every lab on this machine")
 
 
 def _add_ping(group: Group) -> None:
-    leaf = add_leaf(
+    leaf = _add_leaf(
         group,
         "ping",
         action("ping"),
@@ -127,16 +141,17 @@ def _add_exec(group: Group) -> None:
     leaf: argparse.ArgumentParser = group.add_parser(
         "exec",
         help="run a command inside of a pod or node",
+        usage="podway lab [--name NAME] exec POD|NODE -- COMMAND [ARGUMENT ...]",
         description="Run a command in the network of a pod, of a node, of the hub or the fabric.",
         epilog="The exit code is the command's:  podway lab exec p1 -- ping -c 1 10.244.2.2",
     )
-    leaf.set_defaults(run=action("execute"))
+    leaf.set_defaults(run=action("execute"), parser=leaf)
     leaf.add_argument("member", metavar="POD|NODE", help="where: p1, n1, hub, fabric")
     leaf.add_argument("words", metavar="-- COMMAND", nargs=argparse.REMAINDER, help="what to run")
 
 
 def _add_iperf(group: Group) -> None:
-    leaf = add_leaf(
+    leaf = _add_leaf(
         group,
         "iperf",
         action("iperf"),
@@ -156,17 +171,17 @@ def _add_pod(group: Group) -> None:
     add.add_argument("--node", metavar="NODE", help="on this node (default: the emptiest)")
     add.add_argument("--name", dest="pod", metavar="POD", help="name of the pod (default: p1 ...)")
     add.add_argument("--count", type=int, default=1, metavar="N", help="how many (1)")
-    remove = add_leaf(pods, "rm", action("pod_remove"), "remove pods")
+    remove = _add_leaf(pods, "rm", action("pod_remove"), "remove pods")
     remove.add_argument("pods", metavar="POD", nargs="+", help="names of pods")
-    check = add_leaf(pods, "check", action("pod_check"), "have the CNI plugin check pods")
+    check = _add_leaf(pods, "check", action("pod_check"), "have the CNI plugin check pods")
     check.add_argument("pods", metavar="POD", nargs="*", help="names of pods (default: all)")
-    add_leaf(pods, "list", action("pod_list"), "list the pods and their addresses")
+    _add_leaf(pods, "list", action("pod_list"), "list the pods and their addresses")
 
 
 def _add_node(group: Group) -> None:
     nodes = add_groups(_add_parent(group, "node", "add or remove nodes"))
-    add_leaf(nodes, "add", action("node_add"), "add a node")
-    remove = add_leaf(nodes, "rm", action("node_remove"), "remove a node and its pods")
+    _add_leaf(nodes, "add", action("node_add"), "add a node")
+    remove = _add_leaf(nodes, "rm", action("node_remove"), "remove a node and its pods")
     remove.add_argument("node", metavar="NODE", help="name of the node")
 
 
@@ -177,28 +192,28 @@ def _add_fault(group: Group) -> None:
     _add_fault_on_node(faults, "pull-cable", "take the carrier away from a node's uplink")
     _add_fault_on_node(faults, "kill-agent", "end a node's agent without warning")
     _add_fault_on_node(faults, "start-agent", "start it again")
-    add_leaf(faults, "kill-hub", action("fault_kill_hub"), "end the hub without warning")
-    add_leaf(faults, "start-hub", action("fault_start_hub"), "start it again")
-    cut = add_leaf(
+    _add_leaf(faults, "kill-hub", action("fault_kill_hub"), "end the hub without warning")
+    _add_leaf(faults, "start-hub", action("fault_start_hub"), "start it again")
+    cut = _add_leaf(
         faults, "partition", action("fault_partition"), "cut nodes off from all others and the hub"
     )
     cut.add_argument("nodes", metavar="NODE", nargs="+", help="they still reach each other")
     route = _add_fault_on_node(faults, "delete-route", "delete podway's routes on a node")
     route.add_argument("dst", metavar="PREFIX", nargs="?", help="this one (default: all)")
     _add_fault_on_node(faults, "flush", "delete podway's routes, tunnels and firewall on a node")
-    add_leaf(
+    _add_leaf(
         faults, "heal", action("fault_heal"), "undo cuts and pulled cables, start what was killed"
     )
 
 
 def _add_fault_on_node(faults: Group, name: str, summary: str) -> argparse.ArgumentParser:
-    leaf = add_leaf(faults, name, action(f"fault_{name.replace('-', '_')}"), summary)
+    leaf = _add_leaf(faults, name, action(f"fault_{name.replace('-', '_')}"), summary)
     leaf.add_argument("node", metavar="NODE", help="name of the node")
     return leaf
 
 
 def _add_demo(group: Group) -> None:
-    leaf = add_leaf(
+    leaf = _add_leaf(
         group, "demo", action("demo"), "show it all: make a lab, ping, measure, remove it"
     )
     _add_kind(leaf)

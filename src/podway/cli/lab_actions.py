@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
+from podway.cli.kernel_objects import describe_object
 from podway.cli.lab import strip_separator
 from podway.cli.lab_demo import run_demo
 from podway.cli.lab_progress import shown
@@ -36,15 +39,15 @@ from podway.lab.labs import (
     warning_of,
 )
 from podway.lab.members import end_of, namespace_of_member, node_stations, pod_stations
-from podway.lab.names import check_lab_name
 from podway.lab.namespaces import become
 from podway.lab.ping import ping_all
 from podway.lab.runtime import add_pods, check_pod, free_names, remove_pods
 from podway.lab.state import locked, read_pod, read_pods, read_spec
 from podway.lab.teardown import all_labs, take_down
 from podway.lab.throughput import measure
-from podway.lab.topology import LabSpec
+from podway.lab.topology import LabSpec, check_spec
 from podway.model.addresses import Family
+from podway.model.kernel import KernelObject
 
 
 def up(args: argparse.Namespace) -> int:
@@ -66,20 +69,22 @@ def up(args: argparse.Namespace) -> int:
 
 
 def spec_from(args: argparse.Namespace, name: str, nodes: int) -> LabSpec:
-    """Return the lab that the arguments ask for."""
+    """Return the lab that the arguments ask for. Raises `ConfigError` for an impossible one."""
     families: tuple[Family, ...] = (Family.IPV4,)
     if args.ipv6:
         families = (Family.IPV6,)
     elif args.dual:
         families = (Family.IPV4, Family.IPV6)
-    return LabSpec(
-        name=check_lab_name(name),
-        nodes=tuple(range(1, nodes + 1)),
-        backend=args.backend,
-        attach=args.attach,
-        families=families,
-        routed_underlay=args.routed_underlay,
-        mtu=args.mtu,
+    return check_spec(
+        LabSpec(
+            name=name,
+            nodes=tuple(range(1, nodes + 1)),
+            backend=args.backend,
+            attach=args.attach,
+            families=families,
+            routed_underlay=args.routed_underlay,
+            mtu=args.mtu,
+        )
     )
 
 
@@ -135,7 +140,7 @@ def status(args: argparse.Namespace) -> int:
         print_json({**lab_fields(spec), "status": statuses, "away": away})
     else:
         style = style_of(sys.stdout)
-        print(f"lab {style.bold(spec.name)}: {describe_lab(spec)}\n")
+        print(f"lab {style.bold(repr(spec.name))}: {describe_lab(spec)}\n")
         print("\n".join(render_cluster(statuses, away, style)))
     return 1 if away or not all(status["ready"] for status in statuses.values()) else 0
 
@@ -331,9 +336,12 @@ def _fault(args: argparse.Namespace, inflict: Callable[[LabSpec], None], text: s
     return _print_done(args, {"fault": shown_text}, shown_text)
 
 
-def _delete(args: argparse.Namespace, delete: Callable[[LabSpec], list[str]]) -> int:
+def _delete(args: argparse.Namespace, delete: Callable[[LabSpec], list[KernelObject]]) -> int:
     with locked(args.lab):
-        deleted = delete(read_spec(args.lab))
+        deleted = [
+            describe_object(str(item.key), msgspec.to_builtins(item, enc_hook=str))
+            for item in delete(read_spec(args.lab))
+        ]
     text = "\n".join(f"- {each}" for each in deleted)
     return _print_done(args, {"deleted": deleted}, f"{text}\nThe agent puts them back.")
 

@@ -43,7 +43,11 @@ class _CommandModule(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out ``podway *argv*`` (of the process when None) and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    args = build_parser(words).parse_args(words)
+    parser = build_parser(words)
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        # The parser of the command itself knows best what would have been right.
+        getattr(args, "parser", parser).error(f"unknown argument {unknown[0]!r}")
     try:
         return cast("int", args.run(args))
     except PodwayError as error:
@@ -97,7 +101,7 @@ class _Wanted(Protocol):
 
 def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
     module = cast("_CommandModule", importlib.import_module(command.module))
-    parser.set_defaults(run=module.run)
+    parser.set_defaults(run=module.run, parser=parser)
     module.add_arguments(parser)
 
 

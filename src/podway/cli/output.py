@@ -105,3 +105,8 @@ def elapsed(seconds: float) -> str:
         if seconds < limit:
             return f"{int(seconds // length)} {unit}"
     return f"{int(seconds // 86400)} d"
+
+
+def counted(count: int) -> str:
+    """Return a number; one that only IPv6 has, as a power of two."""
+    return str(count) if count < 1 << 32 else f"2^{count.bit_length() - 1}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from podway.cli.output import Style, elapsed, indent, plural, render_table
+from podway.cli.output import Style, counted, elapsed, indent, plural, render_table
 
 PEERS_SHOWN = 20
 
@@ -33,7 +33,7 @@ def _headline(status: Mapping[str, Any], style: Style) -> str:
 
 def _facts(status: Mapping[str, Any], style: Style, now_s: float) -> list[tuple[str, str]]:
     addresses = status["addresses"]
-    pool = ", ".join(f"{addresses[kind]} {kind}" for kind in ("used", "cooling", "free"))
+    pool = ", ".join(f"{counted(addresses[kind])} {kind}" for kind in ("used", "cooling", "free"))
     return [
         ("backend", f"{status['backend'] or 'none yet'}{_mtu(status['mtu'])}"),
         ("network", _listed(status["network"])),

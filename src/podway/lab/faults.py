@@ -114,10 +114,10 @@ def heal(spec: LabSpec, report: Report = silent) -> list[str]:
     stopped = [each for each in _processes(spec) if not _runs(each)]
     for role in ("hub", "agent"):
         start_ready([each for each in stopped if each.role == role], report)
-    return [*done, *(f"{each.role} of {each.member} started" for each in stopped)]
+    return [*done, *(f"{each.title} started" for each in stopped)]
 
 
-def delete_route(spec: LabSpec, node: str, dst: str | None = None) -> list[str]:
+def delete_route(spec: LabSpec, node: str, dst: str | None = None) -> list[KernelObject]:
     """Delete podway's route to the prefix *dst* on *node*, or all of podway's routes.
 
     Returns:
@@ -136,7 +136,7 @@ def delete_route(spec: LabSpec, node: str, dst: str | None = None) -> list[str]:
     )
 
 
-def flush(spec: LabSpec, node: str) -> list[str]:
+def flush(spec: LabSpec, node: str) -> list[KernelObject]:
     """Delete all that podway has in the kernel of *node* but what leads into the pods.
 
     Routes, rules, neighbours, FDB entries, tunnel devices and the nftables table; pods' own
@@ -153,7 +153,7 @@ def _is_flushed(item: KernelObject) -> bool:
 
 def _delete(
     spec: LabSpec, node: str, chosen: Callable[[KernelObject], bool], what: str
-) -> list[str]:
+) -> list[KernelObject]:
     check_node(spec, node)
     with kernel_of(namespace_of(spec.name, node)) as kernel:
         doomed = [item for item in kernel.read([FIREWALL]).values() if chosen(item)]
@@ -162,7 +162,7 @@ def _delete(
         # Devices last: what stands on a device would be gone before its own turn comes.
         doomed.sort(key=lambda item: isinstance(item, Link | Address))
         carry_out(kernel, [Operation(Verb.DELETE, item.key, observed=item) for item in doomed])
-    return [str(item.key) for item in doomed]
+    return doomed
 
 
 def _parse_prefix(text: str) -> IPNetwork:
@@ -183,10 +183,10 @@ def _runs(process: Process) -> bool:
 def _kill(process: Process) -> None:
     identity = read_pid_file(process.pid_file)
     if identity is None or not kill_all([identity]):
-        raise LabError(f"the {process.role} of {process.member} does not run")
+        raise LabError(f"the {process.title} does not run")
 
 
 def _start(process: Process, report: Report) -> None:
     if _runs(process):
-        raise LabError(f"the {process.role} of {process.member} runs already")
+        raise LabError(f"the {process.title} runs already")
     start_ready([process], report)

@@ -102,7 +102,7 @@ def describe_failure(process: Process, what: str) -> str:
     """Return what happened to *process*, and the end of its log."""
     tail = log_tail(process.log)
     end = "; its log is empty" if not tail else "; the end of its log:\n  " + "\n  ".join(tail)
-    return f"the {process.role} of {process.member} {what}{end}"
+    return f"the {process.title} {what}{end}"
 
 
 def log_tail(path: Path) -> list[str]:

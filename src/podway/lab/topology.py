@@ -114,6 +114,11 @@ class Process(Struct, frozen=True, kw_only=True):
     directory: Path
 
     @property
+    def title(self) -> str:
+        """What people call it: ``hub``, ``agent of n1``."""
+        return self.role if self.role == self.member else f"{self.role} of {self.member}"
+
+    @property
     def log(self) -> Path:
         """Where standard output and standard error go."""
         return self.directory / f"{self.role}.log"

@@ -63,6 +63,24 @@ def test_every_command_speaks_json() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "lab"),
+    [
+        pytest.param(["lab", "--name", "blue", "up"], "blue", id="before the command"),
+        pytest.param(["lab", "up", "--name", "blue"], "blue", id="after the command"),
+        pytest.param(["lab", "--name", "red", "ping", "--name", "blue"], "blue", id="both"),
+        pytest.param(["lab", "pod", "list", "--name", "blue"], "blue", id="after two commands"),
+        pytest.param(
+            ["lab", "--name", "blue", "pod", "add", "--name", "web"], "blue", id="a pod's"
+        ),
+        pytest.param(["lab", "status"], "green", id="from the environment"),
+    ],
+)
+def test_name_of_the_lab(words: list[str], lab: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODWAY_LAB", "green")
+    assert build_parser(words).parse_args(words).lab == lab
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         pytest.param(["stauts"], "did you mean 'status'?", id="mistyped command"),
@@ -74,6 +92,8 @@ def test_every_command_speaks_json() -> None:
         pytest.param(["lab", "up", "--ipv6", "--dual"], "not allowed with", id="both families"),
         pytest.param(["lab", "up", "--nodes", "x"], "'podway lab up --help'", id="no number"),
         pytest.param(["ipam"], "'podway ipam --help'", id="a command without its own"),
+        pytest.param(["lab", "down", "--now"], "'podway lab down --help'", id="unknown option"),
+        pytest.param(["lab", "ping", "p1"], "unknown argument 'p1'", id="one word too many"),
     ],
 )
 def test_mistakes(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
