@@ -91,16 +91,14 @@ class Node:
         """Wait until the node is."""
         await until(lambda: not self.reasons(), self.reasons)
 
-    async def quiet(self) -> None:
-        """Wait until the kernel holds all that is wanted and nothing is left to do."""
-        tracker = self.agent.tracker
-
-        def is_quiet() -> bool:
-            return not tracker.pending and all(
-                tracker.observed(key) is not None for key in tracker.wanted()
-            )
-
-        await until(is_quiet, lambda: [str(key) for key in tracker.wanted()])
+    async def calm(self) -> None:
+        """Wait until the kernel is as wanted, by what the agent would find if it read it all."""
+        operations = ["not looked yet"]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                while operations:
+                    operations = await self.preview()
+        assert operations == []
 
     async def preview(self) -> list[str]:
         """Return what the agent would do now, after reading everything."""
