@@ -8,7 +8,7 @@ reference plugins make every device under a random name and rename it. Here that
 only where the plain way is refused; NLM_F_EXCL keeps the host's device from being changed instead.
 """
 
-from podway.cni.errors import INTERNAL, IO_FAILURE, CniError
+from podway.cni.errors import CHECK_FAILED, IO_FAILURE, CniError
 from podway.netlink.errors import NetlinkError
 from podway.netlink.links import change_link, create_link, delete_link, get_link
 from podway.netlink.socket import NetlinkSocket
@@ -165,17 +165,18 @@ def check_kind(link: "LinkMessage", kind: str, wanted: "Mapping[str, Any]") -> N
     """See that a device is of *kind*, with the parameters *wanted* of that kind.
 
     Raises:
-        CniError: INTERNAL, it is not.
+        CniError: CHECK_FAILED, it is not.
     """
     name = link["ifname"]
     if link_kind(link) != kind:
         found = link_kind(link) or "hardware"
-        raise CniError(INTERNAL, f"interface {name} is of kind {found}, must be {kind}")
+        raise CniError(CHECK_FAILED, f"interface {name} is of kind {found}, must be {kind}")
     data = link["linkinfo"].get("data", {})
     for key, value in wanted.items():
         if data.get(key) != value:
             raise CniError(
-                INTERNAL, f"{key} of {kind} interface {name} is {data.get(key)}, must be {value}"
+                CHECK_FAILED,
+                f"{key} of {kind} interface {name} is {data.get(key)}, must be {value}",
             )
 
 
@@ -187,11 +188,17 @@ def check_master(
     A macvlan on a macvlan, and an ipvlan on an ipvlan, are part of what that one is part of.
 
     Raises:
-        CniError: the master is gone, or the device is part of another one.
+        CniError: CHECK_FAILED, the master is gone, or the device is part of another one.
     """
     if not master:  # the default route may have changed since
         return
     with NetlinkSocket(netns_fd=call.namespace if link_in_container else None) as netlink:
-        device = find_master(netlink, master)
-    if link.get("link", 0) not in {device["index"], device.get("link", -1)}:
-        raise CniError(INTERNAL, f"interface {link['ifname']} is no longer part of {master}")
+        device = find_link(netlink, master)
+    if device is None or link.get("link", 0) not in _lower_devices(device, link_kind(link)):
+        raise CniError(CHECK_FAILED, f"interface {link['ifname']} is not part of {master}")
+
+
+def _lower_devices(master: "LinkMessage", kind: str) -> tuple[int, ...]:
+    """Return what the kernel may have taken for *master* in making a device of *kind*."""
+    own = master["index"]
+    return (own, master["link"]) if link_kind(master) == kind and "link" in master else (own,)

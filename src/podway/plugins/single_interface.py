@@ -10,7 +10,7 @@ somebody has it. Nothing of these attachments is outside the container but what 
 no more to do than to pass on.
 """
 
-from podway.cni.errors import INTERNAL, INVALID_CONFIG, UNAVAILABLE, CniError
+from podway.cni.errors import CHECK_FAILED, INTERNAL, INVALID_CONFIG, UNAVAILABLE, CniError
 from podway.cni.results import Interface, Result
 from podway.cni.values import Value, replace
 from podway.netlink.errors import NetlinkError
@@ -159,8 +159,8 @@ def check_shape(call: "Call", shape: Shape) -> "LinkMessage":
     """See that the interface is as ADD made it, that it has its addresses and routes; return it.
 
     Raises:
-        CniError: INTERNAL, something is missing or differs; INVALID_CONFIG, there is no prevResult
-            that says what to look for; or as IPAM says.
+        CniError: CHECK_FAILED, something is missing or differs; INVALID_CONFIG, there is no
+            prevResult that says what to look for; or as IPAM says.
     """
     result = required_previous_result(call.request)
     position = container_interface(result, call.request)
@@ -182,14 +182,16 @@ def check_told(link: "LinkMessage", told: Interface, mtu_bytes: int = 0) -> None
         mtu_bytes: size where the result tells none, as before 1.0.0; 0 for any.
 
     Raises:
-        CniError: INTERNAL.
+        CniError: CHECK_FAILED.
     """
     name, mac = link["ifname"], link.get("address", "")
     if told.mac and told.mac.lower() != mac:
-        raise CniError(INTERNAL, f"interface {name} has MAC address {mac}, must be {told.mac}")
+        raise CniError(CHECK_FAILED, f"interface {name} has MAC address {mac}, must be {told.mac}")
     wanted_bytes = told.mtu or mtu_bytes
     if wanted_bytes and link["mtu"] != wanted_bytes:
-        raise CniError(INTERNAL, f"interface {name} has mtu {link['mtu']}, must be {wanted_bytes}")
+        raise CniError(
+            CHECK_FAILED, f"interface {name} has mtu {link['mtu']}, must be {wanted_bytes}"
+        )
 
 
 def check_available(master: str, *, link_in_container: bool) -> None:

@@ -5,7 +5,7 @@ interface in the container, as a port of its ``bridge`` if one is named. Without
 brought up. It stays, without carrier, until a process opens it.
 """
 
-from podway.cni.errors import INVALID_CONFIG, UNAVAILABLE, CniError, broken_rule
+from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, UNAVAILABLE, CniError, broken_rule
 from podway.cni.values import Value
 from podway.netlink.links import change_link
 from podway.netlink.netns import entered
@@ -125,7 +125,7 @@ def check(call: Call) -> None:
     with NetlinkSocket(netns_fd=call.namespace) as inside:
         bridge = _find_bridge(inside, conf)
     if bridge is not None and link.get("master") != bridge["index"]:
-        raise broken_rule("bridge", conf.bridge, f"must have {link['ifname']} as a port")
+        raise CniError(CHECK_FAILED, f"{link['ifname']} is not a port of bridge {conf.bridge}")
 
 
 def gc(call: Call) -> None:

@@ -16,6 +16,8 @@ from typing import Protocol
 
 import pytest
 
+from netns.conftest import MakeNetns
+from netns.plugins.cni_runtime import Runtime
 from podway.cni.frames import MAX_REQUEST_BYTES, FrameBuffer, encode_response
 from podway.plugins.install import install
 
@@ -148,3 +150,17 @@ def call(plugin: Path, run_directory: Path) -> Call:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def executables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with all executables."""
+    directory = tmp_path_factory.mktemp("cni")
+    install(directory)
+    return directory
+
+
+@pytest.fixture
+def runtime(make_netns: MakeNetns, executables: Path, tmp_path: Path) -> Runtime:
+    """Return a runtime whose plugins run in a namespace of the test's own."""
+    return Runtime(make_netns(), executables, tmp_path)
