@@ -34,7 +34,7 @@ class Stage:
 
     Attributes:
         name: how the summary calls it.
-        status: pytest's exit status; INTERNAL_ERROR when it could not be had.
+        status: pytest's exit status; TESTS_FAILED when the machine did not get that far.
         report: what it told; None when it ended before it could.
         lost: tests that it should have run and did not.
         duration_s: from its start, boot included.
@@ -53,6 +53,8 @@ def main(arguments: Sequence[str], machine: Machine) -> int:
     with tempfile.TemporaryDirectory(prefix="podway-stages-") as exchange:
         stages = [run_native(arguments, Path(exchange))]
         if second_stage_is_due(stages[0]):
+            # Only now: processes that tests fork are to end by SIGTERM as usual.
+            signal.signal(signal.SIGTERM, _end)
             stages.append(run_second(arguments, stages[0], Path(exchange), machine))
     for line in render_summary(stages):
         print(line, flush=True)  # noqa: T201
@@ -99,7 +101,9 @@ def run_second(arguments: Sequence[str], native: Stage, exchange: Path, machine:
         )
     except UmlError as error:
         print(f"{error.log}\n{error}\nWhat its console said stands above.", flush=True)  # noqa: T201
-        status = int(pytest.ExitCode.INTERNAL_ERROR)
+        status = int(pytest.ExitCode.TESTS_FAILED)
+    except KeyboardInterrupt:
+        status = int(pytest.ExitCode.INTERRUPTED)
     report = read_report(path)
     lost = 0 if report and report.is_stopped else count - (report.ran if report else 0)
     return Stage("User Mode Linux", status, report, lost, time.monotonic() - started_s)
@@ -172,19 +176,17 @@ def _sum(counts: Iterable[dict[str, int]]) -> Counter[str]:
 
 def overall_status(stages: Sequence[Stage]) -> int:
     """Return the first status that is a failure; "no tests" counts only when it is everybody's."""
-    statuses = [stage.status for stage in stages]
-    if any(stage.lost for stage in stages):
-        return int(pytest.ExitCode.TESTS_FAILED)
+    statuses = [int(stage.status) for stage in stages]
     if all(status == _NO_TESTS for status in statuses):
         return int(_NO_TESTS)
-    return next((int(status) for status in statuses if status not in {_OK, _NO_TESTS}), 0)
+    lost = pytest.ExitCode.TESTS_FAILED if any(stage.lost for stage in stages) else _OK
+    return next((status for status in statuses if status not in {_OK, _NO_TESTS}), int(lost))
 
 
 def _end(_signal: int, _frame: object) -> None:
-    """End as by Ctrl-C: tests and the second kernel are then cleaned up."""
+    """End as by Ctrl-C: nothing of the second kernel is then left."""
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _end)
     sys.exit(main(sys.argv[1:], Machine()))

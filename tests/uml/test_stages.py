@@ -74,7 +74,7 @@ def test_kernel_that_cannot_boot_fails_the_whole_with_its_log() -> None:
 def test_second_stage_that_cannot_begin_fails_every_test_left_to_it(tmp_path: Path) -> None:
     (tmp_path / "only_here.py").touch()  # below /tmp, which is another one in there
     done = drive(_CASES, "-k", "passes", "-p", "only_here", python_path=tmp_path)
-    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
     assert "User Mode Linux: exit status 4 before its end, 1 tests lost" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 passed, 1 failed, 0 skipped"
 
@@ -107,6 +107,7 @@ def test_marker_that_names_no_known_feature_is_refused(tmp_path: Path) -> None:
         pytest.param([stage(0), stage(0, lost=1)], 1, id="a test got lost"),
         pytest.param([stage(2)], 2, id="interrupted"),
         pytest.param([stage(1), stage(3)], 1, id="both fail"),
+        pytest.param([stage(), stage(2, lost=1)], 2, id="second interrupted"),
     ],
 )
 def test_overall_status(stages: list[Stage], status: int) -> None:
