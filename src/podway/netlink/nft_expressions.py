@@ -131,13 +131,18 @@ _KINDS = {
     "redir": AttributeSet(
         "NFTA_REDIR", ((1, "reg_proto_min", BE32), (2, "reg_proto_max", BE32), (3, "flags", BE32))
     ),
+    # Extensions of iptables (net/netfilter/nft_compat.c).
+    "match": AttributeSet("NFTA_MATCH", ((1, "name", TEXT), (2, "rev", BE32), (3, "info", BYTES))),
+    "target": AttributeSet(
+        "NFTA_TARGET", ((1, "name", TEXT), (2, "rev", BE32), (3, "info", BYTES))
+    ),
     "reject": AttributeSet("NFTA_REJECT", ((1, "type", BE32), (2, "icmp_code", U8))),
 }
 EXPRESSION = AttributeSet("NFTA_EXPR", ((1, "name", TEXT), (2, "data", Selected("name", _KINDS))))
 
 
-def _expression(name: str, **data: Any) -> Expression:
-    return {"name": name, "data": data}
+def _expression(kind: str, /, **data: Any) -> Expression:
+    return {"name": kind, "data": data}
 
 
 def load_meta(key: int, register: int = NFT_REG_1) -> Expression:
@@ -206,6 +211,16 @@ def verdict(code: int, chain: str = "") -> Expression:
 def masquerade() -> Expression:
     """Replace the source by the address of the outgoing device."""
     return _expression("masq")
+
+
+def xt_match(name: str, info: bytes, revision: int = 0) -> Expression:
+    """Match by an extension of iptables; *info* is its C struct."""
+    return _expression("match", name=name, rev=revision, info=info)
+
+
+def xt_target(name: str, info: bytes, revision: int = 0) -> Expression:
+    """End the rule with a target of iptables; *info* is its C struct."""
+    return _expression("target", name=name, rev=revision, info=info)
 
 
 def destination_nat(family: int, *, with_port: bool = False) -> Expression:

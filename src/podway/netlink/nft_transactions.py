@@ -25,7 +25,7 @@ from podway.netlink.constants import (
     NLMSG_ERROR,
 )
 from podway.netlink.errors import NetlinkError
-from podway.netlink.nft_rules import dump_rules
+from podway.netlink.nft_rules import dump_rules, get_chain
 from podway.netlink.socket import NetlinkSocket
 from podway.netlink.wire import decode_ack, encode_message, iter_frames
 
@@ -108,6 +108,16 @@ class NftSocket(NetlinkSocket):
                     if error is not None:
                         raise error
                     return
+
+    def has_chain(self, family: int, table: str, chain: str) -> bool:
+        """Tell whether a chain exists."""
+        try:
+            self.request(get_chain({"family": family, "table": table, "name": chain}))
+        except NetlinkError as error:
+            if error.is_not_found:
+                return False
+            raise
+        return True
 
     def find_rules(
         self, family: int, table: str, chain: str, needle: bytes = b""

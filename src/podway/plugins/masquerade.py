@@ -1,0 +1,143 @@
+"""Masquerade: a container's traffic to the outside bears the node's address (``ipMasq``).
+
+In: the addresses of an attachment. Out: rules of netfilter. Called by bridge and ptp. Two back ends
+with the reference plugins' names, so that a node may change between the implementations:
+`masquerade_iptables` (the default where iptables is installed) and `masquerade_nftables`. Both are
+written through one nftables socket; what one call takes away is one transaction, because the wait
+after a deletion is the same for one rule and for a hundred.
+
+DEL looks in both back ends, since the configuration may have changed; it needs neither namespace
+nor prevResult.
+"""
+
+from podway.cni.errors import UNSUPPORTED_FIELD, CniError
+from podway.cni.values import Value
+from podway.plugins import masquerade_iptables, masquerade_nftables
+from podway.plugins.iptables import IPV4, has_program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+    from podway.cni.fields import Fields
+    from podway.cni.requests import Request
+    from podway.netlink.messages import Request as NetlinkRequest
+    from podway.netlink.nft_transactions import NftSocket
+
+BACKENDS: "Final" = ("iptables", "nftables")
+
+
+class Masquerade(Value):
+    """What is masqueraded for one attachment.
+
+    Attributes:
+        network: its name.
+        container_id: of the container.
+        ifname: of the interface.
+        cidrs: its addresses with prefix length, in canonical form; what stays inside a subnet is
+            not masqueraded.
+    """
+
+    network: str
+    container_id: str
+    ifname: str
+    cidrs: tuple[str, ...] = ()
+
+
+def masquerade_of(request: "Request", cidrs: "tuple[str, ...]" = ()) -> Masquerade:
+    """Return what is masqueraded for the attachment of *request*."""
+    return Masquerade(
+        network=request.config.name,
+        container_id=request.container_id,
+        ifname=request.ifname,
+        cidrs=cidrs,
+    )
+
+
+def parse_backend(fields: "Fields") -> str:
+    """Return ``ipMasqBackend``, "" where the system decides.
+
+    Raises:
+        CniError: INVALID_CONFIG.
+    """
+    backend = fields.text("ipMasqBackend")
+    if backend and backend not in BACKENDS:
+        raise fields.refused("ipMasqBackend", backend, f"must be one of {', '.join(BACKENDS)}")
+    return backend
+
+
+def choose_backend(configured: str) -> str:
+    """Return the back end to use: the configured one, or iptables where it is installed.
+
+    Raises:
+        CniError: UNSUPPORTED_FIELD, iptables is wanted and not installed.
+    """
+    if configured != "iptables":
+        return configured or ("iptables" if has_program(IPV4, "restore") else "nftables")
+    if not has_program(IPV4, "restore"):
+        raise CniError(
+            UNSUPPORTED_FIELD,
+            "ipMasqBackend = 'iptables': iptables-restore is not installed; use 'nftables'",
+        )
+    return configured
+
+
+def add_masquerade(nft: "NftSocket", masquerade: Masquerade, backend: str) -> None:
+    """Write the rules; what is there already stays.
+
+    Raises:
+        NetlinkError, CniError: they cannot be written; nothing has changed.
+    """
+    if backend == "iptables":
+        masquerade_iptables.add(nft, masquerade)
+    else:
+        masquerade_nftables.add(nft, masquerade)
+
+
+def find_masquerade(nft: "NftSocket", masquerade: Masquerade) -> "list[NetlinkRequest[Any]]":
+    """Return the requests that take the rules away, for a transaction of the caller's.
+
+    Without addresses everything of the attachment's container goes, with them what has them.
+    """
+    return [
+        *masquerade_iptables.find(nft, masquerade),
+        *masquerade_nftables.find(nft, masquerade),
+    ]
+
+
+def delete_legacy_masquerade(masquerade: Masquerade) -> None:
+    """Take away rules that only the legacy iptables sees."""
+    masquerade_iptables.delete_legacy(masquerade)
+
+
+def check_masquerade(nft: "NftSocket", masquerade: Masquerade, backend: str) -> None:
+    """See that the rules are there.
+
+    Raises:
+        CniError: CHECK_FAILED.
+    """
+    if backend == "iptables":
+        masquerade_iptables.check(nft, masquerade)
+    else:
+        masquerade_nftables.check(nft, masquerade)
+
+
+def find_masquerade_garbage(
+    nft: "NftSocket", network: str, valid: "frozenset[tuple[str, str]]"
+) -> "list[NetlinkRequest[Any]]":
+    """Return the requests that take away the rules of attachments of *network* not in *valid*.
+
+    Args:
+        nft: to look with.
+        network: name.
+        valid: (container, interface) of attachments that stay.
+    """
+    return [
+        *masquerade_iptables.find_garbage(nft, network, valid),
+        *masquerade_nftables.find_garbage(nft, network, valid),
+    ]
+
+
+def delete_legacy_garbage(network: str, valid: "frozenset[tuple[str, str]]") -> None:
+    """Likewise, for rules that only the legacy iptables sees."""
+    masquerade_iptables.delete_legacy_garbage(network, valid)
