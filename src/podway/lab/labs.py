@@ -41,6 +41,7 @@ from podway.lab.topology import (
     plan_agent,
     plan_cable,
     plan_lab,
+    plan_subnets,
     underlay_neighbours,
 )
 from podway.plugins.install import install
@@ -109,6 +110,7 @@ def _build(spec: LabSpec, plan: Plan, report: Report) -> None:
     with ThreadPoolExecutor(1) as aside:
         plugin = aside.submit(_install_plugin, spec)
         start_ready([plan.hub], report)
+        asyncio.run(_reserve(spec, spec.nodes))
         start_ready(plan.agents, report)
         plugin.result()
     _wait_linked(spec, spec.nodes)
@@ -125,6 +127,7 @@ def add_node(spec: LabSpec, report: Report) -> tuple[LabSpec, str]:
     Raises:
         ConfigError: the lab has as many nodes as it can have.
         LabError: something did not work; the node is gone again.
+        StoreError: the hub does not answer, likewise.
     """
     free = (number for number in range(1, MAX_NODES + 1) if number not in spec.nodes)
     number = next(free, None)
@@ -136,6 +139,7 @@ def add_node(spec: LabSpec, report: Report) -> tuple[LabSpec, str]:
     create_namespace(namespace)
     try:
         make(namespace_of(spec.name, FABRIC), plan_cable(grown, number))
+        asyncio.run(_reserve(spec, [number]))
         start_ready([plan_agent(grown, number)], report)
         _wait_linked(grown, grown.nodes)
     except BaseException:
@@ -169,10 +173,21 @@ def remove_node(spec: LabSpec, name: str) -> LabSpec:
     return shrunk
 
 
+async def _reserve(spec: LabSpec, numbers: Sequence[int]) -> None:
+    """Keep for each node the subnets that have its number."""
+    store = open_store(f"unix:{hub_socket(spec.name)}")
+    try:
+        for number in numbers:
+            await store.reserve(node_name(number), plan_subnets(spec, number))
+    finally:
+        await store.close()
+
+
 async def _release(spec: LabSpec, name: str) -> None:
     store = open_store(f"unix:{hub_socket(spec.name)}")
     try:
         await store.release(name)
+        await store.unreserve(name)
     finally:
         await store.close()
 

@@ -44,7 +44,14 @@ from podway.lab.names import (
     netns_path,
     node_name,
 )
-from podway.model.addresses import Family, IPAddress, IPInterface, derive_mac, family_of
+from podway.model.addresses import (
+    Family,
+    IPAddress,
+    IPInterface,
+    IPNetwork,
+    derive_mac,
+    family_of,
+)
 from podway.model.kernel import (
     Address,
     Bridge,
@@ -231,6 +238,19 @@ def plan_uplink(spec: LabSpec, number: int) -> tuple[KernelObject, ...]:
     """Return what stands on the uplink inside the node: what goes with it when it goes down."""
     end = _uplink(spec, number)
     return (*(Address(UPLINK, address) for address in end.addresses), *end.routes)
+
+
+def plan_subnets(spec: LabSpec, number: int) -> tuple[IPNetwork, ...]:
+    """Return the subnets that are kept for the node *number*: 10.244.3.0/24 for n3.
+
+    Nodes would get theirs without that, in the order in which they come; a reader of a lab is
+    better served by numbers that agree.
+    """
+    pools: dict[Family, IPNetwork] = {
+        Family.IPV4: IPv4Network((int(IPv4Network(_POD_IPV4)[0]) + (number << 8), 24)),
+        Family.IPV6: IPv6Network((int(IPv6Network(_POD_IPV6)[0]) + (number << 64), 64)),
+    }
+    return tuple(pools[family] for family in spec.families)
 
 
 def plan_cut(spec: LabSpec, numbers: frozenset[int]) -> NftTable:

@@ -19,11 +19,12 @@ from podway.lab.topology import (
     plan_cable,
     plan_cut,
     plan_lab,
+    plan_subnets,
     plan_uplink,
     underlay_addresses,
     underlay_neighbours,
 )
-from podway.model.addresses import Family
+from podway.model.addresses import Family, family_of
 from podway.model.kernel import Address, Link, Route, Veth
 from podway.model.networks import Attach, parse_network
 
@@ -160,6 +161,19 @@ def test_neighbours_grow_with_the_square_on_a_flat_underlay_alone() -> None:
     flat = spec(nodes=tuple(range(1, 41)))
     assert underlay_neighbours(flat) == 41 * 40
     assert underlay_neighbours(structs.replace(flat, routed_underlay=True)) == 82
+
+
+def test_subnets_have_the_numbers_of_their_nodes() -> None:
+    dual = spec(families=DUAL)
+    assert [str(each) for each in plan_subnets(dual, 3)] == ["10.244.3.0/24", "fd00:10:244:3::/64"]
+    network = parse_network(msgspec.json.encode(plan_lab(dual).network))
+    for number in (1, MAX_NODES):
+        for subnet in plan_subnets(dual, number):
+            pool = network.pool(family_of(subnet))
+            assert pool is not None
+            assert subnet.prefixlen == pool.subnet_len
+            lowest, highest = pool.subnet_min.network_address, pool.subnet_max.network_address
+            assert int(lowest) <= int(subnet.network_address) <= int(highest)
 
 
 def test_a_machine_too_small_is_told_of() -> None:
