@@ -180,7 +180,8 @@ class Session:
         else:
             self._skipped = len(lacking)
             for item, missing in lacking.items():
-                item.add_marker(pytest.mark.skip(reason=_reason(self._stage, missing)))
+                reason = render_reason(self._stage, needed_features(item), missing)
+                item.add_marker(pytest.mark.skip(reason=reason))
 
     def _leave_out(
         self,
@@ -223,7 +224,10 @@ class Session:
             skipped=count_reasons(terminalreporter.stats.get("skipped", [])),
             deferred=tuple(self._deferred),
             paths=tuple(config.getoption("file_or_dir")),
-            is_stopped=bool(session and (session.shouldstop or session.shouldfail)),
+            is_stopped=bool(
+                config.getoption("collectonly")
+                or (session and (session.shouldstop or session.shouldfail))
+            ),
         )
 
 
@@ -232,11 +236,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Session(config), "kernel-features-session")
 
 
-def missing_features(item: pytest.Item) -> dict[str, str]:
-    """Return the features that *item* needs and this kernel lacks, with the kernel's answers.
+def needed_features(item: pytest.Item) -> list[str]:
+    """Return the features that *item* needs, by all of its markers.
 
     Raises:
-        pytest.UsageError: the marker names no feature, or one that cannot be probed.
+        pytest.UsageError: a marker names no feature, or one that has no probe.
     """
     needed: list[str] = []
     for mark in item.iter_markers("kernel"):
@@ -247,16 +251,27 @@ def missing_features(item: pytest.Item) -> dict[str, str]:
                 f"{', '.join(sorted(PROBES))}; a new one gets a probe in kernel_features.py"
             )
         needed.extend(mark.args)
+    return needed
+
+
+def missing_features(item: pytest.Item) -> dict[str, str]:
+    """Return the features that *item* needs and this kernel lacks, with the kernel's answers.
+
+    Raises:
+        pytest.UsageError: as `needed_features`, or a probe is wrong.
+    """
+    needed = needed_features(item)
     try:
         return {name: answer for name in needed if (answer := why_missing(name)) is not None}
     except ProbeError as error:
         raise pytest.UsageError(f"{item.nodeid}: {error}") from error
 
 
-def _reason(stage: str, missing: Mapping[str, str]) -> str:
+def render_reason(stage: str, needed: Iterable[str], missing: Mapping[str, str]) -> str:
+    """Return why a test is skipped: in the second stage, the first has tried before."""
     told = ", ".join(f"{name} ({answer})" for name, answer in missing.items())
     if stage == "uml":
-        return f"neither this machine's kernel nor User Mode Linux has {told}"
+        return f"no kernel here with all of {', '.join(needed)}; User Mode Linux lacks {told}"
     return f"this kernel has no {told}; `make test` tries User Mode Linux"
 
 

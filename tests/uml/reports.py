@@ -17,7 +17,7 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True):
         skipped: how many tests were skipped for which reason.
         deferred: the tests left to the second stage, by node id.
         paths: the arguments of the call that name files or tests.
-        is_stopped: it ended early because it was told to (-x, --maxfail).
+        is_stopped: it ended early because it was told to (-x, --maxfail, --collect-only).
     """
 
     kernel: str

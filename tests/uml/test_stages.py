@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kernel_features import render_reason
 from run import (
     Stage,
     overall_status,
@@ -128,6 +129,27 @@ def test_overall_status(stages: list[Stage], status: int) -> None:
 )
 def test_second_stage_is_due(native: Stage, *, is_due: bool) -> None:
     assert second_stage_is_due(native) is is_due
+
+
+@pytest.mark.parametrize(
+    ("kernel_stage", "reason"),
+    [
+        pytest.param(
+            "single",
+            "this kernel has no nft_inet (No); `make test` tries User Mode Linux",
+            id="one",
+        ),
+        pytest.param(
+            "uml",
+            "no kernel here with all of vlan, nft_inet; User Mode Linux lacks nft_inet (No)",
+            id="two",
+        ),
+    ],
+)
+def test_reason_does_not_claim_what_only_both_kernels_together_have(
+    kernel_stage: str, reason: str
+) -> None:
+    assert render_reason(kernel_stage, ["vlan", "nft_inet"], {"nft_inet": "No"}) == reason
 
 
 def test_options_go_to_both_stages_and_paths_to_the_first() -> None:
