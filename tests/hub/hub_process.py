@@ -31,9 +31,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from podway.hub.main import HubSettings, open_server
+from podway.hub.main import open_server
 from podway.hub.server import HubServer
 from podway.hub.sessions import Limits
+from podway.hub.settings import HubSettings
 from podway.store.address import HubAddress, TcpAddress, UnixAddress
 from podway.store.engines import open_store
 from podway.store.hub import HubOptions, HubStore

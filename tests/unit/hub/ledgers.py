@@ -122,3 +122,7 @@ def release(name: str) -> ReleaseLease:
 
 def reserve(name: str, subnets: Sequence[str]) -> Reserve:
     return Reserve(id=1, name=name, subnets=tuple(subnets))
+
+
+def put(value: bytes, expected: int | None = None, *, kind: str = "note", name: str = "n") -> Put:
+    return Put(id=1, kind=kind, name=name, value=value, expected=expected)
