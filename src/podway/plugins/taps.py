@@ -16,7 +16,7 @@ import posix
 from _struct import Struct
 from fcntl import ioctl
 
-from podway.cni.errors import INTERNAL, IO_FAILURE, CniError
+from podway.cni.errors import INTERNAL, IO_FAILURE, CniError, broken_rule
 from podway.cni.values import Value
 from podway.plugins.programs import find_program, run_program
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from typing import Final
 
 TUN_PATH: "Final" = "/dev/net/tun"
+# Mounted where SELinux decides.
+_SELINUX: "Final" = "/sys/fs/selinux/enforce"
 _EXEC_CONTEXT: "Final" = "/proc/thread-self/attr/exec"
 
 _IFF_TAP = 0x0002
@@ -63,7 +65,8 @@ def make_tap(tap: Tap) -> None:
     """Make a tap device in the namespace of the calling thread.
 
     Raises:
-        CniError: IO_FAILURE, the kernel refuses; a device of that name is EBUSY.
+        CniError: IO_FAILURE, the kernel refuses, be it because there is a device of that name;
+            INVALID_CONFIG, there is no SELinux to know a context.
     """
     if tap.selinux_context:
         _make_labelled(tap)
@@ -115,6 +118,10 @@ def _configure(descriptor: int, tap: Tap) -> None:
 
 
 def _make_labelled(tap: Tap) -> None:
+    if not posix.access(_SELINUX, posix.F_OK):
+        # Other security modules would take the context for something else.
+        rule = "must be absent: SELinux is not enabled on this host"
+        raise broken_rule("selinuxContext", tap.selinux_context, rule)
     program = find_program("ip")
     if program is None:
         raise CniError(INTERNAL, "selinuxContext needs the program ip: install iproute2")

@@ -178,6 +178,18 @@ def link_of(netns: Netns, ifname: str) -> Document:
     return found[0]
 
 
+def state_of(netns: Netns, ifname: str) -> Document:
+    """Return what an attachment is in the kernel, without what is random or settles by and by."""
+    link = link_of(netns, ifname)
+    kept = ("mtu", "linkinfo", "link_index", "link", "qdisc", "group", "master")
+    return {
+        "link": {key: link[key] for key in kept if key in link},
+        "is_up": "UP" in link["flags"],
+        "addresses": addresses_of(netns, ifname),
+        "routes": routes_of(netns),
+    }
+
+
 def addresses_of(netns: Netns, ifname: str) -> set[str]:
     """Return the addresses of a device that somebody gave it, with prefix lengths."""
     (link,) = (each for each in json.loads(netns.ip("-j", "addr", "show", "dev", ifname)) if each)

@@ -1,0 +1,128 @@
+"""The ``ipvlan`` executable, and the same configuration through the original."""
+
+from typing import Any
+
+import pytest
+
+from netns.conftest import MakeNetns, Netns
+from netns.plugins.cni_runtime import (
+    REFERENCE,
+    Document,
+    Runtime,
+    addresses_of,
+    config_of,
+    connect,
+    devices,
+    link_of,
+    stable,
+    state_of,
+    with_previous,
+    without_waiting,
+)
+from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, UNAVAILABLE
+
+pytestmark = pytest.mark.kernel("ipvlan")
+
+
+@pytest.fixture
+def pod(make_netns: MakeNetns) -> Netns:
+    """Return a container's namespace."""
+    return make_netns()
+
+
+@pytest.fixture(autouse=True)
+def _uplink(runtime: Runtime) -> None:
+    """Give the host a device, and one that is called as the container's."""
+    runtime.host.ip("link", "add", "up0", "mtu", "1400", "type", "veth", "peer", "name", "eth0")
+    for device in ("up0", "eth0"):
+        runtime.host.ip("link", "set", device, "up")
+
+
+def ipvlan(runtime: Runtime, **keys: Any) -> Document:
+    ipam = runtime.ipam("10.1.0.0/24", "fd01::/64")
+    return config_of("ipvlan", **{"master": "up0", "ipam": ipam, **keys})
+
+
+def test_add_check_del(runtime: Runtime, pod: Netns) -> None:
+    config = ipvlan(runtime, mode="l3", mtu=1300)
+    assert runtime.call("STATUS", config).code == 0
+    result = runtime.add(config, pod)
+    mac = link_of(runtime.host, "up0")["address"]
+    assert result["interfaces"] == [{"name": "eth0", "mac": mac, "mtu": 1300, "sandbox": pod.path}]
+    assert link_of(pod, "eth0")["linkinfo"]["info_data"]["mode"] == "l3"
+    assert addresses_of(pod, "eth0") == {"10.1.0.2/24", "fd01::2/64"}
+    checked = with_previous(config, result)
+    assert runtime.call("CHECK", checked, pod).code == 0
+    assert runtime.call("CHECK", {**checked, "mode": "l3s"}, pod).code == CHECK_FAILED
+    runtime.host.ip("link", "delete", "up0")
+    for _ in range(2):
+        assert runtime.call("DEL", checked, pod).code == 0
+        assert devices(pod) == set()
+        assert runtime.reserved() == set()
+    assert runtime.call("STATUS", config).code == UNAVAILABLE
+
+
+def test_two_containers_reach_each_other(runtime: Runtime, make_netns: MakeNetns) -> None:
+    pods = [make_netns() for _ in range(2)]
+    for number, pod in enumerate(pods):
+        runtime.add(ipvlan(runtime), pod, container_id=f"c{number}")
+    connect(pods[0], pods[1], "10.1.0.3")
+    connect(pods[0], pods[1], "fd01::3")
+
+
+def test_behind_another_plugin(runtime: Runtime, pod: Netns) -> None:
+    previous = {
+        "cniVersion": "1.1.0",
+        "interfaces": [{"name": "up0"}],
+        "ips": [{"address": "10.5.0.7/24", "gateway": "10.5.0.1"}],
+        "routes": [{"dst": "0.0.0.0/0"}],
+    }
+    config = config_of("ipvlan", prevResult=previous)
+    result = runtime.add(config, pod)
+    assert result["ips"] == [{"interface": 0, **previous["ips"][0]}]  # type: ignore[dict-item]
+    assert addresses_of(pod, "eth0") == {"10.5.0.7/24"}
+    assert runtime.call("CHECK", with_previous(config, result), pod).code == 0
+    assert runtime.call("DEL", with_previous(config, result), pod).code == 0
+    assert devices(pod) == set()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param({"ipam": {}}, id="no addresses"),
+        pytest.param({"mtu": 1401}, id="larger than the master's"),
+        pytest.param(
+            {"master": "", "prevResult": {"cniVersion": "1.1.0", "interfaces": []}},
+            id="no interface in the result before",
+        ),
+    ],
+)
+def test_refused(keys: Document, runtime: Runtime, pod: Netns) -> None:
+    assert runtime.call("ADD", ipvlan(runtime, **keys), pod).code == INVALID_CONFIG
+    assert devices(pod) == set()
+    assert runtime.reserved() == set()
+
+
+def test_link_in_container(runtime: Runtime, pod: Netns) -> None:
+    pod.ip("link", "add", "in0", "type", "veth", "peer", "name", "in1")
+    config = ipvlan(runtime, master="in0", linkInContainer=True)
+    result = runtime.add(config, pod)
+    assert link_of(pod, "eth0")["link"] == "in0"
+    assert runtime.call("CHECK", with_previous(config, result), pod).code == 0
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
+    config = {**ipvlan(runtime, mode="l3s"), "cniVersion": "1.0.0"}
+    seen = []
+    for reference in (False, True):
+        pod = without_waiting(make_netns())
+        result = runtime.add(config, pod, reference=reference)
+        seen.append((stable(result), state_of(pod, "eth0")))
+        checked = with_previous(config, result)
+        assert runtime.call("CHECK", checked, pod, reference=not reference).code == 0
+        assert runtime.call("DEL", config, pod, reference=not reference).code == 0
+        assert devices(pod) == set()
+        for last in runtime.directory.glob("net/last_reserved*"):
+            last.unlink()
+    assert seen[0] == seen[1]

@@ -1,0 +1,121 @@
+"""The ``vlan`` executable, and the same configuration through the original."""
+
+from typing import Any
+
+import pytest
+
+from netns.conftest import MakeNetns, Netns
+from netns.plugins.cni_runtime import (
+    REFERENCE,
+    Document,
+    Runtime,
+    addresses_of,
+    config_of,
+    connect,
+    devices,
+    link_of,
+    stable,
+    state_of,
+    with_previous,
+    without_waiting,
+)
+from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE, UNAVAILABLE
+
+pytestmark = pytest.mark.kernel("vlan")
+
+
+@pytest.fixture
+def pod(make_netns: MakeNetns) -> Netns:
+    """Return a container's namespace."""
+    return make_netns()
+
+
+@pytest.fixture(autouse=True)
+def _uplink(runtime: Runtime) -> None:
+    """Give the host a device, and one that is called as the container's."""
+    runtime.host.ip("link", "add", "up0", "mtu", "1400", "type", "veth", "peer", "name", "eth0")
+    for device in ("up0", "eth0"):
+        runtime.host.ip("link", "set", device, "up")
+
+
+def vlan(runtime: Runtime, **keys: Any) -> Document:
+    ipam = runtime.ipam("10.1.0.0/24", "fd01::/64")
+    return config_of("vlan", **{"master": "up0", "vlanId": 7, "ipam": ipam, **keys})
+
+
+def test_add_check_del(runtime: Runtime, pod: Netns) -> None:
+    config = vlan(runtime, mtu=1300, dns={"nameservers": ["192.0.2.53"]})
+    assert runtime.call("STATUS", config).code == 0
+    result = runtime.add(config, pod)
+    link = link_of(pod, "eth0")
+    assert result["interfaces"] == [
+        {"name": "eth0", "mac": link["address"], "mtu": 1300, "sandbox": pod.path}
+    ]
+    assert result["dns"] == {"nameservers": ["192.0.2.53"]}
+    assert link["linkinfo"]["info_data"]["id"] == 7
+    assert addresses_of(pod, "eth0") == {"10.1.0.2/24", "fd01::2/64"}
+    checked = with_previous(config, result)
+    assert runtime.call("CHECK", checked, pod).code == 0
+    assert runtime.call("CHECK", {**checked, "vlanId": 8}, pod).code == CHECK_FAILED
+    runtime.host.ip("link", "delete", "up0")
+    for _ in range(2):
+        assert runtime.call("DEL", checked, pod).code == 0
+        assert devices(pod) == set()
+        assert runtime.reserved() == set()
+    assert runtime.call("STATUS", config).code == UNAVAILABLE
+
+
+def test_a_vlan_is_in_one_place_only(runtime: Runtime, make_netns: MakeNetns) -> None:
+    first, second = make_netns(), make_netns()
+    runtime.add(vlan(runtime), first)
+    outcome = runtime.call("ADD", vlan(runtime), second, container_id="c2")
+    assert outcome.code == IO_FAILURE
+    assert devices(second) == set()
+    assert runtime.reserved() == {"10.1.0.2", "fd01::2"}
+    runtime.add(vlan(runtime, vlanId=8), second, container_id="c2")
+
+
+def test_frames_bear_the_tag(runtime: Runtime, make_netns: MakeNetns) -> None:
+    first, second = make_netns(), make_netns()
+    runtime.add(vlan(runtime), first)
+    runtime.add(vlan(runtime, master="eth0"), second, container_id="c2")
+    connect(first, second, "10.1.0.3")
+    connect(first, second, "fd01::3")
+
+
+def test_a_name_that_the_container_has_is_refused(runtime: Runtime, pod: Netns) -> None:
+    pod.ip("link", "add", "eth0", "type", "veth", "peer", "name", "peer")
+    assert runtime.call("ADD", vlan(runtime), pod).code == IO_FAILURE
+    assert devices(pod) == {"eth0", "peer"}
+    assert devices(runtime.host) == {"eth0", "up0"}
+
+
+def test_larger_than_the_master(runtime: Runtime, pod: Netns) -> None:
+    assert runtime.call("ADD", vlan(runtime, mtu=1401), pod).code == INVALID_CONFIG
+    assert devices(pod) == set()
+
+
+def test_link_in_container(runtime: Runtime, pod: Netns) -> None:
+    pod.ip("link", "add", "in0", "type", "veth", "peer", "name", "in1")
+    pod.ip("link", "set", "in0", "up")  # or the kernel does not bring its VLAN up
+    config = vlan(runtime, master="in0", linkInContainer=True)
+    result = runtime.add(config, pod)
+    assert link_of(pod, "eth0")["link"] == "in0"
+    assert runtime.call("CHECK", with_previous(config, result), pod).code == 0
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
+    config = {**vlan(runtime, mtu=1300), "cniVersion": "1.0.0"}
+    seen = []
+    for reference in (False, True):
+        pod = without_waiting(make_netns())
+        result = runtime.add(config, pod, reference=reference)
+        seen.append((stable(result), state_of(pod, "eth0")))
+        checked = with_previous(config, result)
+        assert runtime.call("CHECK", checked, pod, reference=not reference).code == 0
+        assert runtime.call("DEL", config, pod, reference=not reference).code == 0
+        assert devices(pod) == set()
+        for last in runtime.directory.glob("net/last_reserved*"):
+            last.unlink()
+    assert seen[0] == seen[1]
