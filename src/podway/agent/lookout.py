@@ -174,6 +174,10 @@ class Lookout:
         match event:
             case Seen(key, found):
                 self._tracker.observe(key, found)
+                if key.kind == "address" and found is None:
+                    # The last IPv4 address takes the device's IPv4 routes along, in silence
+                    # (net/ipv4/fib_frontend.c, fib_inetaddr_event).
+                    self._devices_due.add(str(key.parts[0]))
             case DeviceChanged(dev):
                 self._devices_due.add(dev)
                 self._tracker.retry()
@@ -196,6 +200,8 @@ class Lookout:
             what = f"device {dev}" if dev else "default route"
             self.uplink_error = f"this node has no {what}: name its interface with --uplink"
             return
+        if self.uplink is not None and set(self.uplink.addresses) - set(found.addresses):
+            self._devices_due.add(found.dev)  # as for our own devices, see `_see`
         self.uplink, self.uplink_error = found, ""
 
     async def _read_all(self) -> None:
