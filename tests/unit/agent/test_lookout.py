@@ -116,6 +116,22 @@ def test_a_device_that_went_down_took_its_routes_in_silence() -> None:
     run(scenario)
 
 
+def test_with_the_last_address_of_a_device_may_go_its_routes_in_silence() -> None:
+    """As the real kernel does; here they are taken away by hand, without a word."""
+
+    async def scenario() -> None:
+        async with watching() as bench:
+            await bench.look()
+            await bench.settle()
+            bench.kernel.stack.delete(ROUTE.key)
+            bench.kernel.tamper_delete(Address("eth0", ip_interface("192.0.2.1/24")).key)
+            await bench.woken.wait()
+            await bench.look()
+            assert f"create {ROUTE.key}" in bench.planned()
+
+    run(scenario)
+
+
 def test_lost_notifications_have_everything_read() -> None:
     async def scenario() -> None:
         async with watching() as bench:
