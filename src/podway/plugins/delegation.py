@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from podway.plugins.undo import Undo
+
 # The second line of what `podway.plugins.executables` writes.
 _SIGNATURE = "# CNI plugin {name} of podway "
 _HEAD_BYTES = 512
@@ -95,6 +97,30 @@ def _required(result: Result | None, name: str) -> Result:
     if result is None:
         raise CniError(INTERNAL, f"plugin {name} returned no result")
     return result
+
+
+def assign_addresses(call: Call, name: str, undo: "Undo") -> Result:
+    """Return what IPAM plugin *name* assigns; *undo* gives it back.
+
+    Raises:
+        CniError: as the plugin says; or INTERNAL, it assigns no address.
+    """
+    assigned = delegate_add(call, name)
+    undo.push(delegate_delete, call, name)
+    if not assigned.ips:
+        raise CniError(INTERNAL, f"IPAM plugin {name} returned no address")
+    return assigned
+
+
+def pass_to_ipam(call: Call) -> None:
+    """Pass a DEL, CHECK, GC or STATUS on to the IPAM plugin, if the configuration has one.
+
+    Raises:
+        CniError: as the plugin says.
+    """
+    name = ipam_type(call)
+    if name:
+        delegate(call, name)
 
 
 def _undo_add(call: Call, name: str, error: Exception) -> None:

@@ -36,6 +36,11 @@ PLUGINS: "Final" = (
         about="attaches a pod to podway's network; asks the agent",
     ),
     Plugin(
+        name="bridge",
+        module="podway.plugins.bridge",
+        about="attaches a container to a bridge of the node",
+    ),
+    Plugin(
         name="host-local",
         module="podway.plugins.host_local",
         about="IPAM: gives addresses from pools of this node, kept in files",

@@ -1,4 +1,4 @@
-"""What to do backwards when an ADD fails in the middle.
+"""What to do backwards when an ADD fails in the middle, and what a DEL does in spite of failures.
 
 `contextlib.ExitStack` would do the same and cost 5 ms of import.
 """
@@ -39,3 +39,18 @@ class Undo:
                 step(*arguments)
             except Exception as failure:  # noqa: BLE001 - the others must run too
                 error.add_note(f"and could not undo: {failure}")
+
+
+def attempt_all(*steps: "Callable[[], object]") -> None:
+    """Do every step, also when one before it failed; raise the first error at the end."""
+    first: Exception | None = None
+    for step in steps:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - raised below
+            if first is None:
+                first = error
+            else:
+                first.add_note(f"and: {error}")
+    if first is not None:
+        raise first

@@ -1,0 +1,143 @@
+"""ADD of the ``bridge`` plugin.
+
+In: a call. Out: the result; the pair of devices is there, with addresses, routes, and rules. Called
+by `bridge`. The order is the reference plugin's: devices, addresses by IPAM, configuration, rules;
+whatever fails undoes what was done before.
+"""
+
+from podway.cni.results import Dns, Interface, Result
+from podway.cni.values import replace
+from podway.netlink.netns import entered
+from podway.netlink.nft_transactions import NftSocket
+from podway.netlink.socket import NetlinkSocket
+from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf
+from podway.plugins.bridge_devices import (
+    Pair,
+    await_port,
+    delete_if_any,
+    enable_forwarding,
+    ensure_addresses,
+    ensure_vlan_gateway,
+    make_pair,
+    remove_unused_bridge,
+    required_link,
+    set_up_port,
+    set_vlans,
+)
+from podway.plugins.bridge_gateways import compute_gateways, compute_ips, compute_routes
+from podway.plugins.bridge_rules import remove_rules, write_rules
+from podway.plugins.delegation import assign_addresses
+from podway.plugins.interfaces import (
+    compute_interface_plan,
+    configure_interface,
+    set_up,
+    settle_addresses,
+)
+from podway.plugins.marks import mark_of
+from podway.plugins.sysctls import write_sysctl_if_any
+from podway.plugins.undo import Undo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from podway.netlink.links import LinkMessage
+    from podway.plugins.skeleton import Call
+
+# Positions in the result: bridge, host's end, container's end.
+_CONTAINER: "Final" = 2
+# Kernel parameters of the container's interface. Neighbours hear at once who has an address now.
+_ARP_NOTIFY: "Final" = ("net/ipv4/conf/{}/arp_notify", "1")
+_NO_DAD: "Final" = (("net/ipv6/conf/{}/accept_dad", "0"), _ARP_NOTIFY)
+_DAD: "Final" = (
+    ("net/ipv6/conf/{}/enhanced_dad", "1"),
+    ("net/ipv6/conf/{}/accept_dad", "1"),
+    _ARP_NOTIFY,
+)
+
+
+def add(call: "Call") -> Result:
+    """Attach the container to the bridge."""
+    conf = parse_bridge_conf(call)
+    with Undo() as undo, NetlinkSocket() as host:
+        pair = _make_port(call, conf, host, undo)
+        assigned = assign_addresses(call, conf.ipam, undo) if conf.ipam else Result()
+        ips = compute_ips(conf, assigned, _CONTAINER)
+        result = Result(
+            ips=ips,
+            routes=compute_routes(conf, ips, assigned),
+            dns=assigned.dns if conf.dns == Dns() else conf.dns,
+        )
+        inside = _configure_container(call, conf, result)
+        outside = _configure_host(conf, host, pair, compute_gateways(conf, ips))
+        if conf.spoof_check or (conf.ip_masq and ips):
+            _write_rules(call, conf, result, (pair.name, inside["address"]), undo)
+        port = (required_link if conf.container_down else await_port)(host, pair.name)
+        bridge = required_link(host, conf.bridge)
+        return replace(result, interfaces=_interfaces(call, bridge, port, inside, outside))
+
+
+def _make_port(call: "Call", conf: BridgeConf, host: NetlinkSocket, undo: Undo) -> Pair:
+    """Make the pair of devices, and set up the host's end."""
+    pair = make_pair(host, conf, call)
+    if pair.is_new_bridge:
+        undo.push(remove_unused_bridge, host, conf.bridge)
+    undo.push(delete_if_any, host, pair.name)
+    set_up_port(host, conf, pair.name, mark_of(call.request))
+    if conf.filters_vlans:
+        set_vlans(host, conf, pair.bridge, required_link(host, pair.name)["index"])
+    return pair
+
+
+def _configure_container(call: "Call", conf: BridgeConf, result: Result) -> "LinkMessage":
+    """Give the container's end its addresses and routes; return it."""
+    ifname = call.request.ifname
+    with entered(call.namespace), NetlinkSocket() as inside:
+        link = required_link(inside, ifname)
+        if not conf.ipam:
+            if not conf.container_down:
+                set_up(inside, link["index"])
+            return link
+        for path, value in _DAD if conf.dad else _NO_DAD:
+            write_sysctl_if_any(path.format(ifname), value)
+        plan = compute_interface_plan(result, _CONTAINER, dad=conf.dad)
+        configure_interface(inside, link["index"], ifname, plan)
+        if conf.dad:
+            settle_addresses(inside, link["index"])
+        return link
+
+
+def _configure_host(
+    conf: BridgeConf, host: NetlinkSocket, pair: Pair, gateways: tuple[str, ...]
+) -> tuple[Interface, ...]:
+    """Give the bridge its addresses; return the device of its VLAN, if that has them."""
+    if not gateways:
+        return ()
+    device = ensure_vlan_gateway(host, conf, pair.bridge) if conf.vlan else pair.bridge
+    ensure_addresses(host, device, gateways, force=conf.force_address)
+    enable_forwarding(gateways)
+    return (_interface(device),) if conf.vlan else ()
+
+
+def _write_rules(
+    call: "Call", conf: BridgeConf, result: Result, port: tuple[str, str], undo: Undo
+) -> None:
+    cidrs = tuple(ip.address for ip in result.ips)
+    nft = NftSocket()
+    undo.push(remove_rules, nft, call, conf, cidrs)
+    write_rules(nft, call, conf, cidrs, port)
+
+
+def _interfaces(
+    call: "Call",
+    bridge: "LinkMessage",
+    port: "LinkMessage",
+    inside: "LinkMessage",
+    outside: tuple[Interface, ...],
+) -> tuple[Interface, ...]:
+    container = _interface(inside, call.request.netns)
+    return (_interface(bridge), _interface(port), container, *outside)
+
+
+def _interface(link: "LinkMessage", sandbox: str = "") -> Interface:
+    return Interface(name=link["ifname"], mac=link["address"], mtu=link["mtu"], sandbox=sandbox)

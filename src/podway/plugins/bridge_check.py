@@ -1,0 +1,210 @@
+"""CHECK and STATUS of the ``bridge`` plugin: is everything there that ADD made, or will need?
+
+In: a call with prevResult. Out: nothing, or the first thing that is missing or differs. Called by
+`bridge`. Looked at are the bridge, both ends of the pair and that they are one pair, the port's
+settings and VLANs, addresses and routes, the bridge's addresses, forwarding, masquerade, the spoof
+check, and what IPAM keeps.
+"""
+
+from podway.cni.addresses import is_ipv4
+from podway.cni.errors import CHECK_FAILED, UNAVAILABLE, CniError
+from podway.cni.results import Result
+from podway.netlink.addresses import dump_addresses
+from podway.netlink.constants import AF_BRIDGE, IFF_PROMISC, IFF_UP, NLM_F_DUMP, RTM_GETLINK
+from podway.netlink.links import LINK
+from podway.netlink.messages import Request
+from podway.netlink.netns import entered
+from podway.netlink.nft_transactions import NftSocket
+from podway.netlink.socket import NetlinkSocket
+from podway.netlink.text import format_prefix
+from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf
+from podway.plugins.bridge_devices import (
+    FORWARDING,
+    VLAN_RANGE_BEGIN,
+    VLAN_RANGE_END,
+    compute_port,
+    vlan_gateway_name,
+)
+from podway.plugins.bridge_gateways import compute_gateways
+from podway.plugins.bridge_rules import check_rules
+from podway.plugins.delegation import pass_to_ipam
+from podway.plugins.interfaces import (
+    check_interface,
+    compute_interface_plan,
+    find_link,
+    required_link,
+)
+from podway.plugins.masquerade import choose_backend
+from podway.plugins.previous import container_interface, required_previous_result
+from podway.plugins.sysctls import read_sysctl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from podway.netlink.links import LinkMessage
+    from podway.plugins.skeleton import Call
+
+_RTEXT_FILTER_BRVLAN: "Final" = 2
+_HOST: "Final" = "the host's namespace"
+
+
+def check(call: "Call") -> None:
+    """See that what ADD made is there.
+
+    Raises:
+        CniError: CHECK_FAILED; or INVALID_CONFIG, prevResult is missing or not of this attachment.
+    """
+    conf = parse_bridge_conf(call)
+    result = required_previous_result(call.request)
+    position = container_interface(result, call.request)
+    pass_to_ipam(call)
+    inside = _check_container(call, conf, result, position)
+    with NetlinkSocket() as host:
+        bridge = required_link(host, conf.bridge, _HOST)
+        _check_bridge(conf, bridge, result)
+        port = _check_port(host, conf, bridge, inside, result)
+        ips = [ip for ip in result.ips if ip.interface == position]
+        _check_gateways(host, conf, compute_gateways(conf, ips))
+    if conf.ip_masq or conf.spoof_check:
+        with NftSocket() as nft:
+            cidrs = tuple(ip.address for ip in ips)
+            check_rules(nft, call, conf, cidrs, (port["ifname"], inside["address"]))
+
+
+def _check_container(
+    call: "Call", conf: BridgeConf, result: Result, position: int
+) -> "LinkMessage":
+    """See that the container's end is as the result says; return it."""
+    interface = result.interfaces[position]
+    with entered(call.namespace), NetlinkSocket() as inside:
+        link = required_link(inside, interface.name, call.request.netns)
+        _check_kind(link, "veth")
+        _check_mac(link, interface.mac)
+        if interface.mtu and link["mtu"] != interface.mtu:
+            text = f"mtu of {link['ifname']} is {link['mtu']}, and was {interface.mtu}"
+            raise CniError(CHECK_FAILED, text)
+        if not conf.container_down:
+            check_interface(inside, link, compute_interface_plan(result, position))
+        return link
+
+
+def _check_bridge(conf: BridgeConf, bridge: "LinkMessage", result: Result) -> None:
+    _check_kind(bridge, "bridge")
+    for interface in result.interfaces:
+        if interface.name == conf.bridge and not interface.sandbox:
+            _check_mac(bridge, interface.mac)
+    if not bridge["flags"] & IFF_UP:
+        raise CniError(CHECK_FAILED, f"bridge {conf.bridge} is down")
+    if conf.promisc and not bridge["flags"] & IFF_PROMISC:
+        raise CniError(CHECK_FAILED, f"bridge {conf.bridge} is not promiscuous")
+    if conf.filters_vlans and not bridge["linkinfo"]["data"].get("vlan_filtering"):
+        raise CniError(CHECK_FAILED, f"bridge {conf.bridge} does not filter VLANs")
+
+
+def _check_port(
+    host: NetlinkSocket,
+    conf: BridgeConf,
+    bridge: "LinkMessage",
+    inside: "LinkMessage",
+    result: Result,
+) -> "LinkMessage":
+    """See that the host's end is the other end of *inside*, and a port as it was made."""
+    names = [each.name for each in result.interfaces if not each.sandbox]
+    for interface in result.interfaces:
+        if interface.sandbox or interface.name in {conf.bridge, vlan_gateway_name(conf)}:
+            continue
+        port = required_link(host, interface.name, _HOST)
+        if port["index"] == inside.get("link") and port.get("link") == inside["index"]:
+            _check_mac(port, interface.mac)
+            break
+    else:
+        text = f"none of {', '.join(names)} is the other end of {inside['ifname']}"
+        raise CniError(CHECK_FAILED, text)
+    name, info = port["ifname"], port.get("linkinfo", {})
+    if port.get("master") != bridge["index"]:
+        raise CniError(CHECK_FAILED, f"{name} is no port of {conf.bridge}")
+    for key, value in compute_port(conf).items():
+        if info.get("slave_data", {}).get(key) != value:
+            raise CniError(CHECK_FAILED, f"{key} of port {name} is not {value}")
+    if conf.filters_vlans:
+        _check_vlans(host, conf, port)
+    return port
+
+
+def _check_vlans(host: NetlinkSocket, conf: BridgeConf, port: "LinkMessage") -> None:
+    wanted = (
+        {conf.vlan}
+        if conf.vlan
+        else {vid for first, last in conf.trunk for vid in range(first, last + 1)}
+    )
+    missing = wanted - read_vlans(host, port["index"])
+    if missing:
+        text = f"port {port['ifname']} lacks VLAN {', '.join(map(str, sorted(missing)))}"
+        raise CniError(CHECK_FAILED, text)
+
+
+def read_vlans(host: NetlinkSocket, index: int) -> set[int]:
+    """Return the VLANs of a port."""
+    fields = {"family": AF_BRIDGE, "ext_mask": _RTEXT_FILTER_BRVLAN}
+    vlans: set[int] = set()
+    for link in host.dump(Request("list", LINK, RTM_GETLINK, NLM_F_DUMP, fields)):
+        if link["index"] != index:
+            continue
+        first = 0
+        for entry in link.get("af_spec", {}).get("vlan_info", ()):
+            if entry["flags"] & VLAN_RANGE_BEGIN:
+                first = entry["vid"]
+            elif entry["flags"] & VLAN_RANGE_END:
+                vlans.update(range(first, entry["vid"] + 1))
+            else:
+                vlans.add(entry["vid"])
+    return vlans
+
+
+def _check_gateways(host: NetlinkSocket, conf: BridgeConf, gateways: tuple[str, ...]) -> None:
+    """See that the bridge has its addresses, and the host forwards."""
+    if not gateways:
+        return
+    name = vlan_gateway_name(conf) if conf.vlan else conf.bridge
+    device = required_link(host, name, _HOST)
+    found = {
+        format_prefix(each.get("local", each["address"]), each["prefixlen"])
+        for each in host.dump(dump_addresses(index=device["index"]))
+    }
+    for cidr in gateways:
+        if cidr not in found:
+            raise CniError(CHECK_FAILED, f"{name} lacks the address {cidr}")
+        if read_sysctl(FORWARDING[is_ipv4(cidr)]) != "1":
+            raise CniError(CHECK_FAILED, f"the host does not forward ({FORWARDING[is_ipv4(cidr)]})")
+
+
+def _check_kind(link: "LinkMessage", kind: str) -> None:
+    found = link.get("linkinfo", {}).get("kind")
+    if found != kind:
+        raise CniError(CHECK_FAILED, f"{link['ifname']} is a {found or 'device'}, and no {kind}")
+
+
+def _check_mac(link: "LinkMessage", mac: str) -> None:
+    if mac and link["address"] != mac.lower():
+        text = f"MAC of {link['ifname']} is {link['address']}, and was {mac}"
+        raise CniError(CHECK_FAILED, text)
+
+
+def status(call: "Call") -> None:
+    """See that an ADD would find what it needs: a bridge that is one, programs, free addresses."""
+    conf = parse_bridge_conf(call)
+    with NetlinkSocket() as host:
+        link = find_link(host, conf.bridge)
+    if link is not None and link.get("linkinfo", {}).get("kind") != "bridge":
+        raise CniError(UNAVAILABLE, f"bridge = {conf.bridge!r}: is a device, and not a bridge")
+    if conf.ip_masq:
+        _check_backend(conf)
+    pass_to_ipam(call)
+
+
+def _check_backend(conf: BridgeConf) -> None:
+    try:
+        choose_backend(conf.masq_backend)
+    except CniError as error:
+        raise CniError(UNAVAILABLE, error.msg) from error

@@ -1,0 +1,388 @@
+"""The bridge, the pair of devices that leads to it, its VLANs and addresses.
+
+In: the configuration, a netlink socket of the host. Out: devices as the kernel has them. Called by
+`bridge`. Everything here may be done by several calls at the same time, for other containers on
+the same bridge: what somebody else has made meanwhile is taken as it is.
+"""
+
+import posix
+from errno import ENODEV
+from time import monotonic, sleep
+
+from podway.cni.addresses import is_ipv4
+from podway.cni.errors import INTERNAL, INVALID_CONFIG, IO_FAILURE, CniError, broken_rule
+from podway.cni.results import Ip
+from podway.cni.values import Value
+from podway.netlink.addresses import create_address, delete_address, dump_addresses
+from podway.netlink.constants import (
+    AF_BRIDGE,
+    BRIDGE_FLAGS_MASTER,
+    IF_OPER_UP,
+    IFF_PROMISC,
+    IFF_UP,
+    RTM_DELLINK,
+)
+from podway.netlink.errors import NetlinkError
+from podway.netlink.links import (
+    LINK,
+    change_bridge_port,
+    change_link,
+    create_link,
+    delete_link,
+    dump_links,
+)
+from podway.netlink.messages import Request
+from podway.netlink.text import format_prefix
+from podway.plugins.bridge_gateways import overlaps
+from podway.plugins.interfaces import compute_address, disable_accept_ra, enable_ipv6, find_link
+from podway.plugins.macs import random_veth_name
+from podway.plugins.sysctls import read_sysctl, write_sysctl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Final
+
+    from podway.netlink.addresses import AddressMessage
+    from podway.netlink.links import LinkMessage
+    from podway.netlink.socket import NetlinkSocket
+    from podway.plugins.bridge_conf import BridgeConf
+    from podway.plugins.skeleton import Call
+
+# include/uapi/linux/if_bridge.h, BRIDGE_VLAN_INFO_*.
+VLAN_PVID: "Final" = 2
+VLAN_UNTAGGED: "Final" = 4
+VLAN_RANGE_BEGIN: "Final" = 8
+VLAN_RANGE_END: "Final" = 16
+FORWARDING: "Final" = {True: "net/ipv4/ip_forward", False: "net/ipv6/conf/all/forwarding"}
+_ATTEMPTS: "Final" = 5
+# A port of a bridge with spanning tree forwards late; the reference plugin waits as long.
+_UP_WITHIN_S: "Final" = 2.55
+_ASK_AGAIN_S: "Final" = 0.001
+
+
+def ensure_bridge(netlink: "NetlinkSocket", conf: "BridgeConf") -> "tuple[LinkMessage, bool]":
+    """Return the bridge, made if there was none, and whether this call made it.
+
+    Raises:
+        CniError: INVALID_CONFIG, a device of that name is no bridge.
+        NetlinkError: the kernel refuses.
+    """
+    link, is_new = find_link(netlink, conf.bridge), False
+    if link is None:
+        is_new = _make_bridge(netlink, conf)
+        link = required_link(netlink, conf.bridge)
+    info = link.get("linkinfo", {})
+    if info.get("kind") != "bridge":
+        raise broken_rule("bridge", conf.bridge, "is a device, and not a bridge")
+    disable_accept_ra(conf.bridge)
+    wanted = compute_bridge_change(conf, link)
+    if wanted:
+        netlink.request(change_link({**wanted, "index": link["index"]}))
+    return link, is_new
+
+
+def compute_bridge_change(conf: "BridgeConf", link: "LinkMessage") -> "LinkMessage":
+    """Return what is to be changed about an existing bridge; empty for nothing."""
+    flags = IFF_UP | (IFF_PROMISC if conf.promisc else 0)
+    change: LinkMessage = {}
+    if link["flags"] & flags != flags:
+        change |= {"flags": flags, "change": flags}
+    filters = link["linkinfo"]["data"].get("vlan_filtering", 0)
+    if conf.filters_vlans and not filters:
+        change["linkinfo"] = {"kind": "bridge", "data": {"vlan_filtering": 1}}
+    return change
+
+
+def _make_bridge(netlink: "NetlinkSocket", conf: "BridgeConf") -> bool:
+    """Make the bridge; tell whether it was not there already after all."""
+    data = {"vlan_filtering": 1} if conf.filters_vlans else {}
+    # With an address of its own; else it would have its ports' lowest, and change with them.
+    message: LinkMessage = {
+        "ifname": conf.bridge,
+        "address": random_mac(),
+        "linkinfo": {"kind": "bridge", "data": data},
+    }
+    if conf.mtu_bytes:
+        message["mtu"] = conf.mtu_bytes
+    try:
+        netlink.request(create_link(message))
+    except NetlinkError as error:
+        if not error.is_exists:
+            raise
+        return False
+    return True
+
+
+def remove_unused_bridge(netlink: "NetlinkSocket", name: str) -> None:
+    """Delete a bridge that this call made, unless it has got ports meanwhile."""
+    link = find_link(netlink, name)
+    if link is not None and not netlink.dump(dump_links(master=link["index"])):
+        delete_if_any(netlink, name)
+
+
+def random_mac() -> str:
+    """Return a MAC address of nobody's: local and unicast, the rest by lot."""
+    first, *rest = posix.urandom(6)
+    return bytes((first & 0xFC | 2, *rest)).hex(":")
+
+
+class Pair(Value):
+    """A pair of devices as it was made.
+
+    Attributes:
+        bridge: the bridge, as the kernel had it before.
+        is_new_bridge: this call made it.
+        name: of the host's end.
+    """
+
+    bridge: "LinkMessage"
+    is_new_bridge: bool
+    name: str
+
+
+def make_pair(netlink: "NetlinkSocket", conf: "BridgeConf", call: "Call") -> Pair:
+    """Make the pair of devices between bridge and container, and the bridge if there is none.
+
+    Raises:
+        CniError: IO_FAILURE, the container has an interface of that name.
+        NetlinkError: the kernel refuses; nothing is left.
+    """
+    for attempt in range(_ATTEMPTS):
+        bridge, is_new = ensure_bridge(netlink, conf)
+        name = random_veth_name()
+        try:
+            netlink.request(create_link(_compute_pair(conf, call, name, bridge["index"])))
+        except NetlinkError as error:
+            if is_new:
+                remove_unused_bridge(netlink, conf.bridge)
+            if error.is_exists:
+                _refuse_taken_name(netlink, name, call)
+            # Somebody's random name, or a bridge that its maker took away again.
+            is_momentary = error.is_exists or error.errno == ENODEV
+            if not is_momentary or attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return Pair(bridge=bridge, is_new_bridge=is_new, name=name)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _compute_pair(conf: "BridgeConf", call: "Call", name: str, bridge: int) -> "LinkMessage":
+    peer: LinkMessage = {"ifname": call.request.ifname, "net_ns_fd": call.namespace}
+    host: LinkMessage = {"ifname": name, "master": bridge}
+    if conf.mtu_bytes:
+        peer["mtu"] = host["mtu"] = conf.mtu_bytes
+    if conf.mac:
+        peer["address"] = conf.mac
+    return {**host, "linkinfo": {"kind": "veth", "data": {"peer": peer}}}
+
+
+def _refuse_taken_name(netlink: "NetlinkSocket", name: str, call: "Call") -> None:
+    if find_link(netlink, name) is None:
+        raise CniError(
+            IO_FAILURE,
+            f"CNI_IFNAME = {call.request.ifname!r}: the container has such an interface already; "
+            "each attachment needs a name of its own",
+        )
+
+
+def set_up_port(netlink: "NetlinkSocket", conf: "BridgeConf", name: str, mark: str) -> None:
+    """Bring the host's end up, with its mark and what the bridge makes of it."""
+    disable_accept_ra(name)
+    message: LinkMessage = {
+        "ifname": name,
+        "flags": IFF_UP,
+        "change": IFF_UP,
+        "linkinfo": {"slave_kind": "bridge", "slave_data": compute_port(conf)},
+    }
+    if mark:
+        message["ifalias"] = mark
+    netlink.request(change_link(message))
+
+
+def compute_port(conf: "BridgeConf") -> "dict[str, int]":
+    """Return the settings of the port by the kernel's names."""
+    return {"mode": int(conf.hairpin), "isolated": int(conf.isolated)}
+
+
+def set_vlans(
+    netlink: "NetlinkSocket", conf: "BridgeConf", bridge: "LinkMessage", port: int
+) -> None:
+    """Give a port its VLANs, and take the bridge's default one away unless it is to stay."""
+    default = bridge["linkinfo"]["data"].get("vlan_default_pvid", 0)
+    entries = compute_vlans(conf)
+    if default and not conf.preserve_default_vlan and conf.vlan != default:
+        gone = [{"vid": default}]
+        message = {"family": AF_BRIDGE, "index": port, "af_spec": _af_spec(gone)}
+        netlink.request(Request("change", LINK, RTM_DELLINK, 0, message))
+    netlink.request(change_bridge_port({"index": port, "af_spec": _af_spec(entries)}))
+
+
+def compute_vlans(conf: "BridgeConf") -> "list[dict[str, int]]":
+    """Return the entries of a port: the access VLAN, or the ranges of the trunk."""
+    if conf.vlan:
+        return [{"vid": conf.vlan, "flags": VLAN_PVID | VLAN_UNTAGGED}]
+    entries: list[dict[str, int]] = []
+    for first, last in conf.trunk:
+        if first == last:
+            entries.append({"vid": first})
+        else:
+            entries.append({"vid": first, "flags": VLAN_RANGE_BEGIN})
+            entries.append({"vid": last, "flags": VLAN_RANGE_END})
+    return entries
+
+
+def _af_spec(entries: "list[dict[str, int]]") -> "dict[str, Any]":
+    return {"flags": BRIDGE_FLAGS_MASTER, "vlan_info": entries}
+
+
+def vlan_gateway_name(conf: "BridgeConf") -> str:
+    """Return the name of the device that has the gateway's address in a VLAN: ``cni0.100``."""
+    return f"{conf.bridge}.{conf.vlan}"
+
+
+def ensure_vlan_gateway(
+    netlink: "NetlinkSocket", conf: "BridgeConf", bridge: "LinkMessage"
+) -> "LinkMessage":
+    """Return the device with the gateway's address in the port's VLAN, made if there was none."""
+    name = vlan_gateway_name(conf)
+    link = find_link(netlink, name)
+    if link is not None:
+        return link
+    port = random_veth_name()
+    message: LinkMessage = {"ifname": port, "master": bridge["index"], "mtu": bridge["mtu"]}
+    peer: LinkMessage = {"ifname": name, "mtu": bridge["mtu"]}
+    try:
+        netlink.request(
+            create_link({**message, "linkinfo": {"kind": "veth", "data": {"peer": peer}}})
+        )
+    except NetlinkError as error:
+        if not error.is_exists:
+            raise
+        return required_link(netlink, name)
+    set_vlans(netlink, conf, bridge, required_link(netlink, port)["index"])
+    for each in (port, name):
+        disable_accept_ra(each)
+        netlink.request(change_link({"ifname": each, "flags": IFF_UP, "change": IFF_UP}))
+    return required_link(netlink, name)
+
+
+def ensure_addresses(
+    netlink: "NetlinkSocket", link: "LinkMessage", cidrs: "Iterable[str]", *, force: bool
+) -> None:
+    """Give a bridge its addresses.
+
+    Args:
+        netlink: of the host.
+        link: the bridge, or the device of its VLAN.
+        cidrs: that it is to have.
+        force: take away what is in their way: for IPv4 any other address, for IPv6 those whose
+            subnet overlaps.
+
+    Raises:
+        CniError: INVALID_CONFIG, something is in the way.
+    """
+    cidrs = tuple(cidrs)
+    found = {_cidr_of(each): each for each in netlink.dump(dump_addresses(index=link["index"]))}
+    for cidr in cidrs:
+        if cidr in found:
+            continue
+        for other in compute_obstacles(cidr, found.keys() - set(cidrs)):
+            _clear(netlink, link, cidr, other, found.pop(other), force=force)
+        _add_address(netlink, link, cidr)
+
+
+def compute_obstacles(cidr: str, others: "Iterable[str]") -> list[str]:
+    """Return which of *others* a bridge may not have beside *cidr*."""
+    if is_ipv4(cidr):
+        return sorted(other for other in others if is_ipv4(other))
+    return sorted(other for other in others if overlaps(cidr, other))
+
+
+def _clear(
+    netlink: "NetlinkSocket",
+    link: "LinkMessage",
+    cidr: str,
+    other: str,
+    message: "AddressMessage",
+    *,
+    force: bool,
+) -> None:
+    if not force:
+        raise CniError(
+            INVALID_CONFIG,
+            f"{link['ifname']} has the address {other}, and is to have {cidr}: "
+            "take it away, or set forceAddress",
+        )
+    try:
+        netlink.request(delete_address(message))
+    except NetlinkError as error:
+        if not error.is_not_found:
+            raise
+
+
+def _add_address(netlink: "NetlinkSocket", link: "LinkMessage", cidr: str) -> None:
+    if not is_ipv4(cidr):
+        enable_ipv6(link["ifname"])
+    try:
+        netlink.request(
+            create_address({**compute_address(Ip(address=cidr)), "index": link["index"]})
+        )
+    except NetlinkError as error:
+        if not error.is_exists:
+            raise
+    # A bridge that somebody else made changes its MAC with its ports until it is set.
+    netlink.request(change_link({"index": link["index"], "address": link["address"]}))
+
+
+def _cidr_of(address: "AddressMessage") -> str:
+    return format_prefix(address.get("local", address["address"]), address["prefixlen"])
+
+
+def enable_forwarding(cidrs: "Iterable[str]") -> None:
+    """Let the host forward packets of the families of *cidrs*."""
+    for is_four in {is_ipv4(cidr) for cidr in cidrs}:
+        if read_sysctl(FORWARDING[is_four]) != "1":
+            write_sysctl(FORWARDING[is_four], "1")
+
+
+def await_port(netlink: "NetlinkSocket", name: str) -> "LinkMessage":
+    """Return the host's end as soon as the bridge forwards what comes from there.
+
+    Raises:
+        CniError: INTERNAL, it does not.
+    """
+    deadline_s = monotonic() + _UP_WITHIN_S
+    pause_s = _ASK_AGAIN_S
+    while True:
+        link = required_link(netlink, name)
+        if link["operstate"] == IF_OPER_UP:
+            return link
+        if monotonic() > deadline_s:
+            state = link["operstate"]
+            raise CniError(
+                INTERNAL, f"port {name} is not up after {_UP_WITHIN_S} s (state {state})"
+            )
+        sleep(pause_s)
+        pause_s = min(pause_s * 2, 0.05)
+
+
+def delete_if_any(netlink: "NetlinkSocket", name: str) -> None:
+    """Delete a device; none of that name is no error."""
+    try:
+        netlink.request(delete_link({"ifname": name}))
+    except NetlinkError as error:
+        if not error.is_not_found:
+            raise
+
+
+def required_link(netlink: "NetlinkSocket", name: str) -> "LinkMessage":
+    """Return a device that was just made.
+
+    Raises:
+        CniError: INTERNAL, it is gone.
+    """
+    link = find_link(netlink, name)
+    if link is None:
+        raise CniError(INTERNAL, f"device {name} went away while it was being set up")
+    return link

@@ -1,0 +1,147 @@
+"""Rules of netfilter that belong to an attachment to a bridge: masquerade and spoof check.
+
+In: a call, its configuration. Out: rules written, removed, seen. Called by `bridge` and its
+siblings. Everything that one call removes is one transaction on one socket: whoever closes a socket
+after a deletion waits for a grace period, however much it was (`podway.netlink.nft_transactions`).
+"""
+
+from errno import EBUSY
+
+from podway.netlink.errors import NetlinkError
+from podway.netlink.nft_transactions import NftSocket
+from podway.plugins.masquerade import (
+    add_masquerade,
+    check_masquerade,
+    choose_backend,
+    delete_legacy_garbage,
+    delete_legacy_masquerade,
+    find_masquerade,
+    find_masquerade_garbage,
+    masquerade_of,
+)
+from podway.plugins.spoofing import (
+    check_spoof_check,
+    compute_spoof_check,
+    find_spoof_check,
+    find_spoof_garbage,
+    spoof_id,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
+
+    from podway.netlink.messages import Request
+    from podway.plugins.bridge_conf import BridgeConf
+    from podway.plugins.skeleton import Call
+
+# How often to look again when somebody else deletes what was found.
+_ATTEMPTS: "Final" = 5
+
+
+def write_rules(
+    nft: NftSocket,
+    call: "Call",
+    conf: "BridgeConf",
+    cidrs: tuple[str, ...],
+    port: "tuple[str, str]",
+) -> None:
+    """Write what the configuration asks for.
+
+    Args:
+        nft: of the host.
+        call: an ADD.
+        conf: its configuration.
+        cidrs: the container's addresses.
+        port: name of the host's end, and MAC of the container's.
+
+    Raises:
+        NetlinkError, CniError: something could not be written; the rest may be there.
+    """
+    if conf.spoof_check:
+        spoof = spoof_id(call.request.container_id, call.request.ifname)
+        nft.commit([*find_spoof_check(nft, spoof), *compute_spoof_check(spoof, *port)])
+    if conf.ip_masq and cidrs:
+        wanted = masquerade_of(call.request, cidrs)
+        add_masquerade(nft, wanted, choose_backend(conf.masq_backend))
+
+
+def remove_rules(nft: NftSocket, call: "Call", conf: "BridgeConf", cidrs: tuple[str, ...]) -> bool:
+    """Take away what an attachment has; tell whether there was anything.
+
+    Raises:
+        NetlinkError, CniError: something is still there.
+    """
+    wanted = masquerade_of(call.request, cidrs)
+    spoof = spoof_id(call.request.container_id, call.request.ifname)
+
+    def find() -> "list[Request[Any]]":
+        return [
+            *(find_masquerade(nft, wanted) if conf.ip_masq else ()),
+            *(find_spoof_check(nft, spoof) if conf.spoof_check else ()),
+        ]
+
+    if conf.ip_masq:
+        delete_legacy_masquerade(wanted)
+    return commit_found(nft, find)
+
+
+def remove_garbage_rules(nft: NftSocket, call: "Call", is_gone: "Callable[[str], bool]") -> bool:
+    """Take away what attachments of the network have that are not valid; tell if there was any.
+
+    Args:
+        nft: of the host.
+        call: a GC.
+        is_gone: tells of the name of a host's end that its attachment is gone.
+    """
+    valid = frozenset(
+        (each.container_id, each.ifname) for each in call.config.valid_attachments or ()
+    )
+    network = call.config.name
+    delete_legacy_garbage(network, valid)
+    return commit_found(
+        nft,
+        lambda: [
+            *find_masquerade_garbage(nft, network, valid),
+            *find_spoof_garbage(nft, is_gone),
+        ],
+    )
+
+
+def check_rules(
+    nft: NftSocket,
+    call: "Call",
+    conf: "BridgeConf",
+    cidrs: tuple[str, ...],
+    port: "tuple[str, str]",
+) -> None:
+    """See that what `write_rules` writes is there.
+
+    Raises:
+        CniError: CHECK_FAILED.
+    """
+    if conf.spoof_check:
+        check_spoof_check(nft, spoof_id(call.request.container_id, call.request.ifname), *port)
+    if conf.ip_masq and cidrs:
+        wanted = masquerade_of(call.request, cidrs)
+        check_masquerade(nft, wanted, choose_backend(conf.masq_backend))
+
+
+def commit_found(nft: NftSocket, find: "Callable[[], list[Request[Any]]]") -> bool:
+    """Commit the deletions that *find* finds, anew if somebody was faster; tell if there were any.
+
+    Raises:
+        NetlinkError: the kernel refuses.
+    """
+    for attempt in range(_ATTEMPTS):
+        requests = find()
+        try:
+            nft.commit(requests)
+        except NetlinkError as error:
+            is_momentary = error.is_not_found or error.errno == EBUSY
+            if not is_momentary or attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return bool(requests)
+    raise AssertionError("the last attempt returns or raises")
