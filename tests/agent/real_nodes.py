@@ -5,6 +5,7 @@ hub is a process too. Everything is ended by its process id and deleted, whateve
 """
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -44,8 +45,8 @@ class RealNode:
 
     # --- the agent ------------------------------------------------------------------------------
 
-    def start(self, *arguments: str) -> None:
-        """Start the agent; it is not waited for."""
+    def start(self, *arguments: str, **variables: str) -> None:
+        """Start the agent, with more of the environment in *variables*; it is not waited for."""
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -55,6 +56,7 @@ class RealNode:
                     *("--run-dir", str(self.directory), "--uplink", "eth0", "--cooldown", "0.001"),
                     *arguments,
                 ],
+                env={**os.environ, **variables},
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )

@@ -162,6 +162,38 @@ def test_two_interfaces_of_one_container(tmp_path: Path) -> None:
     run(scenario)
 
 
+def test_pods_that_came_and_went_leave_nothing_in_memory(tmp_path: Path) -> None:
+    def sizes(node: Node) -> dict[str, int]:
+        tracker = node.agent.tracker
+        found = {
+            name: len(value)
+            for name, value in vars(tracker).items()
+            if isinstance(value, (set, dict))
+        }
+        found["endpoints"] = len(node.agent.endpoints) + len(node.agent.endpoints.dirty)
+        found["turns"] = len(node.attachments._turns._locks)
+        found["waiters"] = len(node.agent._waiters)
+        return found
+
+    async def cycle(node: Node, number: int) -> None:
+        await node.add(f"c{number}")
+        if number % 3 == 0:
+            await node.destroy_netns(f"c{number}")
+        await node.delete(f"c{number}")
+
+    async def scenario() -> None:
+        async with one_node(tmp_path, {**DUAL, "Attach": "routed"}) as node:
+            await cycle(node, 0)
+            await until(lambda: not node.agent.tracker.pending)
+            before = sizes(node)
+            for number in range(1, 40):
+                await cycle(node, number)
+            await until(lambda: not node.agent.tracker.pending)
+            assert sizes(node) == before
+
+    run(scenario)
+
+
 # --- repeated -----------------------------------------------------------------------------------
 
 

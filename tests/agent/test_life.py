@@ -106,6 +106,27 @@ def test_two_peers_with_one_subnet_have_one_winner_whoever_comes_first(
     run(scenario)
 
 
+def test_two_nodes_with_one_public_address(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            running_hub() as hub,
+            running_node(tmp_path, hub.url, "a", uplink="eth0") as first,
+            running_node(tmp_path, hub.url, "b", uplink="eth0") as second,
+        ):
+            await until(lambda: not first.reasons() or not second.reasons())
+            late, early = (first, second) if first.reasons() else (second, first)
+            name = early.settings.node
+            await until(lambda: any(f"node {name}" in reason for reason in late.reasons()))
+            assert (await late.add("c1")).code == TRY_AGAIN_LATER
+            own, other = (Address("eth0", ip_interface(f"192.0.2.{n}/24")) for n in (1, 2))
+            await late.tamper(late.kernel.tamper_delete, own.key)
+            await late.tamper(late.kernel.tamper_set, other)
+            await late.ready()
+            await until(lambda: len(routes(early)) == len(routes(late)) == 1)
+
+    run(scenario)
+
+
 def test_a_peer_that_cannot_be_reached_is_skipped_and_shown(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = StagedStore()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from agent.nodes import Answer
-from agent.real_nodes import RealNode, pods, real_cluster, wait_until
+from agent.real_nodes import PATIENCE_S, RealNode, pods, real_cluster, wait_until
 from hub.hub_process import HubProcess
 from netns.conftest import Netns
 from podway.agent.attachments import CHECK_FAILED, KERNEL_REFUSED
@@ -197,6 +198,27 @@ def test_an_agent_that_is_told_to_end_ends_in_order(node: RealNode) -> None:
         assert len(node.pod_links()) == live
         assert set(pool.map(lambda name: node.cni("DEL", name).code, names)) == {0}
         assert (node.pod_links(), node.status()["addresses"]["used"]) == ([], 0)
+
+
+def test_systemd_is_told(node: RealNode) -> None:
+    node.signal(signal.SIGTERM)
+    path = node.directory / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        listener.settimeout(PATIENCE_S)
+
+        def hear_until(word: str) -> list[str]:
+            heard: list[str] = []
+            while word not in heard:
+                heard += listener.recv(4096).decode().splitlines()
+            return heard
+
+        node.start(NOTIFY_SOCKET=str(path), WATCHDOG_USEC="1000000")
+        hear_until("READY=1")
+        assert node.status()["ready"]
+        assert "STATUS=ready" in hear_until("WATCHDOG=1") + hear_until("WATCHDOG=1")
+        assert node.signal(signal.SIGTERM) == 0
+        hear_until("STOPPING=1")
 
 
 def test_a_second_agent_with_the_same_state_is_refused(node: RealNode) -> None:
