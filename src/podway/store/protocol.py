@@ -17,7 +17,6 @@ from podway.errors import PodwayError
 from podway.model.networks import Network
 from podway.model.nodes import Claim, Node
 
-
 # flannel's SubnetLeaseRenewMargin and etcd TTL: a node may be away for a day and keep its subnets.
 DEFAULT_LEASE_TTL_S = 86400
 
