@@ -1,10 +1,10 @@
 """Ctrl-C, SIGTERM and SIGHUP where they do no harm: between steps, not within one.
 
 Python raises KeyboardInterrupt between any two instructions: also while this thread is in another
-network namespace and has not yet noted how to come home, or between the start of a program and the
-moment in which its number is known. Such steps are wrapped in `uninterrupted`; a signal that comes
-meanwhile is kept and takes effect right after. All of it concerns the main thread alone, since no
-other one runs signal handlers.
+network namespace and has not yet noted how to come home, or between the start of a program or a
+thread and the moment in which somebody knows of it. Such steps are wrapped in `uninterrupted`; a
+signal that comes meanwhile is kept and takes effect right after. All of it concerns the main thread
+alone, since no other one runs signal handlers.
 """
 
 import signal

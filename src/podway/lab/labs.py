@@ -20,6 +20,7 @@ import msgspec
 from podway.agent.calls import AgentAway, AgentError, call_agent
 from podway.errors import ConfigError
 from podway.lab.errors import LabError, StartFailed
+from podway.lab.interrupts import uninterrupted
 from podway.lab.names import FABRIC, agent_socket, hub_socket, lab_dir, namespace_of, node_name
 from podway.lab.namespaces import (
     create_namespace,
@@ -108,7 +109,8 @@ def _build(spec: LabSpec, plan: Plan, report: Report) -> None:
     make(namespace_of(spec.name, FABRIC), plan.fabric)
     report(FABRIC, f"{len(plan.namespaces)} namespaces made and cabled")
     with ThreadPoolExecutor(1) as aside:
-        plugin = aside.submit(_install_plugin, spec)
+        with uninterrupted():
+            plugin = aside.submit(_install_plugin, spec)
         start_ready([plan.hub], report)
         asyncio.run(_reserve(spec, spec.nodes))
         start_ready(plan.agents, report)

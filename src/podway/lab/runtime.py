@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from podway.lab.errors import LabError, NoSuchLab, PluginFailed
+from podway.lab.interrupts import uninterrupted
 from podway.lab.names import check_pod_name, lab_dir, namespace_of, netns_path, node_name
 from podway.lab.namespaces import create_namespace, delete_namespace, exists, run_in
 from podway.lab.state import Pod, forget_pod, natural, read_pods, write_pod
@@ -44,7 +45,7 @@ def add_pods(spec: LabSpec, names: Sequence[str], node: str | None = None) -> li
     present = read_pods(spec.name)
     _check_new(spec, names, node, present)
     nodes = [node] * len(names) if node else spread(spec, present, len(names))
-    with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="pod") as workers:
+    with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="pod") as workers, uninterrupted():
         calls = [
             workers.submit(_add_pod, spec, name, where)
             for name, where in zip(names, nodes, strict=True)
@@ -78,7 +79,7 @@ def free_names(present: Sequence[Pod], count: int) -> list[str]:
 
 def remove_pods(spec: LabSpec, pods: Sequence[Pod]) -> None:
     """Remove *pods*: DEL, then their namespaces. Raises `PluginFailed`; the pod is kept then."""
-    with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="pod") as workers:
+    with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="pod") as workers, uninterrupted():
         calls = [workers.submit(_remove_pod, spec, pod) for pod in pods]
     for call in calls:
         call.result()
