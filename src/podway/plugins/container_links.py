@@ -13,6 +13,7 @@ from podway.netlink.errors import NetlinkError
 from podway.netlink.links import change_link, create_link, delete_link, get_link
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.interfaces import find_link
+from podway.plugins.lingering import LinkDeletion
 from podway.plugins.macs import random_veth_name
 from podway.plugins.masters import find_master
 
@@ -139,8 +140,8 @@ def remove_link(call: "Call", kind: str) -> None:
         return
     with NetlinkSocket(netns_fd=call.netns) as inside:
         link = find_link(inside, call.request.ifname)
-        if link is not None and link_kind(link) == kind:
-            delete_if_any(inside, link["index"])
+    if link is not None and link_kind(link) == kind:
+        LinkDeletion(link["index"], call.netns).wait()
 
 
 def delete_if_any(netlink: NetlinkSocket, index: int) -> None:

@@ -6,12 +6,12 @@ to such an address is reached through the container's other interfaces.
 
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.container_links import make_link
+from podway.plugins.delegation import pass_to_ipam
 from podway.plugins.single_interface import (
     Shape,
     add_interface,
     check_shape,
     delete_interface,
-    pass_to_ipam,
     required_ipam,
 )
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin

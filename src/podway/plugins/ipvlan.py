@@ -11,7 +11,7 @@ from podway.cni.results import Result
 from podway.cni.values import Value
 from podway.netlink.constants import IPVLAN_MODE_L2, IPVLAN_MODE_L3, IPVLAN_MODE_L3S
 from podway.plugins.container_links import check_master, make_child
-from podway.plugins.delegation import ipam_type
+from podway.plugins.delegation import ipam_type, pass_to_ipam
 from podway.plugins.dns import configured_dns
 from podway.plugins.link_fields import parse_device_name, parse_mtu, plugin_fields
 from podway.plugins.masters import check_mtu_fits
@@ -24,7 +24,6 @@ from podway.plugins.single_interface import (
     check_available,
     check_shape,
     delete_interface,
-    pass_to_ipam,
     required_ipam,
 )
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin

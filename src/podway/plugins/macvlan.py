@@ -14,6 +14,7 @@ from podway.netlink.constants import (
     MACVLAN_MODE_VEPA,
 )
 from podway.plugins.container_links import check_master, make_child
+from podway.plugins.delegation import pass_to_ipam
 from podway.plugins.dns import configured_dns
 from podway.plugins.link_fields import parse_device_name, parse_mtu, plugin_fields
 from podway.plugins.macs import requested_mac
@@ -27,7 +28,6 @@ from podway.plugins.single_interface import (
     check_available,
     check_shape,
     delete_interface,
-    pass_to_ipam,
 )
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin
 

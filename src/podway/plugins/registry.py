@@ -66,6 +66,11 @@ PLUGINS: "Final" = (
         about="an interface with a MAC address of its own on a device of the host",
     ),
     Plugin(
+        name="ptp",
+        module="podway.plugins.ptp",
+        about="a pair of devices between container and host, and routes on both ends",
+    ),
+    Plugin(
         name="tap",
         module="podway.plugins.tap",
         about="a tap device in the container, for a virtual machine or another process",

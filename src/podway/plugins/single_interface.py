@@ -10,14 +10,14 @@ somebody has it. Nothing of these attachments is outside the container but what 
 no more to do than to pass on.
 """
 
-from podway.cni.errors import CHECK_FAILED, INTERNAL, INVALID_CONFIG, UNAVAILABLE, CniError
+from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, UNAVAILABLE, CniError
 from podway.cni.results import Interface, Result
 from podway.cni.values import Value, replace
 from podway.netlink.errors import NetlinkError
 from podway.netlink.netns import entered
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.container_links import check_kind, remove_link
-from podway.plugins.delegation import delegate, delegate_add, delegate_delete, ipam_type
+from podway.plugins.delegation import assign_addresses, ipam_type, pass_to_ipam
 from podway.plugins.interfaces import (
     check_interface,
     compute_interface_plan,
@@ -94,19 +94,6 @@ def add_interface(
     return result
 
 
-def assign_addresses(call: "Call", ipam: str, undo: Undo) -> Result:
-    """Return what plugin *ipam* assigns; *undo* gives it back.
-
-    Raises:
-        CniError: as the plugin says; or INTERNAL, it assigns no address.
-    """
-    assigned = delegate_add(call, ipam)
-    undo.push(delegate_delete, call, ipam)
-    if not assigned.ips:
-        raise CniError(INTERNAL, f"IPAM plugin {ipam} returned no address")
-    return assigned
-
-
 def compute_result(
     call: "Call", link: "LinkMessage", assigned: Result, dns: "Dns | None"
 ) -> Result:
@@ -132,27 +119,18 @@ def delete_interface(call: "Call", kind: str) -> None:
     pass_to_ipam(call)
 
 
-def pass_to_ipam(call: "Call") -> None:
-    """Pass a DEL, CHECK, GC or STATUS on to the IPAM plugin, if there is one.
+def required_ipam(call: "Call") -> str:
+    """Return the name of the configuration's IPAM plugin.
 
     Raises:
-        CniError: as the plugin says.
+        CniError: INVALID_CONFIG, there is none.
     """
     ipam = ipam_type(call)
-    if ipam:
-        delegate(call, ipam)
-
-
-def required_ipam(call: "Call") -> None:
-    """Refuse a configuration without IPAM.
-
-    Raises:
-        CniError: INVALID_CONFIG.
-    """
-    if not ipam_type(call):
+    if not ipam:
         raise CniError(
             INVALID_CONFIG, f"ipam.type is missing: {call.config.type} needs an IPAM plugin"
         )
+    return ipam
 
 
 def check_shape(call: "Call", shape: Shape) -> "LinkMessage":

@@ -11,6 +11,7 @@ from podway.netlink.links import change_link
 from podway.netlink.netns import entered
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.container_links import delete_if_any, read_link, refuse_taken_name
+from podway.plugins.delegation import pass_to_ipam
 from podway.plugins.dns import configured_dns
 from podway.plugins.interfaces import find_link
 from podway.plugins.link_fields import parse_device_name, parse_mtu, plugin_fields
@@ -22,7 +23,6 @@ from podway.plugins.single_interface import (
     add_interface,
     check_shape,
     delete_interface,
-    pass_to_ipam,
 )
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin
 from podway.plugins.taps import TUN_PATH, Tap, make_tap, tap_exists

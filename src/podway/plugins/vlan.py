@@ -8,6 +8,7 @@ by the kernel (EEXIST).
 from podway.cni.errors import INVALID_CONFIG, CniError
 from podway.cni.values import Value
 from podway.plugins.container_links import check_master, make_child
+from podway.plugins.delegation import pass_to_ipam
 from podway.plugins.dns import configured_dns
 from podway.plugins.link_fields import parse_device_name, parse_mtu, plugin_fields
 from podway.plugins.masters import check_mtu_fits
@@ -17,7 +18,6 @@ from podway.plugins.single_interface import (
     check_available,
     check_shape,
     delete_interface,
-    pass_to_ipam,
     required_ipam,
 )
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin
