@@ -22,7 +22,7 @@ from podway.kernel.links import parse_link
 from podway.kernel.neighbours import parse_neighbour, parse_neighbour_key
 from podway.kernel.ownership import TABLE_NAME
 from podway.kernel.protocol import DeviceChanged, KernelEvent, Overrun, Seen, UplinkChanged
-from podway.kernel.routes import parse_route
+from podway.kernel.routes import parse_route, without_hops
 from podway.kernel.rules import parse_rule
 from podway.kernel.sysctls import device_of_path
 from podway.kernel.tables import FAMILIES, changed
@@ -33,6 +33,7 @@ from podway.model.kernel import (
     Key,
     Link,
     NftTable,
+    Route,
     Sysctl,
     link_key,
 )
@@ -296,7 +297,14 @@ class Translator:
         route = parse_route(fields, self._name)  # type: ignore[arg-type]  # a RouteMessage
         if route is None or not (route.protocol == ROUTE_PROTOCOL or self._follows(route.key)):
             return
-        self._found[route.key] = None if event.type == RTM_DELROUTE else route
+        self._found[route.key] = self._left_of(route) if event.type == RTM_DELROUTE else route
+
+    def _left_of(self, gone: Route) -> Route | None:
+        """Return what is left at the key of a route that went, in whole or in part."""
+        there = self._found.get(gone.key, self._known.get(gone.key))
+        if isinstance(there, Route) and there.nexthops and there.dst.version == 6:
+            return without_hops(there, gone)
+        return None
 
     def _neighbour(self, event: Event) -> None:
         fields = event.fields

@@ -17,6 +17,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from podway.kernel.fake_sysctls import FakeSysctls, Refused
+from podway.kernel.routes import without_hops
 from podway.model.addresses import Family, IPAddress, derive_mac, family_of
 from podway.model.kernel import (
     ROUTE_PROTOCOL,
@@ -150,6 +151,8 @@ class FakeStack:
             hairpin=bool(there.hairpin if wanted.hairpin is None else wanted.hairpin)
             and bool(wanted.master),
         )
+        if wanted.mac not in {None, there.mac}:
+            self._changed_mac(wanted.name)
         if there.up and not wanted.up:
             self._went_down(wanted.name)
 
@@ -190,8 +193,13 @@ class FakeStack:
         del self.objects[link.key]
         for item in self.on(link.name):
             self.objects.pop(item.key, None)
+            left = self._left_of(item, link.name)
+            if left is not None:
+                self.objects[item.key] = left
             if not _goes_silently(item):
                 self.news.append(item.key)
+        # IPv6 looks after sources when an address is deleted, not when its device goes.
+        self._drop_sources(Family.IPV4)
         self.sysctls.forget(link.name)
         for other in self.links():
             if other.master == link.name:
@@ -200,6 +208,20 @@ class FakeStack:
             if isinstance(other.kind, Vxlan) and other.kind.underlay == link.name:
                 self._delete_link(other)
                 self.news.append(other.key)
+
+    def _left_of(self, item: KernelObject, dev: str) -> Route | None:
+        """Return what a multipath route becomes without *dev*: in IPv4 nothing."""
+        if not isinstance(item, Route) or item.dst.version == 4:
+            return None
+        lost = tuple(hop for hop in item.nexthops if hop.dev == dev)
+        return without_hops(item, replace(item, nexthops=lost)) if lost else None
+
+    def _changed_mac(self, dev: str) -> None:
+        """Forget the neighbours of *dev*, permanent ones too (neigh_changeaddr)."""
+        for item in self.on(dev):
+            if isinstance(item, Neighbour) and not item.proxy:
+                del self.objects[item.key]
+                self.news.append(item.key)
 
     def _went_down(self, dev: str) -> None:
         for item in self.on(dev):
@@ -245,8 +267,15 @@ class FakeStack:
             for secondary in alike[1:]:
                 del self.objects[secondary.key]
                 self.news.append(secondary.key)
+        self._drop_sources(Family.IPV4)
+        self._drop_sources(Family.IPV6)
+
+    def _drop_sources(self, family: Family) -> None:
+        """Let routes go (IPv6: let go of their source) whose source is no address any more."""
         for route in list(self.objects.values()):
-            if isinstance(route, Route) and route.src and not self._is_local(route.src):
+            if not isinstance(route, Route) or route.src is None or self._is_local(route.src):
+                continue
+            if family_of(route.dst) is family:
                 self._without_source(route)
 
     def _without_source(self, route: Route) -> None:
@@ -266,6 +295,8 @@ class FakeStack:
                 raise Refused(errnos.EINVAL, f"a {route.kind} route leads nowhere")
             return
         hops = route.nexthops or (NextHop(route.dev, route.via, onlink=route.onlink),)
+        for hop in hops:
+            self.link(hop.dev)
         for hop in hops:
             self._check_hop(hop, route)
         if route.src is not None and not self._is_local(route.src):

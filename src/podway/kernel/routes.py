@@ -2,6 +2,9 @@
 
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+from msgspec.structs import replace
+
+from podway.model.addresses import IPAddress
 from podway.model.kernel import NextHop, Route
 from podway.netlink.constants import (
     AF_INET,
@@ -86,6 +89,31 @@ def parse_route(message: "RouteMessage", name_of: "NameOf") -> Route | None:
         protocol=message["protocol"],
         nexthops=tuple(_parse_hop(hop, name_of) for hop in message.get("multipath", ())),
     )
+
+
+def without_hops(route: Route, gone: Route) -> Route | None:
+    """Return what is left of *route* when the ways of *gone* are taken away; None for nothing.
+
+    IPv6 takes single ways out of a multipath route and tells of those alone (net/ipv6/route.c,
+    fib6_ifdown); what remains of two is an ordinary route.
+    """
+    lost = {_way(hop) for hop in _hops(gone)}
+    left = tuple(hop for hop in _hops(route) if _way(hop) not in lost)
+    match left:
+        case ():
+            return None
+        case (hop,):
+            return replace(route, nexthops=(), dev=hop.dev, via=hop.via, onlink=hop.onlink)
+        case _:
+            return replace(route, nexthops=left)
+
+
+def _hops(route: Route) -> tuple[NextHop, ...]:
+    return route.nexthops or (NextHop(route.dev, route.via, onlink=route.onlink),)
+
+
+def _way(hop: NextHop) -> tuple[str, IPAddress | None]:
+    return hop.dev, hop.via
 
 
 def _prefix(message: "RouteMessage") -> "IPNetwork":

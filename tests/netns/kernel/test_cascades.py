@@ -231,3 +231,40 @@ def test_sysctls_are_looked_up(world: World) -> None:
     build(world, VTEP, SYSCTL)
     found = world.kernel.check_sysctls([SYSCTL.key, gone.key, link_key("podway.1")])
     assert found == [Seen(SYSCTL.key, SYSCTL), Seen(gone.key, None)]
+
+
+def test_another_mac_takes_the_neighbours_along(world: World) -> None:
+    """Permanent ones too, and whoever changes it: they must be written again."""
+    near = Neighbour("podway-v6.1", ip_address("fd02::"), MAC)
+    build(world, VTEP6, near)
+    forget(world)
+    apply(world, change(replace(VTEP6, mac=MAC), VTEP6))
+    assert wait_for(world, Seen(near.key, None)) == [Seen(near.key, None)]
+    assert read_one(world, near.key) is None
+    build(world, near)
+    assert read_one(world, near.key) == near
+
+
+def test_an_ipv6_route_loses_one_way_of_two(world: World) -> None:
+    ways = (NextHop(UPLINK, ip_address("2001:db8::3")), NextHop("cni0", ip_address("fd05::2")))
+    route = Route(dst=ip_network("fd03::/64"), metric=1024, nexthops=ways)
+    build(world, BRIDGE, Address("cni0", ip_interface("fd05::1/64")), route)
+    forget(world)
+    world.tamper_delete(BRIDGE)
+    left = replace(route, nexthops=(), dev=UPLINK, via=ip_address("2001:db8::3"))
+    wait_for(world, Seen(route.key, left))
+    assert read_one(world, route.key) == left
+
+
+@pytest.mark.parametrize("way_out", ["down", "device deleted", "address deleted"])
+def test_an_ipv6_route_loses_its_source(world: World, way_out: str) -> None:
+    """Without a word, when the address is deleted; not when its device goes."""
+    source = Address("cni0", ip_interface("fd05::1/64"))
+    route = Route(dst=ip_network("fd03::/64"), dev=UPLINK, src=ip_address("fd05::1"), metric=1024)
+    build(world, BRIDGE, source, route)
+    if way_out == "down":
+        world.tamper_up("cni0", up=False)
+    else:
+        world.tamper_delete(BRIDGE if way_out == "device deleted" else source)
+    left = replace(route, src=None) if way_out == "address deleted" else route
+    assert read_one(world, route.key) == left

@@ -5,6 +5,7 @@ Each has an uplink ``eth0`` (192.0.2.1/24, 2001:db8::1/64) that is not podway's.
 """
 
 import select
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -110,10 +111,17 @@ class RealWorld:
             netns.ip(
                 "address", "add", address, "dev", UPLINK, *(["nodad"] if ":" in address else [])
             )
+        self._await_carrier()
         self.kernel = NodeKernel(netns.fd)
         self.outsider = Outsider(netns)
         self._make_netns = make_netns
         self._pods: dict[str, Netns] = {}
+
+    def _await_carrier(self) -> None:
+        """Wait until the kernel has noticed that the uplink is connected, which it tells later."""
+        deadline = time.monotonic() + PATIENCE_S
+        while "state UP" not in self.netns.ip("link", "show", UPLINK):
+            assert time.monotonic() < deadline, "the uplink has no carrier"
 
     def pod_netns(self) -> str:
         pod = self._make_netns()
