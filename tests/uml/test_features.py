@@ -203,6 +203,12 @@ def test_user_mode_linux_keeps_nothing_outside_the_checkout() -> None:
     assert (kinds["/"], kinds[str(Path.cwd())]) == ("overlay", "hostfs")
 
 
+@pytest.mark.kernel("uml", "ipip", "sit", "ip6tnl", "gre")
+def test_namespace_holds_what_a_test_put_into_it(netns: str) -> None:
+    links = json.loads(run("ip", "-n", netns, "-j", "link"))
+    assert {link["ifname"] for link in links} == {"lo", "port0", "port1"}
+
+
 def test_every_feature_is_tried_here() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in PROBES if f'"{name}"' not in text] == []
