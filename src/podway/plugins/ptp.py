@@ -63,6 +63,7 @@ from podway.plugins.undo import Undo, attempt_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Final, NoReturn
 
     from podway.netlink.links import LinkMessage
@@ -218,12 +219,11 @@ def delete(call: Call) -> None:
     """Take away both devices, the rules, and give the addresses back."""
     conf = parse_conf(call)
     cidrs, deletions = _begin_deletions(call)
+    # While the devices go.
     steps = [deletion.wait for deletion in deletions]
     if conf.masquerades and cidrs is not None:
         steps.insert(0, lambda: _delete_masquerade(call, cidrs))
     attempt_all(*steps, lambda: pass_to_ipam(call))
-    if conf.masquerades:
-        leave_sockets_to_child()
 
 
 def _begin_deletions(call: Call) -> "tuple[tuple[str, ...] | None, list[LinkDeletion]]":
@@ -269,9 +269,17 @@ def _addresses(inside: NetlinkSocket, index: int) -> tuple[str, ...]:
 
 def _delete_masquerade(call: Call, cidrs: tuple[str, ...]) -> None:
     masquerade = masquerade_of(call.request, cidrs)
-    with NftSocket() as nft:
-        nft.commit(find_masquerade(nft, masquerade))
     delete_legacy_masquerade(masquerade)
+    _commit(lambda nft: find_masquerade(nft, masquerade))
+
+
+def _commit(find: "Callable[[NftSocket], list[Request[Any]]]") -> None:
+    """Delete what *find* finds in nftables; who waits for memory is a child (`lingering`)."""
+    from podway.plugins.bridge_rules import commit_found  # noqa: PLC0415 - not for every call
+
+    with NftSocket() as nft:
+        if commit_found(nft, lambda: find(nft)):
+            leave_sockets_to_child()
 
 
 def _delete_named(host: NetlinkSocket, name: str) -> None:
@@ -336,11 +344,10 @@ def _collect_devices(call: Call) -> None:
 
 
 def _collect_rules(call: Call) -> None:
-    attachments = call.config.valid_attachments or ()
+    network, attachments = call.config.name, call.config.valid_attachments or ()
     valid = frozenset((each.container_id, each.ifname) for each in attachments)
-    with NftSocket() as nft:
-        nft.commit(find_masquerade_garbage(nft, call.config.name, valid))
-    delete_legacy_garbage(call.config.name, valid)
+    delete_legacy_garbage(network, valid)
+    _commit(lambda nft: find_masquerade_garbage(nft, network, valid))
 
 
 def status(call: Call) -> None:
