@@ -198,23 +198,30 @@ class Translator:
         for tables in commits:
             self._found.update(tables)
 
+    def settle(self) -> None:
+        """Drop what is no news: every notification of what we did has come."""
+        self._found = {
+            key: found for key, found in self._found.items() if not self._known.agrees(key, found)
+        }
+        # What bears our mark only later, or no more, was ours all the while.
+        self._uplinks = {dev: None for dev in self._uplinks if dev not in self._own_names}
+        self._own_flips, self._own_names = {}, set()
+
     def news(self) -> list[KernelEvent]:
-        """Return what is new since the last call; all that was expected has come."""
+        """Return what is new since the last call; from now on we know."""
+        self.settle()
         events: list[KernelEvent] = [Overrun()] if self._overrun else []
         for key, found in self._found.items():
-            if not self._known.agrees(key, found):
-                self._known.put(key, found)
-                events.append(Seen(key, found))
+            self._known.put(key, found)
+            events.append(Seen(key, found))
         events += [DeviceChanged(dev) for dev in self._flipped]
-        # What bears our mark only later, or no more, was ours all the while.
-        events += [UplinkChanged(dev) for dev in self._uplinks if dev not in self._own_names]
-        self._found, self._flipped, self._uplinks = {}, {}, {}
-        self._own_flips, self._own_names, self._overrun = {}, set(), False
+        events += [UplinkChanged(dev) for dev in self._uplinks]
+        self._found, self._flipped, self._uplinks, self._overrun = {}, {}, {}, False
         return events
 
     @property
     def has_news(self) -> bool:
-        """Tell whether `news` may have something."""
+        """Tell whether `news` has something, once all is settled."""
         return bool(self._found or self._flipped or self._uplinks or self._overrun)
 
     # --- devices --------------------------------------------------------------------------------

@@ -48,6 +48,10 @@ from podway.netlink import (
 )
 from podway.netlink.constants import NETLINK_NETFILTER, NFNLGRP_NFTABLES
 
+# Notifications that are taken in at one time: more than the queue holds, but a storm has an end.
+_ROUND = 10_000
+_ROUNDS = 4
+
 
 class NodeKernel:
     """The kernel state of one network namespace.
@@ -138,6 +142,9 @@ class NodeKernel:
                     if error is None:
                         self._known.put(operation.key, operation.desired)
                 outcomes += done
+            # The echo of all this is heard here, and wakes nobody.
+            self._listen()
+            self._translator.settle()
             self._wake_if_news()
         return outcomes
 
@@ -263,7 +270,11 @@ class NodeKernel:
     def _listen(self) -> None:
         """Take in the notifications that have come."""
         try:
-            self._translator.take(self._events.drain())
+            for _ in range(_ROUNDS):
+                events = self._events.drain(_ROUND)
+                self._translator.take(events)
+                if len(events) < _ROUND:
+                    break
             self._translator.take_commits(self._commits.drain())
         except (DecodeError, NetlinkError):
             self._translator.lose()
