@@ -8,7 +8,6 @@ whatever fails undoes what was done before.
 from podway.cni.results import Dns, Interface, Result
 from podway.cni.values import replace
 from podway.netlink.netns import entered
-from podway.netlink.nft_transactions import NftSocket
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf
 from podway.plugins.bridge_devices import (
@@ -25,8 +24,7 @@ from podway.plugins.bridge_devices import (
     set_vlans,
 )
 from podway.plugins.bridge_gateways import compute_gateways, compute_ips, compute_routes
-from podway.plugins.bridge_rules import remove_rules, write_rules
-from podway.plugins.delegation import assign_addresses
+from podway.plugins.delegation import assign_addresses, load_ahead
 from podway.plugins.interfaces import (
     compute_interface_plan,
     configure_interface,
@@ -46,6 +44,11 @@ if TYPE_CHECKING:
 
 # Positions in the result: bridge, host's end, container's end.
 _CONTAINER: "Final" = 2
+_RULE_MODULES: "Final" = (
+    "podway.netlink.nft_transactions",
+    "podway.plugins.bridge_rules",
+    "podway.plugins.masquerade_iptables",
+)
 # Kernel parameters of the container's interface. Neighbours hear at once who has an address now.
 _ARP_NOTIFY: "Final" = ("net/ipv4/conf/{}/arp_notify", "1")
 _NO_DAD: "Final" = (("net/ipv6/conf/{}/accept_dad", "0"), _ARP_NOTIFY)
@@ -59,6 +62,7 @@ _DAD: "Final" = (
 def add(call: "Call") -> Result:
     """Attach the container to the bridge."""
     conf = parse_bridge_conf(call)
+    load_ahead(call, conf.ipam, *(_RULE_MODULES if conf.ip_masq else ()))
     with Undo() as undo, NetlinkSocket() as host:
         pair = _make_port(call, conf, host, undo)
         assigned = assign_addresses(call, conf.ipam, undo) if conf.ipam else Result()
@@ -122,6 +126,9 @@ def _configure_host(
 def _write_rules(
     call: "Call", conf: BridgeConf, result: Result, port: tuple[str, str], undo: Undo
 ) -> None:
+    from podway.netlink.nft_transactions import NftSocket  # noqa: PLC0415 - see load_ahead
+    from podway.plugins.bridge_rules import remove_rules, write_rules  # noqa: PLC0415
+
     cidrs = tuple(ip.address for ip in result.ips)
     nft = NftSocket()
     undo.push(remove_rules, nft, call, conf, cidrs)

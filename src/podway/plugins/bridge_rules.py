@@ -19,13 +19,6 @@ from podway.plugins.masquerade import (
     find_masquerade_garbage,
     masquerade_of,
 )
-from podway.plugins.spoofing import (
-    check_spoof_check,
-    compute_spoof_check,
-    find_spoof_check,
-    find_spoof_garbage,
-    spoof_id,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +28,9 @@ if TYPE_CHECKING:
     from podway.netlink.messages import Request
     from podway.plugins.bridge_conf import BridgeConf
     from podway.plugins.skeleton import Call
+
+# The spoof check is rare: who has none does not load it.
+# ruff: noqa: PLC0415
 
 # How often to look again when somebody else deletes what was found.
 _ATTEMPTS: "Final" = 5
@@ -60,6 +56,8 @@ def write_rules(
         NetlinkError, CniError: something could not be written; the rest may be there.
     """
     if conf.spoof_check:
+        from podway.plugins.spoofing import compute_spoof_check, find_spoof_check, spoof_id
+
         spoof = spoof_id(call.request.container_id, call.request.ifname)
         nft.commit([*find_spoof_check(nft, spoof), *compute_spoof_check(spoof, *port)])
     if conf.ip_masq and cidrs:
@@ -74,13 +72,15 @@ def remove_rules(nft: NftSocket, call: "Call", conf: "BridgeConf", cidrs: tuple[
         NetlinkError, CniError: something is still there.
     """
     wanted = masquerade_of(call.request, cidrs)
-    spoof = spoof_id(call.request.container_id, call.request.ifname)
 
     def find() -> "list[Request[Any]]":
-        return [
-            *(find_masquerade(nft, wanted) if conf.ip_masq else ()),
-            *(find_spoof_check(nft, spoof) if conf.spoof_check else ()),
-        ]
+        requests = find_masquerade(nft, wanted) if conf.ip_masq else []
+        if conf.spoof_check:
+            from podway.plugins.spoofing import find_spoof_check, spoof_id
+
+            spoof = spoof_id(call.request.container_id, call.request.ifname)
+            requests += find_spoof_check(nft, spoof)
+        return requests
 
     if conf.ip_masq:
         delete_legacy_masquerade(wanted)
@@ -95,6 +95,8 @@ def remove_garbage_rules(nft: NftSocket, call: "Call", is_gone: "Callable[[str],
         call: a GC.
         is_gone: tells of the name of a host's end that its attachment is gone.
     """
+    from podway.plugins.spoofing import find_spoof_garbage
+
     valid = frozenset(
         (each.container_id, each.ifname) for each in call.config.valid_attachments or ()
     )
@@ -122,6 +124,8 @@ def check_rules(
         CniError: CHECK_FAILED.
     """
     if conf.spoof_check:
+        from podway.plugins.spoofing import check_spoof_check, spoof_id
+
         check_spoof_check(nft, spoof_id(call.request.container_id, call.request.ifname), *port)
     if conf.ip_masq and cidrs:
         wanted = masquerade_of(call.request, cidrs)

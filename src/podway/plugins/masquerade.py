@@ -12,8 +12,8 @@ nor prevResult.
 
 from podway.cni.errors import UNSUPPORTED_FIELD, CniError
 from podway.cni.values import Value
-from podway.plugins import masquerade_iptables, masquerade_nftables
-from podway.plugins.iptables import IPV4, has_program
+from podway.netlink.constants import NFPROTO_INET
+from podway.plugins.iptables import IPV4, IPV6, has_legacy_table, has_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from podway.netlink.messages import Request as NetlinkRequest
     from podway.netlink.nft_transactions import NftSocket
 
+# Each call loads the back end that it needs.
+# ruff: noqa: PLC0415
+
+NFT_TABLE: "Final" = "cni_plugins_masquerade"
+NFT_CHAIN: "Final" = "masq_checks"
 BACKENDS: "Final" = ("iptables", "nftables")
 
 
@@ -89,8 +94,12 @@ def add_masquerade(nft: "NftSocket", masquerade: Masquerade, backend: str) -> No
         NetlinkError, CniError: they cannot be written; nothing has changed.
     """
     if backend == "iptables":
+        from podway.plugins import masquerade_iptables
+
         masquerade_iptables.add(nft, masquerade)
     else:
+        from podway.plugins import masquerade_nftables
+
         masquerade_nftables.add(nft, masquerade)
 
 
@@ -99,15 +108,22 @@ def find_masquerade(nft: "NftSocket", masquerade: Masquerade) -> "list[NetlinkRe
 
     Without addresses everything of the attachment's container goes, with them what has them.
     """
-    return [
-        *masquerade_iptables.find(nft, masquerade),
-        *masquerade_nftables.find(nft, masquerade),
-    ]
+    from podway.plugins import masquerade_iptables
+
+    requests = masquerade_iptables.find(nft, masquerade)
+    if nft.has_chain(NFPROTO_INET, NFT_TABLE, NFT_CHAIN):
+        from podway.plugins import masquerade_nftables
+
+        requests += masquerade_nftables.find(nft, masquerade)
+    return requests
 
 
 def delete_legacy_masquerade(masquerade: Masquerade) -> None:
     """Take away rules that only the legacy iptables sees."""
-    masquerade_iptables.delete_legacy(masquerade)
+    if has_legacy_table(IPV4, "nat") or has_legacy_table(IPV6, "nat"):
+        from podway.plugins.masquerade_lines import delete_legacy
+
+        delete_legacy(masquerade)
 
 
 def check_masquerade(nft: "NftSocket", masquerade: Masquerade, backend: str) -> None:
@@ -117,8 +133,12 @@ def check_masquerade(nft: "NftSocket", masquerade: Masquerade, backend: str) -> 
         CniError: CHECK_FAILED.
     """
     if backend == "iptables":
+        from podway.plugins import masquerade_iptables
+
         masquerade_iptables.check(nft, masquerade)
     else:
+        from podway.plugins import masquerade_nftables
+
         masquerade_nftables.check(nft, masquerade)
 
 
@@ -132,6 +152,8 @@ def find_masquerade_garbage(
         network: name.
         valid: (container, interface) of attachments that stay.
     """
+    from podway.plugins import masquerade_iptables, masquerade_nftables
+
     return [
         *masquerade_iptables.find_garbage(nft, network, valid),
         *masquerade_nftables.find_garbage(nft, network, valid),
@@ -140,4 +162,6 @@ def find_masquerade_garbage(
 
 def delete_legacy_garbage(network: str, valid: "frozenset[tuple[str, str]]") -> None:
     """Likewise, for rules that only the legacy iptables sees."""
-    masquerade_iptables.delete_legacy_garbage(network, valid)
+    from podway.plugins import masquerade_lines
+
+    masquerade_lines.delete_legacy_garbage(network, valid)

@@ -41,6 +41,8 @@ from podway.netlink.nft_rules import (
     delete_rule,
 )
 from podway.plugins.digests import sha512_hex
+from podway.plugins.masquerade import NFT_CHAIN as CHECKS
+from podway.plugins.masquerade import NFT_TABLE as TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +53,6 @@ if TYPE_CHECKING:
     from podway.netlink.nft_transactions import NftSocket
     from podway.plugins.masquerade import Masquerade
 
-TABLE: "Final" = "cni_plugins_masquerade"
-CHECKS: "Final" = "masq_checks"
 POSTROUTING: "Final" = "postrouting"
 _DIGITS: "Final" = 16
 _BASE_RULES: "Final" = 3

@@ -59,8 +59,10 @@ def test_executable_text() -> None:
     )
     assert lines[0] == "#!/usr/bin/python3 -IS"
     assert lines[2:] == [
+        "import gc",
         "import sys",
         "",
+        "gc.disable()",
         'sys.path.append("/usr/lib/it\'s here")',
         "from podway.plugins.podway import main",
         "",

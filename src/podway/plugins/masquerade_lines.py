@@ -1,0 +1,135 @@
+"""Masquerade through the programs of iptables: of the legacy kind, and where there is no table yet.
+
+In: `Masquerade`, and what iptables-save prints. Out: lines for iptables-restore. Called by
+`masquerade_iptables` and `masquerade`. What is there is read first, so that nothing is written
+twice and a chain that two interfaces of a container share stays as long as one of them.
+"""
+
+from podway.cni.addresses import parse_address, render_address
+from podway.plugins.iptables import (
+    IPV4,
+    IPV6,
+    has_legacy_table,
+    has_program,
+    quote,
+    read_table,
+    restore,
+    writes_nft,
+)
+from podway.plugins.masquerade_chains import (
+    MULTICAST,
+    POSTROUTING,
+    TABLE,
+    chain_name,
+    cidrs_of,
+    comment_start,
+    comment_text,
+    host_prefix,
+    network_of,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from podway.plugins.masquerade import Masquerade
+
+
+def add_lines(wanted: "Masquerade", family: int) -> None:
+    """Write the rules of an attachment.
+
+    Raises:
+        CniError: iptables is not installed, or fails.
+    """
+    lines = compute_additions(read_table(family, TABLE), wanted, family)
+    if lines:
+        restore(family, TABLE, lines)
+
+
+def count_missing_lines(wanted: "Masquerade", family: int) -> int:
+    """Return how many rules of an attachment are missing."""
+    return len(compute_additions(read_table(family, TABLE), wanted, family))
+
+
+def compute_additions(saved: "Iterable[str]", wanted: "Masquerade", family: int) -> list[str]:
+    """Return the lines for iptables-restore that make what is missing in *saved*.
+
+    Args:
+        saved: table nat as iptables-save prints it.
+        wanted: the attachment.
+        family: IPV4 or IPV6.
+    """
+    chain = chain_name(wanted.network, wanted.container_id)
+    told = f"-m comment --comment {quote(comment_text(wanted.network, wanted.container_id))}"
+    rules = [(f"{chain} -d {_subnet(cidr)} {told} -j ACCEPT") for cidr in cidrs_of(wanted, family)]
+    first = len(rules)
+    rules.append(f"{chain} ! -d {MULTICAST[family]} {told} -j MASQUERADE")
+    rules += [
+        f"{POSTROUTING} -s {host_prefix(cidr)} {told} -j {chain}"
+        for cidr in cidrs_of(wanted, family)
+    ]
+    there = set(saved)
+    lines = [] if any(line.startswith(f":{chain} ") for line in there) else [f":{chain} - [0:0]"]
+    # Subnets go before the line that masquerades.
+    commands = ["-I"] * first + ["-A"] * (len(rules) - first)
+    return lines + [
+        f"{command} {rule}"
+        for command, rule in zip(commands, rules, strict=True)
+        if f"-A {rule}" not in there
+    ]
+
+
+def compute_deletions(saved: "Iterable[str]", wanted: "Masquerade", family: int) -> list[str]:
+    """Return the lines for iptables-restore that take away what *saved* has of an attachment."""
+    chain = chain_name(wanted.network, wanted.container_id)
+    saved = list(saved)
+    if not any(line.startswith(f":{chain} ") for line in saved):
+        return []
+    jumps = [line for line in saved if line.endswith(f" -j {chain}")]
+    sources = [f" -s {host_prefix(cidr)} " for cidr in cidrs_of(wanted, family)]
+    mine = [line for line in jumps if not wanted.cidrs or any(source in line for source in sources)]
+    lines = [f"-D{line.removeprefix('-A')}" for line in mine]
+    return lines if len(mine) < len(jumps) else [*lines, f"-F {chain}", f"-X {chain}"]
+
+
+def delete_legacy(wanted: "Masquerade") -> None:
+    """Take away the rules of an attachment that stand in the legacy kind's tables."""
+    for family in _legacy_families():
+        lines = compute_deletions(read_table(family, TABLE, legacy=True), wanted, family)
+        if lines:
+            restore(family, TABLE, lines, legacy=True)
+
+
+def delete_legacy_garbage(network: str, valid: "frozenset[tuple[str, str]]") -> None:
+    """Take away what the legacy kind has of containers without a valid attachment."""
+    kept = {chain_name(network, container) for container, _ in valid}
+    start = quote(comment_start(network))[:-1]
+    for family in _legacy_families():
+        saved = [line for line in read_table(family, TABLE, legacy=True) if start in line]
+        chains = {_chain_of_line(line) for line in saved} - kept
+        jumps = [line for line in saved if line.startswith(f"-A {POSTROUTING} ")]
+        lines = [f"-D{line.removeprefix('-A')}" for line in jumps if _chain_of_line(line) in chains]
+        for chain in sorted(chains):
+            lines += (f"-F {chain}", f"-X {chain}")
+        if lines:
+            restore(family, TABLE, lines, legacy=True)
+
+
+def _legacy_families() -> list[int]:
+    """Return the families that may have rules in the legacy kind's tables."""
+    return [
+        family
+        for family in (IPV4, IPV6)
+        if has_legacy_table(family, TABLE)
+        and (has_program(family, "legacy-restore") or not writes_nft(family))
+    ]
+
+
+def _chain_of_line(line: str) -> str:
+    words = line.split()
+    return words[-1] if words[1] == POSTROUTING else words[1]
+
+
+def _subnet(cidr: str) -> str:
+    address, _, bits = cidr.partition("/")
+    return f"{render_address(network_of(parse_address(address), int(bits))[0])}/{bits}"
