@@ -10,8 +10,8 @@ import pytest
 from lab.probes import leftovers
 from podway.lab.labs import bring_up
 from podway.lab.progress import silent
+from podway.lab.specs import LabSpec
 from podway.lab.teardown import take_down
-from podway.lab.topology import LabSpec
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

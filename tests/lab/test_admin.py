@@ -12,7 +12,7 @@ from lab.probes import PODWAY, eventually
 from podway.lab.labs import read_statuses
 from podway.lab.names import agent_socket, hub_socket, namespace_of
 from podway.lab.runtime import add_pods
-from podway.lab.topology import LabSpec
+from podway.lab.specs import LabSpec
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from lab.probes import leftovers, podway_json, run_podway
 from podway.lab.faults import kill_agent, partition
-from podway.lab.topology import LabSpec
+from podway.lab.specs import LabSpec
 
 
 @pytest.fixture

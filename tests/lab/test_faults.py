@@ -15,9 +15,9 @@ from podway.lab.names import namespace_of
 from podway.lab.ping import ping_all
 from podway.lab.progress import silent
 from podway.lab.runtime import add_pods, remove_pods
+from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods, read_spec
 from podway.lab.teardown import take_down
-from podway.lab.topology import LabSpec
 from podway.model.addresses import Family
 from podway.model.kernel import Route
 

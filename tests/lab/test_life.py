@@ -22,9 +22,10 @@ from podway.lab.ping import ping_all
 from podway.lab.processes import is_running, read_pid_file
 from podway.lab.progress import silent
 from podway.lab.runtime import add_pods
+from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods, read_spec
 from podway.lab.teardown import all_labs, take_down
-from podway.lab.topology import LabSpec, plan_lab
+from podway.lab.topology import plan_lab
 
 
 def test_down_leaves_nothing(make_lab: Callable[..., LabSpec]) -> None:

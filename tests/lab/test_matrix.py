@@ -9,7 +9,7 @@ import pytest
 from podway.lab.members import hub_station, pod_stations
 from podway.lab.ping import Outcome, Station, ping_all
 from podway.lab.runtime import add_pods, check_pod, remove_pods
-from podway.lab.topology import BackendName, LabSpec
+from podway.lab.specs import BackendName, LabSpec
 from podway.model.addresses import Family
 from podway.model.networks import Attach
 

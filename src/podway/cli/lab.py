@@ -46,11 +46,11 @@ def run(_args: argparse.Namespace) -> int:
     raise AssertionError("lab needs a command")
 
 
-def action(name: str) -> Run:
-    """Return a function that loads `lab_actions` when it is called, and calls *name* in it."""
+def action(name: str, home: str = "podway.cli.lab_actions") -> Run:
+    """Return a function that loads the module *home* when it is called, and calls *name* in it."""
 
     def call(args: argparse.Namespace) -> int:
-        module = importlib.import_module("podway.cli.lab_actions")
+        module = importlib.import_module(home)
         return cast("int", getattr(module, name)(args))
 
     return call
@@ -192,22 +192,24 @@ def _add_fault(group: Group) -> None:
     _add_fault_on_node(faults, "pull-cable", "take the carrier away from a node's uplink")
     _add_fault_on_node(faults, "kill-agent", "end a node's agent without warning")
     _add_fault_on_node(faults, "start-agent", "start it again")
-    _add_leaf(faults, "kill-hub", action("fault_kill_hub"), "end the hub without warning")
-    _add_leaf(faults, "start-hub", action("fault_start_hub"), "start it again")
+    _add_leaf(faults, "kill-hub", _fault("kill_hub"), "end the hub without warning")
+    _add_leaf(faults, "start-hub", _fault("start_hub"), "start it again")
     cut = _add_leaf(
-        faults, "partition", action("fault_partition"), "cut nodes off from all others and the hub"
+        faults, "partition", _fault("partition"), "cut nodes off from all others and the hub"
     )
     cut.add_argument("nodes", metavar="NODE", nargs="+", help="they still reach each other")
     route = _add_fault_on_node(faults, "delete-route", "delete podway's routes on a node")
     route.add_argument("dst", metavar="PREFIX", nargs="?", help="this one (default: all)")
     _add_fault_on_node(faults, "flush", "delete podway's routes, tunnels and firewall on a node")
-    _add_leaf(
-        faults, "heal", action("fault_heal"), "undo cuts and pulled cables, start what was killed"
-    )
+    _add_leaf(faults, "heal", _fault("heal"), "undo cuts and pulled cables, start what was killed")
+
+
+def _fault(name: str) -> Run:
+    return action(name, "podway.cli.fault_actions")
 
 
 def _add_fault_on_node(faults: Group, name: str, summary: str) -> argparse.ArgumentParser:
-    leaf = _add_leaf(faults, name, action(f"fault_{name.replace('-', '_')}"), summary)
+    leaf = _add_leaf(faults, name, _fault(name.replace("-", "_")), summary)
     leaf.add_argument("node", metavar="NODE", help="name of the node")
     return leaf
 

@@ -3,12 +3,9 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
-from podway.cli.kernel_objects import describe_object
 from podway.cli.lab import strip_separator
 from podway.cli.lab_demo import run_demo
 from podway.cli.lab_progress import shown
@@ -24,10 +21,9 @@ from podway.cli.lab_views import (
     render_pods,
     render_removed,
 )
-from podway.cli.output import print_json, style_of
+from podway.cli.output import print_done, print_json, style_of
 from podway.cli.status_view import render_cluster
 from podway.errors import ConfigError
-from podway.lab import faults
 from podway.lab.errors import LabError, NoSuchLab
 from podway.lab.interrupts import interruptible
 from podway.lab.labs import (
@@ -42,12 +38,11 @@ from podway.lab.members import end_of, namespace_of_member, node_stations, pod_s
 from podway.lab.namespaces import become
 from podway.lab.ping import ping_all
 from podway.lab.runtime import add_pods, check_pod, free_names, remove_pods
+from podway.lab.specs import LabSpec, check_spec
 from podway.lab.state import locked, read_pod, read_pods, read_spec
 from podway.lab.teardown import all_labs, take_down
 from podway.lab.throughput import measure
-from podway.lab.topology import LabSpec, check_spec
 from podway.model.addresses import Family
-from podway.model.kernel import KernelObject
 
 
 def up(args: argparse.Namespace) -> int:
@@ -221,7 +216,7 @@ def pod_remove(args: argparse.Namespace) -> int:
         pods = [read_pod(spec.name, name) for name in dict.fromkeys(args.pods)]
         remove_pods(spec, pods)
     names = [pod.name for pod in pods]
-    return _print_done(args, {"removed": names}, f"Removed {', '.join(names)}.")
+    return print_done(args, {"removed": names}, f"Removed {', '.join(names)}.")
 
 
 def pod_check(args: argparse.Namespace) -> int:
@@ -232,7 +227,7 @@ def pod_check(args: argparse.Namespace) -> int:
         check_pod(spec, pod)
     names = [pod.name for pod in pods]
     text = f"{', '.join(names)}: as the plugin made them." if names else "There is no pod."
-    return _print_done(args, {"checked": names}, text)
+    return print_done(args, {"checked": names}, text)
 
 
 def pod_list(args: argparse.Namespace) -> int:
@@ -256,102 +251,14 @@ def node_add(args: argparse.Namespace) -> int:
         shown(f"adding a node to lab {args.lab!r}", quiet=args.json) as report,
     ):
         _, name = add_node(read_spec(args.lab), report)
-    return _print_done(args, {"added": name}, f"{name} is ready, and known to every node.")
+    return print_done(args, {"added": name}, f"{name} is ready, and known to every node.")
 
 
 def node_remove(args: argparse.Namespace) -> int:
     """Remove a node."""
     with locked(args.lab):
         remove_node(read_spec(args.lab), args.node)
-    return _print_done(args, {"removed": args.node}, f"{args.node} and its pods are gone.")
-
-
-def fault_link_down(args: argparse.Namespace) -> int:
-    """Set the uplink down."""
-    return _fault(args, lambda spec: faults.link_down(spec, args.node), "its uplink is down")
-
-
-def fault_link_up(args: argparse.Namespace) -> int:
-    """Set the uplink up."""
-    return _fault(args, lambda spec: faults.link_up(spec, args.node), "its uplink is up")
-
-
-def fault_pull_cable(args: argparse.Namespace) -> int:
-    """Take the carrier away."""
-    return _fault(args, lambda spec: faults.pull_cable(spec, args.node), "it has no carrier")
-
-
-def fault_kill_agent(args: argparse.Namespace) -> int:
-    """End the agent."""
-    return _fault(args, lambda spec: faults.kill_agent(spec, args.node), "its agent is dead")
-
-
-def fault_start_agent(args: argparse.Namespace) -> int:
-    """Start the agent."""
-    return _fault(args, lambda spec: faults.start_agent(spec, args.node), "its agent is ready")
-
-
-def fault_kill_hub(args: argparse.Namespace) -> int:
-    """End the hub."""
-    return _fault(args, faults.kill_hub, "the hub is dead")
-
-
-def fault_start_hub(args: argparse.Namespace) -> int:
-    """Start the hub."""
-    return _fault(args, faults.start_hub, "the hub is ready")
-
-
-def fault_partition(args: argparse.Namespace) -> int:
-    """Cut nodes off."""
-    nodes = ", ".join(args.nodes)
-    return _fault(
-        args,
-        lambda spec: faults.partition(spec, args.nodes),
-        f"{nodes}: cut off from all others and the hub",
-    )
-
-
-def fault_delete_route(args: argparse.Namespace) -> int:
-    """Delete routes."""
-    return _delete(args, lambda spec: faults.delete_route(spec, args.node, args.dst))
-
-
-def fault_flush(args: argparse.Namespace) -> int:
-    """Delete what podway has."""
-    return _delete(args, lambda spec: faults.flush(spec, args.node))
-
-
-def fault_heal(args: argparse.Namespace) -> int:
-    """Undo what podway cannot."""
-    with locked(args.lab), shown(f"healing lab {args.lab!r}", quiet=args.json) as report:
-        done = faults.heal(read_spec(args.lab), report)
-    text = "\n".join((*done, "Every cable is in, every program runs."))
-    return _print_done(args, {"healed": done}, text)
-
-
-def _fault(args: argparse.Namespace, inflict: Callable[[LabSpec], None], text: str) -> int:
-    with locked(args.lab):
-        inflict(read_spec(args.lab))
-    shown_text = f"{args.node}: {text}" if hasattr(args, "node") else text
-    return _print_done(args, {"fault": shown_text}, shown_text)
-
-
-def _delete(args: argparse.Namespace, delete: Callable[[LabSpec], list[KernelObject]]) -> int:
-    with locked(args.lab):
-        deleted = [
-            describe_object(str(item.key), msgspec.to_builtins(item, enc_hook=str))
-            for item in delete(read_spec(args.lab))
-        ]
-    text = "\n".join(f"- {each}" for each in deleted)
-    return _print_done(args, {"deleted": deleted}, f"{text}\nThe agent puts them back.")
-
-
-def _print_done(args: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
-    if args.json:
-        print_json(answer)
-    else:
-        print(text)
-    return 0
+    return print_done(args, {"removed": args.node}, f"{args.node} and its pods are gone.")
 
 
 def demo(args: argparse.Namespace) -> int:

@@ -28,10 +28,10 @@ from podway.lab.names import node_name
 from podway.lab.ping import Outcome, ping_all
 from podway.lab.progress import silent
 from podway.lab.runtime import add_pods
+from podway.lab.specs import LabSpec
 from podway.lab.state import Pod, natural
 from podway.lab.teardown import take_down
 from podway.lab.throughput import Measurement, measure
-from podway.lab.topology import LabSpec
 
 PODS_PER_NODE = 2
 

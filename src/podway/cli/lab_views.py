@@ -6,10 +6,10 @@ from typing import Any
 
 from podway.cli.output import Style, plural, render_table
 from podway.lab.ping import Outcome
+from podway.lab.specs import LabSpec
 from podway.lab.state import Pod
 from podway.lab.teardown import Removed
 from podway.lab.throughput import Measurement
-from podway.lab.topology import LabSpec
 from podway.model.addresses import Family
 
 FAILURES_SHOWN = 10

@@ -4,6 +4,7 @@ Views build text out of `Style` and `render_table`; both are pure, so that a vie
 with a golden text. `style_of` decides about colours: a terminal, and NO_COLOR not set.
 """
 
+import argparse
 import json
 import os
 import re
@@ -50,6 +51,15 @@ def style_of(stream: TextIO) -> Style:
 def print_json(answer: Any) -> None:
     """Print *answer* as one JSON document."""
     print(json.dumps(answer, indent=2))
+
+
+def print_done(args: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
+    """Print *answer* as JSON where that was asked for, else *text*; return the exit code 0."""
+    if args.json:
+        print_json(answer)
+    else:
+        print(text)
+    return 0
 
 
 def render_table(

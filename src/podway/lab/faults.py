@@ -18,16 +18,9 @@ from podway.lab.processes import is_running, kill_all, read_pid_file
 from podway.lab.progress import Report, silent
 from podway.lab.readiness import start_ready
 from podway.lab.runtime import check_node
-from podway.lab.topology import (
-    UPLINK,
-    LabSpec,
-    Process,
-    plan_agent,
-    plan_cable,
-    plan_cut,
-    plan_hub,
-    plan_uplink,
-)
+from podway.lab.specs import LabSpec
+from podway.lab.topology import Process, plan_agent, plan_hub
+from podway.lab.underlay import UPLINK, plan_cable, plan_cut, plan_uplink
 from podway.model.addresses import IPNetwork
 from podway.model.kernel import (
     Address,

@@ -32,19 +32,11 @@ from podway.lab.processes import ProcessId, is_running, kill_all, processes_in, 
 from podway.lab.progress import Report
 from podway.lab.readiness import describe_failure, start_ready
 from podway.lab.runtime import check_node, remove_pods
+from podway.lab.specs import MAX_NODES, LabSpec, check_spec
 from podway.lab.state import create_lab_dir, read_pods, write_spec, write_whole
 from podway.lab.teardown import all_labs, take_down
-from podway.lab.topology import (
-    MAX_NODES,
-    LabSpec,
-    Plan,
-    check_spec,
-    plan_agent,
-    plan_cable,
-    plan_lab,
-    plan_subnets,
-    underlay_neighbours,
-)
+from podway.lab.topology import Plan, plan_agent, plan_lab, plan_subnets
+from podway.lab.underlay import plan_cable, underlay_neighbours
 from podway.plugins.install import install
 from podway.store.engines import open_store
 

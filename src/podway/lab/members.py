@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from podway.lab.errors import NoSuchLab
 from podway.lab.names import FABRIC, HUB, namespace_of, netns_path, node_name
 from podway.lab.ping import Station
+from podway.lab.specs import LabSpec
 from podway.lab.state import Pod, read_pods
 from podway.lab.throughput import End
-from podway.lab.topology import HUB_NUMBER, LabSpec, underlay_addresses
+from podway.lab.underlay import HUB_NUMBER, underlay_addresses
 
 
 def pod_stations(spec: LabSpec, pods: Sequence[Pod]) -> list[Station]:

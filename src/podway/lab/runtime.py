@@ -19,8 +19,8 @@ from podway.lab.errors import LabError, NoSuchLab, PluginFailed
 from podway.lab.interrupts import uninterrupted
 from podway.lab.names import check_pod_name, lab_dir, namespace_of, netns_path, node_name
 from podway.lab.namespaces import create_namespace, delete_namespace, exists, run_in
+from podway.lab.specs import LabSpec
 from podway.lab.state import Pod, forget_pod, natural, read_pods, write_pod
-from podway.lab.topology import LabSpec
 
 CNI_VERSION = "1.1.0"
 NETWORK_NAME = "podway"

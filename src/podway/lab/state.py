@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from podway.lab.errors import LabDamaged, LabError, NoSuchLab
 from podway.lab.names import LABS_DIR, lab_dir
-from podway.lab.topology import LabSpec
+from podway.lab.specs import LabSpec
 from podway.model.addresses import IPAddress
 
 

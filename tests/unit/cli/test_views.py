@@ -25,10 +25,10 @@ from podway.cli.output import Style
 from podway.cli.status_view import render_cluster, render_status
 from podway.diff.operations import Operation, Verb
 from podway.lab.ping import Outcome
+from podway.lab.specs import LabSpec
 from podway.lab.state import Pod
 from podway.lab.teardown import Removed
 from podway.lab.throughput import Measurement
-from podway.lab.topology import LabSpec
 from podway.model.addresses import Family
 from podway.model.kernel import (
     Address,

@@ -14,8 +14,8 @@ from podway.lab.runtime import (
     plugin_configuration,
     spread,
 )
+from podway.lab.specs import LabSpec
 from podway.lab.state import Pod
-from podway.lab.topology import LabSpec
 
 SPEC = LabSpec(name="blue", nodes=(1, 2, 3))
 

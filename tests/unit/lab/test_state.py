@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from podway.lab.errors import LabDamaged, LabError, NoSuchLab
+from podway.lab.specs import LabSpec
 from podway.lab.state import (
     Pod,
     create_lab_dir,
@@ -18,7 +19,6 @@ from podway.lab.state import (
     write_spec,
     write_whole,
 )
-from podway.lab.topology import LabSpec
 from podway.model.addresses import Family
 
 SPEC = LabSpec(name="blue", nodes=(1, 3), families=(Family.IPV4, Family.IPV6), backend="host-gw")

@@ -11,15 +11,11 @@ from msgspec import structs
 from golden_files import Golden
 from podway.errors import ConfigError
 from podway.lab.labs import NEIGHBOUR_LIMIT, warning_of
-from podway.lab.topology import (
-    MAX_NODES,
-    BackendName,
-    LabSpec,
-    check_spec,
+from podway.lab.specs import MAX_NODES, BackendName, LabSpec, check_spec
+from podway.lab.topology import plan_lab, plan_subnets
+from podway.lab.underlay import (
     plan_cable,
     plan_cut,
-    plan_lab,
-    plan_subnets,
     plan_uplink,
     underlay_addresses,
     underlay_neighbours,
