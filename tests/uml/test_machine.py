@@ -66,7 +66,11 @@ def assert_group_ends(group: int) -> None:
         time.sleep(0.01)
 
 
-def test_command_runs_and_its_status_and_files_come_out(tmp_path: Path) -> None:
+def test_command_runs_and_its_status_and_files_come_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A checkout under /tmp is not there inside, since it is not among what is shared here.
+    monkeypatch.chdir(tmp_path)
     witness = Path("/etc") / f"podway-{tmp_path.name}-{os.getpid()}"
     script = (
         f"touch {witness} && test -e {witness} && echo written >{tmp_path}/file; "

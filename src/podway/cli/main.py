@@ -49,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The parser of the command itself knows best what would have been right.
         getattr(args, "parser", parser).error(f"unknown argument {unknown[0]!r}")
     try:
-        return cast("int", args.run(args))
+        code = cast("int", args.run(args))
+        # Here and not at the interpreter's end, where a reader that has left would be an accident.
+        sys.stdout.flush()
+        return code  # noqa: TRY300  (the flush belongs to what may fail)
     except PodwayError as error:
         return _report(error, as_json=getattr(args, "json", False))
     except KeyboardInterrupt:
