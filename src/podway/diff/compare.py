@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from podway.model.kernel import KernelObject, Link, Veth
+from podway.model.kernel import UNFINISHED_ALIAS, KernelObject, Link, Veth
 
 
 class Difference(Enum):
@@ -21,7 +21,7 @@ def compare(desired: KernelObject, observed: KernelObject) -> Difference:
 
 
 def _compare_links(desired: Link, observed: Link) -> Difference:
-    if not _same_kind(desired, observed):
+    if not _same_kind(desired, observed) or observed.alias == UNFINISHED_ALIAS:
         return Difference.REMAKE
     return Difference.NONE if _settable(desired, observed) else Difference.CHANGE
 

@@ -7,7 +7,8 @@ one of another kind is somebody's, and is refused with its kind.
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -15,7 +16,13 @@ from msgspec import structs
 from podway.diff.compare import Difference, compare
 from podway.kernel.devices import Devices
 from podway.kernel.errors import NoDeviceError, kernel_error
-from podway.kernel.links import change_requests, create_request, finish_requests, parse_link
+from podway.kernel.links import (
+    change_requests,
+    create_request,
+    done_request,
+    finish_requests,
+    parse_link,
+)
 from podway.kernel.pods import configure_pod, open_pod
 from podway.kernel.protocol import KernelError
 from podway.kernel.reaper import LinkReaper
@@ -59,7 +66,7 @@ class LinkMaker:
             NetlinkError, NetnsError: likewise.
         """
         if not isinstance(link.kind, Veth):
-            self._create(link)
+            self._create(link, configure=lambda: None)
         elif link.kind.pod is not None:
             self._create_pair(link, link.kind.pod)
         elif not self._mend(link):
@@ -77,31 +84,27 @@ class LinkMaker:
     def _create_pair(self, link: Link, pod: PodSide) -> None:
         fd = open_pod(pod, self._netns_fd)
         try:
-            if not self._create(link, fd):
-                return
-            try:
-                configure_pod(pod, fd, ipv6=self._ipv6)
-            except BaseException:
-                self._undo(link)
-                raise
+            configure = partial(configure_pod, pod, fd, ipv6=self._ipv6)
+            self._create(link, fd, configure=configure)
         finally:
             os.close(fd)
 
-    def _create(self, link: Link, pod_fd: int = -1) -> bool:
-        """Make *link*'s device here; tell whether it was made rather than mended."""
+    def _create(self, link: Link, pod_fd: int = -1, *, configure: Callable[[], None]) -> None:
+        """Make *link*'s device here, *configure* its other end, or mend what is there."""
         request = create_request(link, self._index, pod_fd)
         try:
             self._netlink.request(request)
         except NetlinkError as error:
             if error.errno == errno.EEXIST and self._mend(link):
-                return False
+                return
             raise
         try:
             self._send(finish_requests(link, self._index, ipv6=self._ipv6))
+            configure()
+            self._netlink.request(done_request(link))
         except BaseException:
             self._undo(link)
             raise
-        return True
 
     def _mend(self, link: Link) -> bool:
         """Turn the device of *link*'s name into *link*; False when there is none."""

@@ -2,12 +2,24 @@
 
 from ipaddress import ip_address
 
-from podway.model.kernel import Bridge, Link, LinkKind, PodSide, Veth, Vxlan
+from podway.model.kernel import (
+    UNFINISHED_ALIAS,
+    Bridge,
+    Link,
+    LinkKind,
+    PodSide,
+    Veth,
+    Vxlan,
+)
 from podway.model.networks import MIN_MTU_IPV6
 from podway.netlink import Request, change_link, create_link
 from podway.netlink.constants import BRIDGE_MODE_HAIRPIN, IFF_UP, IN6_ADDR_GEN_MODE_NONE
 
 _MTU_MIN = 68
+# A device is born into this group (IFLA_GROUP) and leaves it when it is done, both ends of a pair.
+# The kernel takes no alias at birth, and who is killed in between must leave something that tells
+# whose it is and that it is no good.
+UNFINISHED_GROUP = 0x70760000
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +40,7 @@ def create_request(link: Link, index_of: "IndexOf", pod_fd: int = -1) -> "Reques
     """
     fields: LinkMessage = {
         "ifname": link.name,
+        "group": UNFINISHED_GROUP,
         "linkinfo": {
             "kind": kind_name(link.kind),
             "data": _creation_data(link.kind, index_of, pod_fd),
@@ -67,6 +80,11 @@ def finish_requests(link: Link, index_of: "IndexOf", *, ipv6: bool) -> "list[Req
     return requests
 
 
+def done_request(link: Link) -> "Request[LinkMessage]":
+    """Return the request that says that nothing is missing on *link* any more."""
+    return change_link({"ifname": link.name, "group": 0})
+
+
 def change_requests(
     desired: Link, observed: Link, index_of: "IndexOf"
 ) -> "list[Request[LinkMessage]]":
@@ -97,13 +115,14 @@ def parse_link(message: "LinkMessage", name_of: "NameOf") -> Link | None:
     if kind is None:
         return None
     master = message.get("master", 0)
+    unfinished = message.get("group") == UNFINISHED_GROUP
     return Link(
         name=message["ifname"],
         kind=kind,
         mtu=message.get("mtu"),
         mac=message.get("address"),
         master=name_of(master) if master else "",
-        alias=message.get("ifalias", ""),
+        alias=UNFINISHED_ALIAS if unfinished else message.get("ifalias", ""),
         up=bool(message["flags"] & IFF_UP),
         hairpin=_parse_hairpin(info),
     )

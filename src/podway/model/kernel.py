@@ -20,6 +20,9 @@ ROUTE_PROTOCOL = 112
 MAIN_TABLE = 254
 # Marks every device of ours (IFLA_IFALIAS); the rest of the alias says what the device is for.
 ALIAS_PREFIX = "podway:"
+# What is read as the alias of a device of ours whose maker was killed before it was done. How much
+# of it there is nobody can tell, so it is made anew.
+UNFINISHED_ALIAS = f"{ALIAS_PREFIX}unfinished"
 
 
 class Key(Struct, frozen=True, order=True):
