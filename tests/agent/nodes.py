@@ -58,8 +58,8 @@ class Answer(Struct, frozen=True):
 
     @property
     def code(self) -> int:
-        """Number of the error; 0 for none."""
-        return int(self.document.get("code", 0)) if self.exit_code else 0
+        """Number of the error; 0 for none, -1 for one without a number."""
+        return int(self.document.get("code", -1)) if self.exit_code else 0
 
     @property
     def addresses(self) -> list[str]:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,9 +22,12 @@ from agent.nodes import Answer
 from hub.hub_process import HubProcess
 from netns.conftest import Netns, new_netns
 from podway.agent.calls import AgentAway, AgentError, call_agent
+from podway.cni.errors import TRY_AGAIN_LATER
+from podway.cni.frames import MAX_RESPONSE_BYTES, FrameBuffer, decode_response, encode_request
 from podway.plugins.install import install
 
 PATIENCE_S = 20.0
+AWAY_S = 2.0
 
 
 class RealNode:
@@ -114,6 +118,30 @@ class RealNode:
         self, command: str, container: str = "", pod: Netns | None = None, /, **config: Any
     ) -> Answer:
         """Run the CNI executable, as a runtime does."""
+        environment, document = self._request(command, container, pod, config)
+        done = subprocess.run(
+            [self.directory / "bin" / "podway"],
+            input=document.encode(),
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        return Answer(done.returncode, json.loads(done.stdout) if done.stdout else {})
+
+    def ask(self, command: str, container: str, pod: Netns, /, **config: Any) -> Answer:
+        """Make the same call over the agent's socket, as soon as there is one that answers.
+
+        An agent that is away, or ends in the middle, is an error 11 as it is for the executable.
+        """
+        frame = encode_request(*self._request(command, container, pod, config))
+        try:
+            return _exchange(self.directory / "cni.sock", frame, pod.fd)
+        except OSError as error:
+            return Answer(1, {"code": TRY_AGAIN_LATER, "msg": repr(error)})
+
+    def _request(
+        self, command: str, container: str, pod: Netns | None, config: dict[str, Any]
+    ) -> tuple[dict[str, str], str]:
         document = {
             "cniVersion": "1.1.0",
             "name": "net",
@@ -125,14 +153,7 @@ class RealNode:
         if container:
             environment |= {"CNI_CONTAINERID": container, "CNI_IFNAME": "eth0"}
             environment |= {"CNI_NETNS": pod.path} if pod is not None else {}
-        done = subprocess.run(
-            [self.directory / "bin" / "podway"],
-            input=json.dumps(document).encode(),
-            env=environment,
-            capture_output=True,
-            check=False,
-        )
-        return Answer(done.returncode, json.loads(done.stdout) if done.stdout else {})
+        return environment, json.dumps(document)
 
     # --- the kernel -----------------------------------------------------------------------------
 
@@ -186,6 +207,30 @@ def pods(count: int) -> Iterator[list[Netns]]:
     """Yield *count* namespaces for pods."""
     with ExitStack() as undo:
         yield [undo.enter_context(new_netns()) for _ in range(count)]
+
+
+def _exchange(path: Path, frame: bytes, descriptor: int) -> Answer:
+    deadline = time.monotonic() + AWAY_S
+    while True:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            link.settimeout(PATIENCE_S)
+            try:
+                link.connect(str(path))
+            except (FileNotFoundError, ConnectionRefusedError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.003)
+                continue
+            socket.send_fds(link, [frame], [descriptor])
+            buffer = FrameBuffer(MAX_RESPONSE_BYTES)
+            while (payload := buffer.feed(link.recv(buffer.wanted_bytes) or _cut_off())) is None:
+                pass
+        exit_code, text = decode_response(payload)
+        return Answer(exit_code, json.loads(text) if text else {})
+
+
+def _cut_off() -> bytes:
+    raise ConnectionResetError("the agent closed the connection")
 
 
 def wait_until(

@@ -21,6 +21,7 @@ from netns.conftest import Netns
 from podway.agent.attachments import CHECK_FAILED, KERNEL_REFUSED
 from podway.cni.errors import TRY_AGAIN_LATER, UNAVAILABLE
 from podway.compute.endpoints import BRIDGE_NAME
+from podway.kernel.links import UNFINISHED_GROUP
 
 pytestmark = pytest.mark.root
 
@@ -180,6 +181,25 @@ def test_a_killed_agent_finds_everything_as_it_was(node: RealNode, pod: Netns) -
     assert node.cni("ADD", "c1", pod).document == answer.document
     assert node.cni("DEL", "c1", pod).code == 0
     assert node.pod_links() == []
+
+
+def test_a_pair_whose_maker_was_killed_is_made_anew(node: RealNode, pod: Netns) -> None:
+    """Its mark and its addresses come after its birth; what it is born with must do."""
+    answer = node.cni("ADD", "c1", pod)
+    (name,) = node.pod_links()
+    node.kill()
+    node.netns.ip("link", "del", name)
+    for half, peer in ((name, ("peer", "eth0", "netns", pod.name)), ("pw0123456789a", ())):
+        group = ("group", str(UNFINISHED_GROUP))
+        node.netns.ip("link", "add", half, *group, "type", "veth", *peer)
+    node.start()
+    node.ready()
+    node.calm()
+    assert node.pod_links() == [name], "nobody knows the other one, and its mark says whose it is"
+    assert addresses_in(pod) == set(answer.addresses)
+    assert node.cni("ADD", "c1", pod).document == answer.document
+    assert node.cni("DEL", "c1", pod).code == 0
+    assert (ifnames_in(pod), node.pod_links()) == (set(), [])
 
 
 def test_an_agent_that_is_told_to_end_ends_in_order(node: RealNode) -> None:
