@@ -162,6 +162,8 @@ class Ledger:
     def add(self, endpoint: Endpoint, netns_id: str, cursors: dict[str, int]) -> None:
         """Record *endpoint*, its addresses, and how far its pools have come, all or nothing.
 
+        An address that somebody holds is refused, whoever asks.
+
         Args:
             endpoint: the interface that is about to be made.
             netns_id: identity of its namespace, to know it again after a restart.
@@ -182,10 +184,15 @@ class Ledger:
                     endpoint.mac,
                 ),
             )
-            db.executemany(
-                "INSERT OR REPLACE INTO addresses VALUES (?, ?, ?, ?, ?, NULL)",
+            given = db.executemany(
+                "INSERT INTO addresses VALUES (?1, ?2, ?3, ?4, ?5, NULL) ON CONFLICT (address)"
+                " DO UPDATE SET network = ?2, container_id = ?3, ifname = ?4, position = ?5,"
+                " released_at = NULL WHERE released_at IS NOT NULL",
                 [(str(item), *identity, n) for n, item in enumerate(endpoint.addresses)],
-            )
+            ).rowcount
+            if given != len(endpoint.addresses):
+                # The last line of defence: the pools in memory should have known better.
+                raise LedgerError(f"cannot record {key}: an address of it is held by another")
             db.executemany(
                 "INSERT OR REPLACE INTO cursors VALUES (?, ?)",
                 [(subnet, str(cursor)) for subnet, cursor in cursors.items()],

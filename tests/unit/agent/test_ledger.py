@@ -57,6 +57,17 @@ def test_an_address_that_is_given_again_has_its_new_owner_alone(ledger: Ledger) 
     assert held(ledger) == {"10.244.1.2": "c2"}
 
 
+@pytest.mark.parametrize("addresses", [("10.244.1.2",), ("fd00::9", "10.244.1.2")])
+def test_an_address_that_is_held_is_nobody_else_s(
+    ledger: Ledger, addresses: tuple[str, ...]
+) -> None:
+    ledger.add(endpoint("c1", "10.244.1.2"), "", {})
+    with pytest.raises(LedgerError, match="held by another"):
+        ledger.add(endpoint("c2", *addresses), "", {})
+    assert held(ledger) == {"10.244.1.2": "c1"}
+    assert list(ledger.endpoints()) == [key("c1")]
+
+
 def test_one_container_is_attached_twice(ledger: Ledger) -> None:
     for name, address in (("eth0", "10.244.1.2"), ("net1", "10.244.1.3")):
         ledger.add(replace(endpoint("c1", address), key=key("c1", name)), "", {})
