@@ -63,7 +63,7 @@ def add(call: "Call") -> Result:
     """Attach the container to the bridge."""
     conf = parse_bridge_conf(call)
     load_ahead(call, conf.ipam, *(_RULE_MODULES if conf.ip_masq else ()))
-    with Undo() as undo, NetlinkSocket() as host:
+    with NetlinkSocket() as host, Undo() as undo:
         pair = _make_port(call, conf, host, undo)
         assigned = assign_addresses(call, conf.ipam, undo) if conf.ipam else Result()
         ips = compute_ips(conf, assigned, _CONTAINER)

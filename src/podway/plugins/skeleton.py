@@ -146,6 +146,10 @@ def with_command(call: Call, command: str) -> Call:
 
 def as_cni_error(name: str, error: BaseException) -> CniError:
     """Return *error*, raised in plugin *name*, as a runtime should read it."""
+    notes = getattr(error, "__notes__", None)
+    if notes:
+        told = as_cni_error(name, _without_notes(error))
+        return CniError(told.code, told.msg, "; ".join((told.details, *notes)).removeprefix("; "))
     if isinstance(error, CniError):
         return error
     if isinstance(error, ConfigError):
@@ -154,6 +158,12 @@ def as_cni_error(name: str, error: BaseException) -> CniError:
         # What the kernel refused; `NetlinkError` and `NetnsError` say what was attempted.
         return CniError(IO_FAILURE, str(error))
     return CniError(INTERNAL, f"defect in the {name} plugin: {type(error).__name__}: {error}")
+
+
+def _without_notes(error: BaseException) -> BaseException:
+    """Return *error* after its notes (what could not be undone) were taken over."""
+    error.__notes__ = []
+    return error
 
 
 def render_failure(error: CniError, stdin: bytes) -> str:
