@@ -51,6 +51,11 @@ PLUGINS: "Final" = (
         about="an interface that leads nowhere, to hold addresses",
     ),
     Plugin(
+        name="host-device",
+        module="podway.plugins.host_device",
+        about="a device of the host, moved into the container and back",
+    ),
+    Plugin(
         name="ipvlan",
         module="podway.plugins.ipvlan",
         about="an interface that shares the MAC address of a device of the host",

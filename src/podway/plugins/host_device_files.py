@@ -1,0 +1,197 @@
+"""Files in which a device's state on the host waits for its return: one of JSON per attachment.
+
+In: a `HostState`. Out: ``<dataDir>/<40 digits of a hash of the attachment>``. Called by
+`host_device`. Below /run by default, since a restart of the machine takes away what the file says.
+
+The kernel keeps a device's alias wherever it goes, so the name is there, as the reference plugin
+has it: either plugin can bring back what the other took. All else is in the file.
+"""
+
+import posix
+from errno import ENOENT
+
+from podway.cni.documents import decode, encode
+from podway.cni.errors import CniError
+from podway.cni.fields import Fields
+from podway.netlink.errors import EncodeError
+from podway.netlink.text import format_address, pack_address
+from podway.plugins.digests import sha512_hex
+from podway.plugins.host_device_state import HostState
+from podway.plugins.marks import attachment_mark
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+_NAME_DIGITS: "Final" = 40
+_MODE_DIRECTORY: "Final" = 0o700
+_MODE_FILE: "Final" = 0o600
+# Fields of messages that hold packed addresses.
+_PACKED = ("address", "local", "broadcast", "dst", "src", "gateway", "prefsrc", "addr")
+
+
+def state_path(directory: str, network: str, container_id: str, ifname: str) -> str:
+    """Return the path of the file of an attachment."""
+    mark = attachment_mark(network, container_id, ifname)
+    return f"{directory}/{sha512_hex(mark)[:_NAME_DIGITS]}"
+
+
+def path_of(directory: str, state: HostState) -> str:
+    """Return the path of the file of *state*."""
+    return state_path(directory, state.network, state.container_id, state.ifname)
+
+
+def write_state(directory: str, state: HostState) -> None:
+    """Write the file, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    _make_directories(directory)
+    path = path_of(directory, state)
+    aside = f"{path}.new"
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW
+    descriptor = posix.open(aside, flags, _MODE_FILE)
+    try:
+        data = render_state(state).encode()
+        while data:
+            data = data[posix.write(descriptor, data) :]
+    finally:
+        posix.close(descriptor)
+    posix.rename(aside, path)
+
+
+def read_state(path: str) -> HostState | None:
+    """Return what a file says; None without a file, or if it says nothing sensible.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == ENOENT:
+            return None
+        raise
+    try:
+        data = posix.read(descriptor, posix.fstat(descriptor).st_size)
+    finally:
+        posix.close(descriptor)
+    try:
+        return parse_state(data)
+    except (CniError, EncodeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def remove_state(directory: str, state: HostState) -> None:
+    """Remove the file; none is no error."""
+    remove_file(path_of(directory, state))
+
+
+def remove_file(path: str) -> None:
+    """Remove a file; none is no error."""
+    try:
+        posix.unlink(path)
+    except OSError as error:
+        if error.errno != ENOENT:
+            raise
+
+
+def state_paths(directory: str) -> list[str]:
+    """Return the paths of all files."""
+    try:
+        names = posix.listdir(directory)
+    except OSError as error:
+        if error.errno == ENOENT:
+            return []
+        raise
+    return [f"{directory}/{name}" for name in sorted(names) if len(name) == _NAME_DIGITS]
+
+
+def render_state(state: HostState) -> str:
+    """Return *state* as JSON."""
+    return encode(
+        {
+            "network": state.network,
+            "containerID": state.container_id,
+            "ifname": state.ifname,
+            "netns": state.netns,
+            "netnsID": list(state.netns_id),
+            "device": state.name,
+            "alias": state.alias,
+            "mac": state.mac,
+            "permMAC": state.perm_mac,
+            "kind": state.kind,
+            "mtu": state.mtu_bytes,
+            "up": state.is_up,
+            "master": state.master,
+            "addresses": [_as_text(each) for each in state.addresses],
+            "routes": [_as_text(each) for each in state.routes],
+        }
+    )
+
+
+def parse_state(data: bytes) -> HostState:
+    """Return what `render_state` wrote.
+
+    Raises:
+        CniError, EncodeError, KeyError, TypeError, ValueError: *data* is something else.
+    """
+    document = decode(data, "state of a device")
+    fields = Fields(document)
+    device, inode = document["netnsID"]
+    return HostState(
+        network=fields.text("network"),
+        container_id=fields.text("containerID"),
+        ifname=fields.text("ifname"),
+        netns=fields.text("netns"),
+        netns_id=(int(device), int(inode)),
+        name=document["device"],
+        alias=fields.text("alias"),
+        mac=fields.text("mac"),
+        perm_mac=fields.text("permMAC"),
+        kind=fields.text("kind"),
+        mtu_bytes=fields.integer("mtu") or 0,
+        is_up=fields.boolean("up"),
+        master=fields.text("master"),
+        addresses=tuple(_as_message(each) for each in document["addresses"]),
+        routes=tuple(_as_message(each) for each in document["routes"]),
+    )
+
+
+def _as_text(value: "Any") -> "Any":
+    """Return a message with addresses as people write them."""
+    if isinstance(value, bytes):
+        return format_address(value)
+    if isinstance(value, dict):
+        return {key: _as_text(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_text(each) for each in value]
+    return value
+
+
+def _as_message(value: "Mapping[str, Any]") -> "Any":
+    """Return the message that `_as_text` wrote."""
+    message: dict[str, Any] = {}
+    for key, each in value.items():
+        if key in _PACKED:
+            message[key] = pack_address(each)
+        elif isinstance(each, dict):
+            message[key] = _as_message(each)
+        elif isinstance(each, list):
+            message[key] = [_as_message(inner) for inner in each]
+        else:
+            message[key] = each
+    return message
+
+
+def _make_directories(path: str) -> None:
+    """Make a directory and those above it."""
+    if posix.access(path, posix.F_OK):
+        return
+    _make_directories(path.rpartition("/")[0] or "/")
+    try:  # noqa: SIM105 - contextlib costs an import
+        posix.mkdir(path, _MODE_DIRECTORY)
+    except FileExistsError:
+        pass  # another call was faster
