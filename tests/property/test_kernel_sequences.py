@@ -190,7 +190,12 @@ def _look(world: World) -> dict[Key, KernelObject]:
 
 
 def _write_as_another(world: World, item: KernelObject) -> None:
-    """Write *item* in a process of another program; what the kernel refuses is not written."""
+    """Write *item* in a process of another program; what the kernel refuses is not written.
+
+    Devices are up, for of one that is down the kernel tells little more than its birth.
+    """
+    if isinstance(item, Link):
+        item = replace(item, up=True)
     if isinstance(world, RealWorld):
         with closing(NodeKernel(world.netns.fd)) as another:
             another.apply([Operation(Verb.CREATE, item.key, item)])

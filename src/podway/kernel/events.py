@@ -161,6 +161,10 @@ class Translator:
             if key in state or key in old or (found is not None and dev in devices_of(found)):
                 del self._found[key]
 
+    def forget(self, key: Key) -> None:
+        """Take what was told of *key* for what it was on the way to what we know it to be."""
+        self._found.pop(key, None)
+
     def lose(self) -> None:
         """Take in that notifications were lost."""
         self._overrun = True

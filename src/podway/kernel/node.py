@@ -144,9 +144,24 @@ class NodeKernel:
                 outcomes += done
             # The echo of all this is heard here, and wakes nobody.
             self._listen()
+            self._forget_births(operations, outcomes)
             self._translator.settle()
             self._wake_if_news()
         return outcomes
+
+    def _forget_births(
+        self, operations: Sequence[Operation], outcomes: Sequence[KernelError | None]
+    ) -> None:
+        """Forget what was told of devices that were made and are down.
+
+        Their birth is the last that the kernel tells of them: of a device that is down it keeps
+        most changes to itself (netdev_state_change).
+        """
+        for operation, error in zip(operations, outcomes, strict=True):
+            desired = operation.desired
+            made = operation.verb is Verb.CREATE and error is None
+            if made and isinstance(desired, Link) and not desired.up:
+                self._translator.forget(operation.key)
 
     def _apply_batch(self, batch: Sequence[Operation]) -> list[KernelError | None]:
         verb, kind = batch[0].verb, batch[0].key.kind

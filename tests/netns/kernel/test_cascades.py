@@ -147,6 +147,12 @@ def test_our_own_down_and_up_is_no_news_of_the_device(world: World) -> None:
     assert world.kernel.drain() == []
 
 
+def test_our_own_device_that_stays_down_is_no_news(world: World) -> None:
+    build(world, replace(VTEP, up=False))
+    assert world.kernel.drain() == []
+    assert read_one(world, VTEP.key) == replace(VTEP, up=False, hairpin=False)
+
+
 def test_a_device_made_anew_in_one_batch_is_no_news(world: World) -> None:
     other = replace(VTEP, kind=replace(VTEP.kind, port=4789))
     build(world, VTEP)

@@ -1,5 +1,6 @@
 """What only the real kernel can show: many operations at once, threads, commits, lost events."""
 
+import errno
 import subprocess
 import threading
 from contextlib import closing
@@ -17,14 +18,17 @@ from netns.kernel.worlds import (
     apply,
     build,
     change,
+    create,
     creations,
     delete,
     forget,
     read_one,
+    refusal,
     wait_for,
     wait_for_more,
 )
 from podway.diff.compare import Difference, compare
+from podway.kernel.links import UNFINISHED_GROUP
 from podway.kernel.node import NodeKernel
 from podway.kernel.protocol import Overrun, Seen
 from podway.model.kernel import (
@@ -298,6 +302,17 @@ def test_a_tunnel_that_its_underlay_covers(real: RealWorld) -> None:
     real.netns.ip("-6", "route", "add", "fd00::/8", "via", "2001:db8::9")
     build(real, tunnel, route)
     real.assert_there(route)
+
+
+def test_a_device_whose_maker_was_killed(real: RealWorld) -> None:
+    """It bears no mark, but was born among the unfinished: ours to remove, and to make anew."""
+    real.netns.ip("link", "add", "cni0", "group", str(UNFINISHED_GROUP), "type", "bridge")
+    found = real.kernel.read([])[BRIDGE.key]
+    assert compare(BRIDGE, found) is Difference.REMAKE
+    assert refusal(real, create(BRIDGE)).errno == errno.EEXIST
+    apply(real, delete(found), create(BRIDGE))
+    real.assert_there(BRIDGE)
+    assert "group default" in real.netns.ip("link", "show", "cni0")
 
 
 @pytest.mark.parametrize("mtu", [68, 1450, 1500])
