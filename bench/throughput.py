@@ -79,22 +79,21 @@ def address_of(netns: str) -> str:
 def iperf(client: str, server: str, *options: str) -> float:
     """Return bits per second of one iperf3 run."""
     address = address_of(server)
-    with process(["iperf3", "--server", "--bind", address, "--one-off"], netns=server):
-        return _client(client, address, *options)
-
-
-def _client(netns: str, address: str, *options: str) -> float:
     command = ["iperf3", "--client", address, "--time", str(SECONDS), "--omit", "1", "--json"]
-    deadline = time.perf_counter() + 5
-    while True:
-        done = inside(
-            netns, lambda: subprocess.run([*command, *options], capture_output=True, check=False)
-        )
-        if done.returncode == 0:
-            return float(json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"])
-        if time.perf_counter() > deadline:
-            raise RuntimeError(done.stdout.decode() + done.stderr.decode())
-        time.sleep(0.05)
+    with process(["iperf3", "--server", "--bind", address, "--one-off"], netns=server):
+        deadline = time.perf_counter() + 5
+        while True:
+            done = inside(
+                client,
+                lambda: subprocess.run([*command, *options], capture_output=True, check=False),
+            )
+            # With --json it ends well whatever happened, and says so in there.
+            report = json.loads(done.stdout)
+            if "error" not in report:
+                return float(report["end"]["sum_received"]["bits_per_second"])
+            if time.perf_counter() > deadline:
+                raise RuntimeError(f"{' '.join(command)}: {report['error']}")
+            time.sleep(0.05)
 
 
 def requests(client: str, server: str) -> float:
@@ -126,7 +125,5 @@ def _echo(listener: socket.socket) -> None:
 
 def small_datagrams(client: str, server: str) -> float:
     """Return datagrams a second that arrive, of `SMALL_BYTES` bytes of payload."""
-    address = address_of(server)
-    with process(["iperf3", "--server", "--bind", address, "--one-off"], netns=server):
-        options = ("--udp", "--bitrate", "0", "--length", str(SMALL_BYTES))
-        return _client(client, address, *options) / 8 / SMALL_BYTES
+    options = ("--udp", "--bitrate", "0", "--length", str(SMALL_BYTES))
+    return iperf(client, server, *options) / 8 / SMALL_BYTES
