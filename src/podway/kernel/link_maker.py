@@ -8,6 +8,7 @@ one of another kind is somebody's, and is refused with its kind.
 import errno
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,11 @@ from podway.kernel.links import (
 from podway.kernel.pods import configure_pod, open_pod
 from podway.kernel.protocol import KernelError
 from podway.kernel.reaper import LinkReaper
+from podway.kernel.sysctls import write_sysctl
 from podway.kernel.uplinks import has_ipv6
-from podway.model.kernel import Link, PodSide, Veth, Vxlan
-from podway.netlink import NetlinkError, NetlinkSocket, Request, get_link
+from podway.model.kernel import Bridge, Link, PodSide, Veth, Vxlan
+from podway.model.networks import MIN_MTU_IPV6
+from podway.netlink import NetlinkError, NetlinkSocket, Request, entered, get_link
 
 if TYPE_CHECKING:
     from podway.netlink.links import LinkMessage
@@ -66,7 +69,7 @@ class LinkMaker:
             NetlinkError, NetnsError: likewise.
         """
         if not isinstance(link.kind, Veth):
-            self._create(link, configure=lambda: None)
+            self._create(link, configure=partial(self._without_detection, link))
         elif link.kind.pod is not None:
             self._create_pair(link, link.kind.pod)
         elif not self._mend(link):
@@ -88,6 +91,18 @@ class LinkMaker:
             self._create(link, fd, configure=configure)
         finally:
             os.close(fd)
+
+    def _without_detection(self, link: Link) -> None:
+        """Let a bridge's link-local address be valid at once, when its first port joins.
+
+        From there it asks for its pods' MACs on behalf of whom it forwards for, and the kernel asks
+        nothing from an address under duplicate address detection: for two seconds no other node
+        would reach the first pod over IPv6.
+        """
+        has_ipv6_there = self._ipv6 and (link.mtu is None or link.mtu >= MIN_MTU_IPV6)
+        if isinstance(link.kind, Bridge) and has_ipv6_there:
+            with nullcontext() if self._netns_fd is None else entered(self._netns_fd):
+                write_sysctl(f"ipv6/conf/{link.name}/accept_dad", "0")
 
     def _create(self, link: Link, pod_fd: int = -1, *, configure: Callable[[], None]) -> None:
         """Make *link*'s device here, *configure* its other end, or mend what is there."""

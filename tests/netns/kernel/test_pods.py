@@ -3,6 +3,7 @@
 import errno
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from ipaddress import ip_address, ip_interface, ip_network
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 from netns.conftest import MakeNetns, Netns
 from netns.kernel.cases import BRIDGE, MAC, OTHER_MAC
 from netns.kernel.worlds import (
+    PATIENCE_S,
     RealWorld,
     World,
     apply,
@@ -292,6 +294,21 @@ def test_packets_pass(real: RealWorld, make_netns: MakeNetns) -> None:
         (inside, real.netns, "fd01::1"),
     ):
         _send_datagram(here, there, address)
+
+
+def test_a_forwarded_packet_passes_at_once(real: RealWorld, make_netns: MakeNetns) -> None:
+    """The bridge asks for the pod's MAC from an address that is valid the moment it is there."""
+    pod = bridged(make_netns().path)
+    gateway = Address("cni0", ip_interface("fd01::1/64"))
+    build(real, BRIDGE, gateway)
+    build(real, host_end(pod, master="cni0"))
+    shown: list[dict[str, Any]] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while not shown:
+        assert time.monotonic() < deadline, "the bridge has no link-local address"
+        (device,) = json.loads(real.netns.ip("-j", "-6", "address", "show", "dev", "cni0"))
+        shown = [info for info in device["addr_info"] if info["scope"] == "link"]
+    assert [info.get("tentative", False) for info in shown] == [False]
 
 
 def test_nothing_stays_open(real: RealWorld) -> None:
