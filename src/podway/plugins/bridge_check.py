@@ -17,13 +17,12 @@ from podway.netlink.netns import entered
 from podway.netlink.nft_transactions import NftSocket
 from podway.netlink.socket import NetlinkSocket
 from podway.netlink.text import format_prefix
-from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf
+from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf, vlan_gateway_name
 from podway.plugins.bridge_devices import (
     FORWARDING,
     VLAN_RANGE_BEGIN,
     VLAN_RANGE_END,
     compute_port,
-    vlan_gateway_name,
 )
 from podway.plugins.bridge_gateways import compute_gateways
 from podway.plugins.bridge_rules import check_rules

@@ -4,7 +4,8 @@ In: a request. Out: one frozen value, every key checked (errors are 7). Keys and
 reference plugin's; ``docs/reference/cni/bridge.md`` explains them.
 """
 
-from podway.cni.errors import INVALID_CONFIG, CniError
+from podway.cni.errors import INVALID_CONFIG, CniError, broken_rule
+from podway.cni.names import broken_ifname_rule
 from podway.cni.results import Dns
 from podway.cni.values import Value
 from podway.plugins.delegation import ipam_type
@@ -123,6 +124,16 @@ def _check_together(conf: BridgeConf) -> None:
     for contradicts, rule in contradictions:
         if contradicts:
             raise CniError(INVALID_CONFIG, rule)
+    if conf.vlan and conf.is_gateway and conf.ipam:
+        rule = broken_ifname_rule(vlan_gateway_name(conf))
+        if rule:
+            name = vlan_gateway_name(conf)
+            raise broken_rule("bridge", conf.bridge, f"its VLAN's gateway would be {name}: {rule}")
+
+
+def vlan_gateway_name(conf: BridgeConf) -> str:
+    """Return the name of the device that has the gateway's address in a VLAN: ``cni0.100``."""
+    return f"{conf.bridge}.{conf.vlan}"
 
 
 def _parse_trunk(fields: "Fields") -> tuple[tuple[int, int], ...]:

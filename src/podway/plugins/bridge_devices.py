@@ -33,6 +33,7 @@ from podway.netlink.links import (
 )
 from podway.netlink.messages import Request
 from podway.netlink.text import format_prefix
+from podway.plugins.bridge_conf import vlan_gateway_name
 from podway.plugins.bridge_gateways import overlaps
 from podway.plugins.interfaces import compute_address, disable_accept_ra, enable_ipv6, find_link
 from podway.plugins.macs import random_veth_name
@@ -234,11 +235,6 @@ def compute_vlans(conf: "BridgeConf") -> "list[dict[str, int]]":
 
 def _af_spec(entries: "list[dict[str, int]]") -> "dict[str, Any]":
     return {"flags": BRIDGE_FLAGS_MASTER, "vlan_info": entries}
-
-
-def vlan_gateway_name(conf: "BridgeConf") -> str:
-    """Return the name of the device that has the gateway's address in a VLAN: ``cni0.100``."""
-    return f"{conf.bridge}.{conf.vlan}"
 
 
 def ensure_vlan_gateway(
