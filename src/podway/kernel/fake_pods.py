@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from podway.kernel.fake_stack import FakeStack
 from podway.kernel.fake_sysctls import Refused
-from podway.model.addresses import Family, family_of
+from podway.model.addresses import family_of
 from podway.model.kernel import Address, Link, PodSide, Route, Veth, default_metric, link_key
 
 
@@ -64,7 +64,7 @@ class FakeNamespaces:
             for neighbour in pod.neighbours:
                 stack.write(neighbour)
             for route in pod.routes:
-                stack.write(_with_metric(route))
+                stack.write(_as_spare(stack, route))
         except Refused:
             stack.delete(link.key)
             raise
@@ -82,19 +82,29 @@ class FakeNamespaces:
         stack = self._stacks.get(_identity(pod.netns))
         if stack is None:
             return [f"its namespace {pod.netns} is gone"]
-        wanted = [Address(pod.ifname, address).key for address in pod.addresses]
-        wanted += [_with_metric(route).key for route in pod.routes]
-        wanted += [neighbour.key for neighbour in pod.neighbours]
-        keys = [link_key(pod.ifname), *wanted]
-        return [f"{key} is missing in {pod.netns}" for key in keys if key not in stack.objects]
+        keys = [link_key(pod.ifname)]
+        keys += [Address(pod.ifname, address).key for address in pod.addresses]
+        keys += [neighbour.key for neighbour in pod.neighbours]
+        missing = [f"{key} is missing in {pod.netns}" for key in keys if key not in stack.objects]
+        routes = {_way(item) for item in stack.on(pod.ifname) if isinstance(item, Route)}
+        return missing + [
+            f"the route to {route.dst} via {route.via or pod.ifname} is gone"
+            for route in pod.routes
+            if _way(route) not in routes
+        ]
 
 
-def _with_metric(route: Route) -> Route:
-    """Return *route* with the metric that the kernel gives an IPv6 route that names none."""
-    if route.metric or family_of(route.dst) is Family.IPV4:
-        return route
+def _as_spare(stack: FakeStack, route: Route) -> Route:
+    """Return *route* with the metric that the kernel gives it, or the next one that is free."""
+    metric = route.metric or default_metric(family_of(route.dst))
+    while (found := replace(route, metric=metric)).key in stack.objects:
+        metric += 1
+    return found
 
-    return replace(route, metric=default_metric(Family.IPV6))
+
+def _way(route: Route) -> tuple[object, ...]:
+    """Return what a pod depends on in *route*."""
+    return route.dst, route.via, route.table, route.mtu
 
 
 def _identity(path: str) -> object:

@@ -16,7 +16,8 @@ from podway.kernel.neighbours import neighbour_fields, parse_neighbour
 from podway.kernel.protocol import KernelError
 from podway.kernel.routes import parse_route, route_fields
 from podway.kernel.sysctls import read_sysctl, write_sysctl
-from podway.model.kernel import Address, PodSide, Route
+from podway.model.addresses import Family
+from podway.model.kernel import Address, PodSide, Route, default_metric
 from podway.model.networks import MIN_MTU_IPV6
 from podway.netlink import (
     NetlinkError,
@@ -27,6 +28,7 @@ from podway.netlink import (
     change_link,
     create_address,
     create_neighbour,
+    create_route,
     dump_addresses,
     dump_neighbours,
     dump_routes,
@@ -34,7 +36,13 @@ from podway.netlink import (
     get_link,
     open_netns,
 )
-from podway.netlink.constants import AF_INET, AF_INET6, IFF_UP, IN6_ADDR_GEN_MODE_NONE
+from podway.netlink.constants import (
+    AF_INET,
+    AF_INET6,
+    IFF_UP,
+    IN6_ADDR_GEN_MODE_NONE,
+    RTM_NEWROUTE,
+)
 from podway.netlink.netns import current_identity, identity
 
 if TYPE_CHECKING:
@@ -43,6 +51,8 @@ if TYPE_CHECKING:
     from podway.netlink.links import LinkMessage
 
 _LOOPBACK_INDEX = 1
+# How many interfaces of one pod may have a default route; nobody has so many.
+_SPARES_MAX = 16
 
 
 def open_pod(pod: PodSide, home_fd: int | None) -> int:
@@ -83,9 +93,11 @@ def configure_pod(pod: PodSide, fd: int, *, ipv6: bool) -> None:
             if ipv6:
                 _prepare_ipv6(pod)
             index = Devices(inside.fileno()).index(pod.ifname)
-            for error in inside.batch(_pod_requests(pod, index, ipv6=ipv6)):
-                if error is not None:
-                    raise _inside(pod, kernel_error(error))
+            requests = _pod_requests(pod, index, ipv6=ipv6)
+            for request, error in zip(requests, inside.batch(requests), strict=True):
+                left = error and _as_spare(inside, request, error)
+                if left is not None:
+                    raise _inside(pod, kernel_error(left))
 
 
 def check_pod(pod: PodSide) -> list[str]:
@@ -124,9 +136,35 @@ def _pod_requests(pod: PodSide, index: int, *, ipv6: bool) -> list[Request]:  # 
         change_link({"index": index, **up}),
         *(create_address(address_fields(address, index)) for address in pod.addresses),
         *(create_neighbour(neighbour_fields(entry, index)) for entry in pod.neighbours),
-        # Appended: a second interface's default route comes behind the first one's, as a spare.
-        *(append_route(route_fields(route, lambda _name: index)) for route in pod.routes),
+        *(_route_request(route, index) for route in pod.routes),
     ]
+
+
+def _route_request(route: Route, index: int) -> Request:  # type: ignore[type-arg]
+    """Return the request that writes *route* behind another interface's of the same prefix.
+
+    An IPv4 route is appended, as a spare one. IPv6 would take an appended one for a second way and
+    share the traffic out, so there a route that is not the first fails, see `_as_spare`.
+    """
+    fields = route_fields(route, lambda _name: index)
+    return append_route(fields) if route.dst.version == 4 else create_route(fields)
+
+
+def _as_spare(
+    inside: NetlinkSocket,
+    request: Request,  # type: ignore[type-arg]
+    error: NetlinkError,
+) -> NetlinkError | None:
+    """Write an IPv6 route that another interface has already with the next free metric."""
+    fields = request.fields
+    if request.type != RTM_NEWROUTE or not error.is_exists or fields["family"] != AF_INET6:
+        return error
+    metric = fields.get("priority", default_metric(Family.IPV6))
+    for number in range(metric + 1, metric + 1 + _SPARES_MAX):
+        (left,) = inside.batch([create_route({**fields, "priority": number})])  # type: ignore[typeddict-item]
+        if left is None or not left.is_exists:
+            return left
+    return error
 
 
 def _prepare_ipv6(pod: PodSide) -> None:

@@ -176,11 +176,36 @@ def test_an_interface_that_is_taken(world: World) -> None:
 
 def test_two_interfaces_of_one_pod(world: World) -> None:
     first = bridged(world.pod_netns())
+    routes = (Route(dst=EVERYTHING, dev="net1", via=ip_address("10.7.0.1")),)
     second = replace(first, ifname="net1", mac=MAC, addresses=(ip_interface("10.7.0.5/24"),),
-                     routes=())  # fmt: skip
+                     routes=routes)  # fmt: skip
     build(world, host_end(first), replace(host_end(second), name="pw9876543210a"))
     assert world.check_pod(first) == []
     assert world.check_pod(second) == []
+
+
+def test_a_second_default_route_is_a_spare(real: RealWorld, make_netns: MakeNetns) -> None:
+    """The first interface's counts in both families; traffic is not shared out."""
+    inside = make_netns()
+    first = bridged(inside.path)
+    second = bridged(
+        inside.path,
+        ifname="net1",
+        addresses=(ip_interface("10.7.0.5/24"), ip_interface("fd07::5/64")),
+        routes=(
+            Route(dst=EVERYTHING, dev="net1", via=ip_address("10.7.0.1")),
+            Route(dst=EVERYTHING6, dev="net1", via=ip_address("fd07::1"), metric=1024),
+        ),
+    )
+    build(real, host_end(first), replace(host_end(second), name="pw9876543210a"))
+    assert real.check_pod(first) == real.check_pod(second) == []
+    for family, via in (("-4", "10.1.0.1"), ("-6", "fd01::1")):
+        shown = inside.ip(family, "route", "show", "default")
+        assert "nexthop" not in shown
+        assert shown.split()[2] == via
+    inside.ip("link", "set", "eth0", "down")
+    for family, via in (("-4", "10.7.0.1"), ("-6", "fd07::1")):
+        assert inside.ip(family, "route", "show", "default").split()[2] == via
 
 
 def test_what_is_missing_in_a_pod_is_said(real: RealWorld) -> None:
