@@ -13,6 +13,7 @@ from errno import ENOENT
 from podway.cni.documents import decode, encode
 from podway.cni.errors import CniError
 from podway.cni.fields import Fields
+from podway.cni.names import broken_ifname_rule
 from podway.netlink.errors import EncodeError
 from podway.netlink.text import format_address, pack_address
 from podway.plugins.digests import sha512_hex
@@ -136,7 +137,7 @@ def parse_state(data: bytes) -> HostState:
     """Return what `render_state` wrote.
 
     Raises:
-        CniError, EncodeError, KeyError, TypeError, ValueError: *data* is something else.
+        CniError, EncodeError, KeyError, TypeError, ValueError: *data* says something else.
     """
     document = decode(data, "state of a device")
     fields = Fields(document)
@@ -147,7 +148,7 @@ def parse_state(data: bytes) -> HostState:
         ifname=fields.text("ifname"),
         netns=fields.text("netns"),
         netns_id=(int(device), int(inode)),
-        name=document["device"],
+        name=_device_name(document["device"]),
         alias=fields.text("alias"),
         mac=fields.text("mac"),
         perm_mac=fields.text("permMAC"),
@@ -158,6 +159,12 @@ def parse_state(data: bytes) -> HostState:
         addresses=tuple(_as_message(each) for each in document["addresses"]),
         routes=tuple(_as_message(each) for each in document["routes"]),
     )
+
+
+def _device_name(value: "Any") -> str:
+    if not isinstance(value, str) or broken_ifname_rule(value):
+        raise ValueError(f"{value!r} is no name of a device")
+    return value
 
 
 def _as_text(value: "Any") -> "Any":
@@ -173,6 +180,8 @@ def _as_text(value: "Any") -> "Any":
 
 def _as_message(value: "Mapping[str, Any]") -> "Any":
     """Return the message that `_as_text` wrote."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} is no message")
     message: dict[str, Any] = {}
     for key, each in value.items():
         if key in _PACKED:
