@@ -16,7 +16,17 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from podway.kernel.fake_rules import (
+    check_name,
+    check_table,
+    goes_silently,
+    is_same_subnet,
+    is_same_tunnel,
+    kind_word,
+    survives_down,
+)
 from podway.kernel.fake_sysctls import FakeSysctls, Refused
+from podway.kernel.known import devices_of
 from podway.kernel.routes import without_hops
 from podway.model.addresses import Family, IPAddress, derive_mac, family_of
 from podway.model.kernel import (
@@ -40,7 +50,6 @@ from podway.model.kernel import (
 _MTU = 1500
 _MTU_MIN = 68
 _MTU_MAX = 65535
-_IFNAMSIZ = 15
 
 
 class FakeStack:
@@ -77,7 +86,11 @@ class FakeStack:
 
     def on(self, dev: str) -> list[KernelObject]:
         """Return what stands on device *dev*, without its link."""
-        return [item for item in self.objects.values() if dev in devices_of(item)]
+        return [
+            item
+            for item in self.objects.values()
+            if not isinstance(item, Link) and dev in devices_of(item)
+        ]
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -106,7 +119,7 @@ class FakeStack:
             case Sysctl():
                 self.sysctls.write(item)
             case NftTable():
-                _check_table(item)
+                check_table(item)
                 self.objects[item.key] = item
             case _:
                 assert_never(item)
@@ -136,7 +149,7 @@ class FakeStack:
     # --- links ----------------------------------------------------------------------------------
 
     def _write_link(self, wanted: Link) -> None:
-        _check_name(wanted.name)
+        check_name(wanted.name)
         there = self.objects.get(wanted.key)
         if isinstance(there, Link):
             self._check_same_kind(wanted, there)
@@ -166,7 +179,7 @@ class FakeStack:
 
     def _check_same_kind(self, wanted: Link, there: Link) -> None:
         if type(wanted.kind) is not type(there.kind):
-            raise Refused(errnos.EEXIST, f"{there.name} is a {_kind_word(there)}")
+            raise Refused(errnos.EEXIST, f"{there.name} is a {kind_word(there)}")
         if isinstance(wanted.kind, Vxlan) and wanted.kind != there.kind:
             raise Refused(errnos.EEXIST, f"{there.name} is a VXLAN device with other parameters")
 
@@ -176,7 +189,7 @@ class FakeStack:
             return
         self.link(kind.underlay)
         for other in self.links():
-            if isinstance(other.kind, Vxlan) and _is_same_tunnel(kind, other.kind):
+            if isinstance(other.kind, Vxlan) and is_same_tunnel(kind, other.kind):
                 raise Refused(errnos.EEXIST, "A VXLAN device with the specified VNI already exists")
 
     def _check_settings(self, wanted: Link) -> None:
@@ -196,7 +209,7 @@ class FakeStack:
             left = self._left_of(item, link.name)
             if left is not None:
                 self.objects[item.key] = left
-            if not _goes_silently(item):
+            if not goes_silently(item):
                 self.news.append(item.key)
         # IPv6 looks after sources when an address is deleted, not when its device goes.
         self._drop_sources(Family.IPV4)
@@ -225,10 +238,10 @@ class FakeStack:
 
     def _went_down(self, dev: str) -> None:
         for item in self.on(dev):
-            if _survives_down(item) or (isinstance(item, Route) and self._another_way(item)):
+            if survives_down(item) or (isinstance(item, Route) and self._another_way(item)):
                 continue
             del self.objects[item.key]
-            if not _goes_silently(item):
+            if not goes_silently(item):
                 self.news.append(item.key)
 
     def _another_way(self, route: Route) -> bool:
@@ -261,7 +274,7 @@ class FakeStack:
 
     def _delete_address(self, item: Address) -> None:
         """Delete *item* with what stood on it: its secondaries, and routes that named it."""
-        alike = [other for other in self._addresses(item.dev) if _is_same_subnet(other, item)]
+        alike = [other for other in self._addresses(item.dev) if is_same_subnet(other, item)]
         del self.objects[item.key]
         if alike[0] == item:
             for secondary in alike[1:]:
@@ -346,60 +359,3 @@ class FakeStack:
             raise Refused(errnos.EOPNOTSUPP, f"{item.dev} is no VXLAN device")
         if family_of(kind.local) is not family_of(item.dst):
             raise Refused(errnos.EAFNOSUPPORT, f"{item.dev} tunnels over the other family")
-
-
-def devices_of(item: KernelObject) -> tuple[str, ...]:
-    """Return the devices without which *item* cannot be, other than its own link."""
-    if isinstance(item, Route) and item.nexthops:
-        return tuple(hop.dev for hop in item.nexthops)
-    if isinstance(item, Address | Route | Neighbour | FdbEntry):
-        return (item.dev,)
-    return ()
-
-
-def _survives_down(item: KernelObject) -> bool:
-    """Tell whether *item* outlives its device going down: IPv4 addresses and FDB entries do."""
-    if isinstance(item, Address):
-        return family_of(item.address) is Family.IPV4
-    return isinstance(item, FdbEntry)
-
-
-def _goes_silently(item: KernelObject) -> bool:
-    """Tell whether the kernel takes *item* away with its device without a notification."""
-    if isinstance(item, Route):
-        return family_of(item.dst) is Family.IPV4
-    return isinstance(item, Neighbour) and item.proxy
-
-
-def _is_same_subnet(one: Address, other: Address) -> bool:
-    """Tell whether the second of two addresses is a secondary (IPv4; IPv6 has none)."""
-    if family_of(one.address) is Family.IPV6:
-        return one == other
-    return one.address.network == other.address.network
-
-
-def _is_same_tunnel(one: Vxlan, other: Vxlan) -> bool:
-    """Tell whether the kernel could not tell two tunnels' packets apart (vxlan_vni_in_use)."""
-    return (one.vni, one.port, one.gbp, family_of(one.local)) == (
-        other.vni,
-        other.port,
-        other.gbp,
-        family_of(other.local),
-    )
-
-
-def _kind_word(link: Link) -> str:
-    return type(link.kind).__name__.lower()
-
-
-def _check_name(name: str) -> None:
-    if len(name.encode()) > _IFNAMSIZ:
-        raise Refused(errnos.ERANGE, f"{name} is longer than 15 bytes")
-    if not name or name in {".", ".."} or any(c in "/:" or c.isspace() for c in name):
-        raise Refused(errnos.EINVAL, f"{name!r} is no device name")
-
-
-def _check_table(table: NftTable) -> None:
-    """Refuse a body that cannot be right; whether it is, only nft can say."""
-    if table.body.count("{") != table.body.count("}"):
-        raise Refused(errnos.EINVAL, f"the braces of table {table.name} do not match")
