@@ -1,7 +1,7 @@
 """Pod addresses of one subnet: who may have which, and when a used one may be used again.
 
-A pool gives each address once, oldest first: fresh ones in order, then released ones in the order
-of their release, and none before its cooldown is over, because somebody's connection table,
+A pool gives each address once, oldest first: fresh ones in order, then (or once thousands were
+released) released ones in the order of their release, and none before its cooldown is over, because somebody's connection table,
 neighbour cache or load balancer still knows the old pod by it. All operations take O(1), whatever
 the size of the subnet. The pool holds no clock and does no I/O: `now` is an argument, and the
 ledger that outlives the process restores it with `hold`, `cool` and `cursor`. The cursor only saves
@@ -13,6 +13,10 @@ from collections import OrderedDict
 from podway.compute.gateways import pod_range
 from podway.errors import PodwayError
 from podway.model.addresses import IPAddress, IPNetwork
+
+
+# From this many on, released addresses are given again before fresh ones.
+RELEASED_MAX = 4096
 
 
 class AddressError(PodwayError):
@@ -84,7 +88,9 @@ class AddressPool:
             PoolExhausted: every address is held.
             PoolCooling: the rest were released less than the cooldown ago.
         """
-        number = self._fresh()
+        number = self._well_rested(now)
+        if number is None:
+            number = self._fresh()
         if number is None and self._lost():
             self.cursor = self._first
             number = self._fresh()
@@ -138,6 +144,17 @@ class AddressPool:
     def _lost(self) -> bool:
         """Tell whether some address is behind the cursor but was never released to the ledger."""
         return len(self._used) + len(self._cooling) < self.size
+
+    def _well_rested(self, now: float) -> int | None:
+        """Return the longest released address where very many are, so that they do not grow.
+
+        The fresh addresses of an IPv6 subnet never come to an end; without this every address ever
+        given would be remembered for ever.
+        """
+        if len(self._cooling) < RELEASED_MAX:
+            return None
+        number, released = next(iter(self._cooling.items()))
+        return number if now >= released + self._cooldown_s else None
 
     def _rested(self, now: float) -> int:
         if not self._cooling:

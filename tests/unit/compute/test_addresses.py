@@ -5,7 +5,13 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
-from podway.compute.addresses import AddressError, AddressPool, PoolCooling, PoolExhausted
+from podway.compute.addresses import (
+    RELEASED_MAX,
+    AddressError,
+    AddressPool,
+    PoolCooling,
+    PoolExhausted,
+)
 from podway.model.addresses import IPAddress
 
 COOLDOWN_S = 30.0
@@ -248,3 +254,15 @@ def test_a_huge_subnet_costs_no_more_than_a_small_one() -> None:
     assert pool.cursor == int(ip_address("fd00::6"))
     pool.take_this(ip_address("fd00::ffff:ffff:ffff:fffe"))
     assert str(pool.take(0.0)) == "fd00::6"
+
+
+def test_released_addresses_of_an_endless_pool_do_not_grow_for_ever() -> None:
+    pool = AddressPool(ip_network("fd00:0:0:1::/64"), 30.0)
+    given = set()
+    for number in range(3 * RELEASED_MAX):
+        now = float(number)
+        address = pool.take(now)
+        given.add(address)
+        pool.release(address, now)
+    # What rests within one cooldown comes on top.
+    assert len(given) <= RELEASED_MAX + 30
