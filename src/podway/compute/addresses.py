@@ -1,9 +1,9 @@
 """Pod addresses of one subnet: who may have which, and when a used one may be used again.
 
 A pool gives each address once, oldest first: fresh ones in order, then (or once thousands were
-released) released ones in the order of their release, and none before its cooldown is over, because somebody's connection table,
-neighbour cache or load balancer still knows the old pod by it. All operations take O(1), whatever
-the size of the subnet. The pool holds no clock and does no I/O: `now` is an argument, and the
+released) released ones in the order of their release, and none before its cooldown is over, because
+somebody's connection table, neighbour cache or load balancer still knows the old pod by it. All
+operations take O(1), whatever the size of the subnet. The pool holds no clock and does no I/O: `now` is an argument, and the
 ledger that outlives the process restores it with `hold`, `cool` and `cursor`. The cursor only saves
 a search: an address that is neither held nor resting is given in the end, wherever the cursor is.
 """
@@ -13,7 +13,6 @@ from collections import OrderedDict
 from podway.compute.gateways import pod_range
 from podway.errors import PodwayError
 from podway.model.addresses import IPAddress, IPNetwork
-
 
 # From this many on, released addresses are given again before fresh ones.
 RELEASED_MAX = 4096
