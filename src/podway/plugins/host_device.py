@@ -181,29 +181,25 @@ def check(call: Call) -> None:
 
 def gc(call: Call) -> None:
     """Bring back the devices of attachments that are not valid any more."""
-    stale = find_stale(call)
+    directory, network = parse_data_dir(call), call.config.name
+    valid = {
+        state_path(directory, network, each.container_id, each.ifname)
+        for each in call.config.valid_attachments or ()
+    }
+    stale = [path for path in state_paths(directory, network) if path not in valid]
     with NetlinkSocket() as host:
 
-        def step(path: str, state: HostState) -> "Callable[[], None]":
-            return lambda: _collect(host, path, state)
+        def step(path: str) -> "Callable[[], None]":
+            return lambda: _collect(host, path)
 
-        attempt_all(*(step(*each) for each in stale), lambda: pass_to_ipam(call))
-
-
-def find_stale(call: Call) -> list[tuple[str, HostState]]:
-    """Return files of this network, and what they say, whose attachment is not valid."""
-    valid = {(each.container_id, each.ifname) for each in call.config.valid_attachments or ()}
-    found = [(path, read_state(path)) for path in state_paths(parse_data_dir(call))]
-    return [
-        (path, state)
-        for path, state in found
-        if state is not None
-        and state.network == call.config.name
-        and (state.container_id, state.ifname) not in valid
-    ]
+        attempt_all(*(step(path) for path in stale), lambda: pass_to_ipam(call))
 
 
-def _collect(host: NetlinkSocket, path: str, state: HostState) -> None:
+def _collect(host: NetlinkSocket, path: str) -> None:
+    state = read_state(path)
+    if state is None:
+        remove_file(path)
+        return
     netns_fd = _open_same(state)
     try:
         _return(host, path, netns_fd, state)

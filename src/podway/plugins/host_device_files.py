@@ -1,6 +1,6 @@
 """Files in which a device's state on the host waits for its return: one of JSON per attachment.
 
-In: a `HostState`. Out: ``<dataDir>/<40 digits of a hash of the attachment>``. Called by
+In: a `HostState`. Out: ``<dataDir>/<hash of the network>-<hash of the attachment>``. Called by
 `host_device`. Below /run by default, since a restart of the machine takes away what the file says.
 
 The kernel keeps a device's alias wherever it goes, so the name is there, as the reference plugin
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Final
 
-_NAME_DIGITS: "Final" = 40
+_NETWORK_DIGITS: "Final" = 16
+_ATTACHMENT_DIGITS: "Final" = 24
+# Of a file while it is being written; one that stays was left by a process that was killed.
+_ASIDE: "Final" = ".new"
 _MODE_DIRECTORY: "Final" = 0o700
 _MODE_FILE: "Final" = 0o600
 # Fields of messages that hold packed addresses.
@@ -35,7 +38,11 @@ _PACKED = ("address", "local", "broadcast", "dst", "src", "gateway", "prefsrc", 
 def state_path(directory: str, network: str, container_id: str, ifname: str) -> str:
     """Return the path of the file of an attachment."""
     mark = attachment_mark(network, container_id, ifname)
-    return f"{directory}/{sha512_hex(mark)[:_NAME_DIGITS]}"
+    return f"{directory}/{_prefix(network)}{sha512_hex(mark)[:_ATTACHMENT_DIGITS]}"
+
+
+def _prefix(network: str) -> str:
+    return f"{sha512_hex(network)[:_NETWORK_DIGITS]}-"
 
 
 def path_of(directory: str, state: HostState) -> str:
@@ -51,7 +58,7 @@ def write_state(directory: str, state: HostState) -> None:
     """
     _make_directories(directory)
     path = path_of(directory, state)
-    aside = f"{path}.new"
+    aside = path + _ASIDE
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW
     descriptor = posix.open(aside, flags, _MODE_FILE)
     try:
@@ -91,23 +98,26 @@ def remove_state(directory: str, state: HostState) -> None:
 
 
 def remove_file(path: str) -> None:
-    """Remove a file; none is no error."""
-    try:
-        posix.unlink(path)
-    except OSError as error:
-        if error.errno != ENOENT:
-            raise
+    """Remove the file of an attachment, and what a killed process left of it; none is no error."""
+    for each in (path, path + _ASIDE):
+        try:
+            posix.unlink(each)
+        except OSError as error:
+            if error.errno != ENOENT:
+                raise
 
 
-def state_paths(directory: str) -> list[str]:
-    """Return the paths of all files."""
+def state_paths(directory: str, network: str) -> list[str]:
+    """Return the paths of the files of a network, be they whole or not."""
     try:
         names = posix.listdir(directory)
     except OSError as error:
         if error.errno == ENOENT:
             return []
         raise
-    return [f"{directory}/{name}" for name in sorted(names) if len(name) == _NAME_DIGITS]
+    prefix = _prefix(network)
+    found = {name.removesuffix(_ASIDE) for name in names if name.startswith(prefix)}
+    return [f"{directory}/{name}" for name in sorted(found)]
 
 
 def render_state(state: HostState) -> str:

@@ -6,6 +6,7 @@ same name can be called one after the other, with the same configuration.
 
 import json
 import os
+import signal
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -105,6 +106,33 @@ class Runtime:
         document = json.loads(done.stdout) if done.stdout else {}
         assert done.returncode == (1 if "code" in document else 0), done
         return Outcome(document.get("code", 0), document, done.stderr.decode())
+
+    def kill(self, command: str, config: Document, container: Netns, calls: str, n: int) -> bool:
+        """Call a plugin and kill it when it makes the system call number *n* of *calls*.
+
+        Returns:
+            Whether it got that far.
+        """
+        done = subprocess.run(
+            [
+                "nsenter", f"--net={self.host.path}", "strace", "-f", "-qq", "-o", "/dev/null",
+                f"--inject={calls}:signal=KILL:when={n}", self.executables / config["type"],
+            ],
+            input=json.dumps(config).encode(),
+            env={
+                "CNI_COMMAND": command,
+                "CNI_CONTAINERID": "c1",
+                "CNI_NETNS": container.path,
+                "CNI_IFNAME": "eth0",
+                "CNI_PATH": str(self.executables),
+                "PATH": os.environ["PATH"],
+            },
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )  # fmt: skip
+        assert done.returncode in {0, -signal.SIGKILL, 128 + signal.SIGKILL}, done
+        return done.returncode != 0
 
     def add(self, config: Document, container: Netns, **told: Any) -> Document:
         """Call ADD, which must succeed, and return the result."""

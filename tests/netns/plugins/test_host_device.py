@@ -449,6 +449,33 @@ def test_two_devices_of_one_container(runtime: Runtime, pod: Netns) -> None:
     assert "dev1" in devices(runtime.host)
 
 
+# System calls by which the plugin changes something, and which of them are tried: every so many.
+CHANGES = {"sendto": 2, "write": 1, "rename": 1, "unlink": 1}
+
+
+@pytest.mark.parametrize("calls", CHANGES)
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
+def test_killed_at_any_point(command: str, calls: str, runtime: Runtime, pod: Netns) -> None:
+    """Whatever it was doing: DEL, and also GC alone, give the host everything back."""
+    before = everything(runtime.host)
+    config = with_ipam(runtime)
+    collecting = {**config, "cni.dev/valid-attachments": []}
+    for n in range(1, 100, CHANGES[calls]):
+        if command == "DEL":
+            runtime.add(config, pod)
+        was_killed = runtime.kill(command, config, pod, calls, n)
+        if n % 4 < 2:
+            assert runtime.call("DEL", config, pod).code == 0
+            assert everything(runtime.host) == before
+        assert runtime.call("GC", collecting).code == 0
+        assert everything(runtime.host) == before
+        assert devices(pod) == set()
+        assert (runtime.reserved(), files(runtime)) == (set(), [])
+        if not was_killed:
+            return
+    pytest.fail("it never came to its end")
+
+
 @pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
 @pytest.mark.parametrize(
     ("version", "make"),

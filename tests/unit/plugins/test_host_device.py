@@ -21,6 +21,7 @@ from podway.plugins.host_device_files import (
     parse_state,
     path_of,
     read_state,
+    remove_file,
     remove_state,
     render_state,
     state_paths,
@@ -247,16 +248,25 @@ FULL = state_of(
 def test_a_file_holds_it_all(tmp_path: Path) -> None:
     assert parse_state(render_state(FULL).encode()) == FULL
     directory = str(tmp_path / "a" / "b")
-    assert state_paths(directory) == []
+    assert state_paths(directory, "net") == []
     for _ in range(2):
         write_state(directory, FULL)
-    assert state_paths(directory) == [path_of(directory, FULL)]
+    write_state(directory, replace(FULL, network="net2"))
+    assert state_paths(directory, "net") == [path_of(directory, FULL)]
     assert read_state(path_of(directory, FULL)) == FULL
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
     assert Path(path_of(directory, FULL)).stat().st_mode & 0o777 == 0o600
     for _ in range(2):
         remove_state(directory, FULL)
-    assert state_paths(directory) == []
+    assert state_paths(directory, "net") == []
+
+
+def test_what_a_killed_process_left_is_removed_as_well(tmp_path: Path) -> None:
+    path = path_of(str(tmp_path), FULL)
+    Path(f"{path}.new").write_bytes(b"{")
+    assert state_paths(str(tmp_path), "net") == [path]
+    remove_file(path)
+    assert state_paths(str(tmp_path), "net") == []
 
 
 def test_each_attachment_has_its_file() -> None:
