@@ -240,7 +240,7 @@ def match_nfproto(size: int) -> list[Expression]:
 def match_address(
     packed: bytes, bits: int = 0, *, source: bool, op: int = NFT_CMP_EQ, inet: bool = True
 ) -> list[Expression]:
-    """Match the source or destination address of a packet.
+    """Match the source or destination address of a packet, as `nft` and iptables do.
 
     Args:
         packed: 4 or 16 bytes.
@@ -251,13 +251,22 @@ def match_address(
     """
     size = len(packed)
     offset = (12 if source else 16) if size == 4 else (8 if source else 24)
+    bits = bits or size * 8
+    network, bitmask = network_of(packed, bits)
+    # A prefix of whole bytes is as many bytes; any other needs a mask.
+    loaded = bits // 8 if bits % 8 == 0 else size
     expressions = match_nfproto(size) if inet else []
-    expressions.append(load_payload(NFT_PAYLOAD_NETWORK_HEADER, offset, size))
-    if 0 < bits < size * 8:
-        bitmask = ((1 << bits) - 1 << size * 8 - bits).to_bytes(size, "big")
+    expressions.append(load_payload(NFT_PAYLOAD_NETWORK_HEADER, offset, loaded))
+    if bits % 8:
         expressions.append(mask(bitmask))
-        packed = bytes(a & b for a, b in zip(packed, bitmask, strict=True))
-    return [*expressions, compare(packed, op)]
+    return [*expressions, compare(network[:loaded], op)]
+
+
+def network_of(packed: bytes, bits: int) -> tuple[bytes, bytes]:
+    """Return the first address of the subnet that *packed* is in, and its mask."""
+    size = len(packed)
+    bitmask = ((1 << bits) - 1 << size * 8 - bits).to_bytes(size, "big")
+    return bytes(a & b for a, b in zip(packed, bitmask, strict=True)), bitmask
 
 
 def match_device(key: int, ifname: str, op: int = NFT_CMP_EQ) -> list[Expression]:

@@ -41,10 +41,3 @@ def host_prefix(cidr: str) -> str:
     """Return the address of *cidr* alone, as iptables prints it: ``10.1.0.5/32``."""
     address = cidr.partition("/")[0]
     return f"{address}/{128 if ':' in address else 32}"
-
-
-def network_of(packed: bytes, bits: int) -> tuple[bytes, bytes]:
-    """Return the first address of a subnet, and its mask."""
-    size = len(packed)
-    bitmask = ((1 << bits) - 1 << size * 8 - bits).to_bytes(size, "big")
-    return bytes(a & b for a, b in zip(packed, bitmask, strict=True)), bitmask

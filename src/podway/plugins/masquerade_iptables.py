@@ -26,11 +26,8 @@ from podway.netlink.nft_expressions import (
     NFT_CMP_EQ,
     NFT_CMP_NEQ,
     NFT_JUMP,
-    NFT_PAYLOAD_NETWORK_HEADER,
-    compare,
     count,
-    load_payload,
-    mask,
+    match_address,
     verdict,
     xt_match,
     xt_target,
@@ -53,7 +50,6 @@ from podway.plugins.masquerade_chains import (
     comment_start,
     comment_text,
     host_prefix,
-    network_of,
 )
 
 TYPE_CHECKING = False
@@ -67,7 +63,6 @@ if TYPE_CHECKING:
     from podway.plugins.masquerade import Masquerade
 
 _NFPROTO: "Final" = {IPV4: NFPROTO_IPV4, IPV6: NFPROTO_IPV6}
-_BYTES: "Final" = {IPV4: 4, IPV6: 16}
 # struct xt_comment_info; struct nf_nat_ipv4_multi_range_compat with one range, and struct
 # nf_nat_range, both empty and padded to 8 bytes (XT_ALIGN).
 _COMMENT_BYTES: "Final" = 256
@@ -192,17 +187,8 @@ def _chain_deletion(nfproto: int, chain: str) -> "list[NetlinkRequest[Any]]":
 
 
 def _match(cidr: str, *, source: bool, op: int = NFT_CMP_EQ) -> "list[dict[str, Any]]":
-    """Match an address as iptables does: only the bytes of the prefix, if it ends with one."""
-    address, _, bits_text = cidr.partition("/")
-    packed, bits = parse_address(address), int(bits_text)
-    size = len(packed)
-    offset = (12 if source else 16) if size == _BYTES[IPV4] else (8 if source else 24)
-    if bits % 8 == 0:
-        load = load_payload(NFT_PAYLOAD_NETWORK_HEADER, offset, bits // 8)
-        return [load, compare(packed[: bits // 8], op)]
-    network, bitmask = network_of(packed, bits)
-    load = load_payload(NFT_PAYLOAD_NETWORK_HEADER, offset, size)
-    return [load, mask(bitmask), compare(network, op)]
+    address, _, bits = cidr.partition("/")
+    return match_address(parse_address(address), int(bits), source=source, op=op, inet=False)
 
 
 def _comment(text: str) -> "dict[str, Any]":

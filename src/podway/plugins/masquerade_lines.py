@@ -6,6 +6,7 @@ twice and a chain that two interfaces of a container share stays as long as one 
 """
 
 from podway.cni.addresses import parse_address, render_address
+from podway.netlink.nft_expressions import network_of
 from podway.plugins.iptables import (
     IPV4,
     IPV6,
@@ -25,7 +26,6 @@ from podway.plugins.masquerade_chains import (
     comment_start,
     comment_text,
     host_prefix,
-    network_of,
 )
 
 TYPE_CHECKING = False
