@@ -3,9 +3,10 @@
 A pool gives each address once, oldest first: fresh ones in order, then (or once thousands were
 released) released ones in the order of their release, and none before its cooldown is over, because
 somebody's connection table, neighbour cache or load balancer still knows the old pod by it. All
-operations take O(1), whatever the size of the subnet. The pool holds no clock and does no I/O: `now` is an argument, and the
-ledger that outlives the process restores it with `hold`, `cool` and `cursor`. The cursor only saves
-a search: an address that is neither held nor resting is given in the end, wherever the cursor is.
+operations take O(1), whatever the size of the subnet. The pool holds no clock and does no I/O:
+`now` is an argument, and the ledger that outlives the process restores it with `hold`, `cool` and
+`cursor`. The cursor only saves a search: an address that is neither held nor resting is given in
+the end, wherever the cursor is.
 """
 
 from collections import OrderedDict
