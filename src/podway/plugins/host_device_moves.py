@@ -13,12 +13,14 @@ under the name that it had inside or another one. From there the alias leads it 
 """
 
 import posix
+from errno import EBUSY
 from time import monotonic, sleep
 
 from podway.cni.errors import IO_FAILURE, CniError
 from podway.cni.names import broken_ifname_rule
 from podway.netlink.addresses import create_address
 from podway.netlink.constants import AF_INET6, IFF_UP
+from podway.netlink.errors import NetlinkError
 from podway.netlink.links import change_link, dump_links
 from podway.netlink.netns import open_current_netns
 from podway.netlink.routes import append_route, create_route
@@ -30,7 +32,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-    from podway.netlink.errors import NetlinkError
     from podway.netlink.links import LinkMessage
     from podway.netlink.messages import Request
     from podway.netlink.routes import RouteMessage
@@ -144,18 +145,27 @@ def _move_out(inside: NetlinkSocket, link: "LinkMessage", name: str) -> None:
     index = link["index"]
     home = open_current_netns()
     try:
-        requests = [
-            change_link({"index": index, "flags": 0, "change": IFF_UP}),
-            # Where the container has a device of that name this fails, and the next one renames.
-            change_link({"index": index, "ifname": name}),
-            change_link({"index": index, "net_ns_fd": home, "ifname": name}),
-        ]
-        error = inside.batch(requests)[-1]
-        if error is not None:
-            _put_back(inside, link)
-            raise error
+        _rename(inside, index, name)
+        # The name again, for where it could not be had in the container.
+        inside.request(change_link({"index": index, "net_ns_fd": home, "ifname": name}))
+    except NetlinkError:
+        _put_back(inside, link)
+        raise
     finally:
         posix.close(home)
+
+
+def _rename(inside: NetlinkSocket, index: int, name: str) -> None:
+    """Rename a device that may be up; it keeps its name where the container has that one."""
+    rename = change_link({"index": index, "ifname": name})
+    try:
+        inside.request(rename)
+    except NetlinkError as error:
+        if error.errno == EBUSY:  # before Linux 6.2
+            down = change_link({"index": index, "flags": 0, "change": IFF_UP})
+            inside.batch([down, rename])
+        elif not error.is_exists:
+            raise
 
 
 def _put_back(inside: NetlinkSocket, link: "LinkMessage") -> None:
@@ -181,9 +191,7 @@ def give_back(host: NetlinkSocket, link: "LinkMessage", state: "HostState") -> N
         NetlinkError: the kernel refuses.
     """
     index = link["index"]
-    if link["ifname"] != state.name:
-        down: LinkMessage = {"index": index, "flags": 0, "change": IFF_UP}
-        host.request(change_link(down))
+    if link["ifname"] != state.name:  # the kernel gave it back, down
         host.request(change_link({"index": index, "ifname": state.name}))
     host.request(change_link(compute_change(link, state)))
     if state.master:
