@@ -20,6 +20,7 @@ Document: TypeAlias = dict[str, Any]
 
 # Where Debian's package containernetworking-plugins has the originals.
 REFERENCE = Path("/usr/lib/cni")
+_MANUAL = Path(__file__).parents[3] / "docs" / "reference" / "cni"
 _CONNECTED_WITHIN_S = 10
 
 
@@ -161,6 +162,17 @@ class Runtime:
 def config_of(plugin: str, **keys: Any) -> Document:
     """Return a configuration of network ``net`` for *plugin*, in the newest version."""
     return {"cniVersion": "1.1.0", "name": "net", "type": plugin, **keys}
+
+
+def example_of(plugin: str, runtime: Runtime) -> Document:
+    """Return the example of a plugin's manual; IPAM keeps its data in the test's directory."""
+    text = (_MANUAL / f"{plugin}.md").read_text(encoding="utf-8")
+    _, _, behind = text.partition("```json\n")
+    example: Document = json.loads(behind.partition("```")[0])
+    assert example["type"] == plugin
+    if example["ipam"]["type"] == "host-local":
+        example["ipam"]["dataDir"] = str(runtime.directory)
+    return example
 
 
 def with_previous(config: Document, result: Document) -> Document:

@@ -8,6 +8,7 @@ from netns.plugins.cni_runtime import (
     addresses_of,
     config_of,
     devices,
+    example_of,
     link_of,
     with_previous,
 )
@@ -59,3 +60,11 @@ def test_refused(runtime: Runtime, pod: Netns) -> None:
     config = config_of("dummy", ipam=runtime.ipam("10.1.0.0/24"))
     assert runtime.call("ADD", config, pod).code == IO_FAILURE
     assert runtime.reserved() == set()
+
+
+def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:
+    config = example_of("dummy", runtime)
+    checked = with_previous(config, runtime.add(config, pod))
+    assert addresses_of(pod, "eth0") == {"198.51.100.7/32"}
+    assert runtime.call("CHECK", checked, pod).code == 0
+    assert runtime.call("DEL", checked, pod).code == 0

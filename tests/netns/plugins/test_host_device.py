@@ -16,6 +16,7 @@ from netns.plugins.cni_runtime import (
     addresses_of,
     config_of,
     devices,
+    example_of,
     link_of,
     stable,
     state_of,
@@ -507,3 +508,14 @@ def test_as_the_original(
         for last in runtime.directory.glob("net/last_reserved*"):
             last.unlink()
     assert seen[0] == seen[1]
+
+
+def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:
+    runtime.host.ip("link", "set", "dev0", "down")
+    runtime.host.ip("link", "set", "dev0", "name", "ens5")
+    config = {**example_of("host-device", runtime), "dataDir": str(runtime.directory / "state")}
+    checked = with_previous(config, runtime.add(config, pod))
+    assert addresses_of(pod, "eth0") == {"10.60.0.5/24"}
+    assert runtime.call("CHECK", checked, pod).code == 0
+    assert runtime.call("DEL", checked, pod).code == 0
+    assert devices(runtime.host) == {"ens5", "wire"}

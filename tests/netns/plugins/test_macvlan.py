@@ -14,6 +14,7 @@ from netns.plugins.cni_runtime import (
     config_of,
     connect,
     devices,
+    example_of,
     link_of,
     routes_of,
     stable,
@@ -372,3 +373,14 @@ def test_a_packet_goes_by_the_masters_wire(runtime: Runtime, make_netns: MakeNet
         runtime.add(macvlan(runtime), pod, container_id=f"c{number}")
     connect(pods[0], pods[1], "10.1.0.3")
     connect(pods[0], pods[1], "fd01::3")
+
+
+def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:
+    runtime.host.ip("link", "set", "up0", "down")
+    runtime.host.ip("link", "set", "up0", "name", "eth1", "up")
+    config = example_of("macvlan", runtime)
+    checked = with_previous(config, runtime.add(config, pod))
+    assert addresses_of(pod, "eth0") == {"192.168.10.200/24"}
+    assert routes_of(pod)[0] == {"dst": "default", "gateway": "192.168.10.254", "dev": "eth0"}
+    assert runtime.call("CHECK", checked, pod).code == 0
+    assert runtime.call("DEL", checked, pod).code == 0

@@ -14,6 +14,7 @@ from netns.plugins.cni_runtime import (
     config_of,
     connect,
     devices,
+    example_of,
     link_of,
     routes_of,
     stable,
@@ -281,6 +282,25 @@ def test_check_notices_that_the_host_does_not_forward(runtime: Runtime, pod: Net
     assert runtime.call("CHECK", with_previous(config, result), pod).code == CHECK_FAILED
 
 
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
+def test_killed_at_any_point(command: str, runtime: Runtime, pod: Netns) -> None:
+    """Whatever it was doing: DEL and GC leave nothing afterwards."""
+    config = ptp(runtime, ipMasq=True)
+    runtime.add(config, pod, container_id="first")  # what stays after the first one, is there
+    runtime.call("DEL", config, pod, container_id="first")
+    for n in range(1, 200, 3):
+        if command == "DEL":
+            runtime.add(config, pod)
+        was_killed = runtime.kill(command, config, pod, "sendto", n)
+        assert runtime.call("DEL", config, pod).code == 0
+        assert devices(pod) == devices(runtime.host) == set()
+        assert runtime.call("GC", {**config, "cni.dev/valid-attachments": []}).code == 0
+        assert (runtime.reserved(), nat_rules(runtime.host)) == (set(), "")
+        if not was_killed:
+            return
+    pytest.fail("it never came to its end")
+
+
 def both_ends(runtime: Runtime, pod: Netns, veth: str) -> list[object]:
     """Return addresses and routes of both ends; the original's random name as ours."""
     return [
@@ -325,3 +345,12 @@ def test_as_the_original(
         for last in runtime.directory.glob("net/last_reserved*"):
             last.unlink()
     assert seen[0] == seen[1]
+
+
+def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:
+    config = example_of("ptp", runtime)
+    checked = with_previous(config, runtime.add(config, pod))
+    assert addresses_of(pod, "eth0") == {"10.50.0.2/24", "fd00:50::2/64"}
+    connect(runtime.host, pod, "fd00:50::2")
+    assert runtime.call("CHECK", checked, pod).code == 0
+    assert runtime.call("DEL", checked, pod).code == 0

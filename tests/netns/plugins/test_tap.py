@@ -12,6 +12,7 @@ from netns.plugins.cni_runtime import (
     addresses_of,
     config_of,
     devices,
+    example_of,
     link_of,
     with_previous,
 )
@@ -140,3 +141,13 @@ def test_check_notices(spoil: Callable[[Netns], None], runtime: Runtime, pod: Ne
     checked = with_previous(config, runtime.add(config, pod))
     spoil(pod)
     assert runtime.call("CHECK", checked, pod).code == CHECK_FAILED
+
+
+def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:
+    config = example_of("tap", runtime)
+    checked = with_previous(config, runtime.add(config, pod))
+    data = tun_of(pod)
+    assert (data["user"], data["group"], data["multi_queue"]) == (64055, 64055, True)
+    assert addresses_of(pod, "eth0") == {"10.40.0.2/24"}
+    assert runtime.call("CHECK", checked, pod).code == 0
+    assert runtime.call("DEL", checked, pod).code == 0

@@ -13,6 +13,7 @@ from netns.plugins.cni_runtime import (
     config_of,
     connect,
     devices,
+    example_of,
     link_of,
     stable,
     state_of,
@@ -119,3 +120,14 @@ def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
         for last in runtime.directory.glob("net/last_reserved*"):
             last.unlink()
     assert seen[0] == seen[1]
+
+
+def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:
+    runtime.host.ip("link", "set", "up0", "down")
+    runtime.host.ip("link", "set", "up0", "name", "eth1", "up")
+    config = example_of("vlan", runtime)
+    checked = with_previous(config, runtime.add(config, pod))
+    assert addresses_of(pod, "eth0") == {"10.30.0.5/24"}
+    assert link_of(pod, "eth0")["linkinfo"]["info_data"]["id"] == 30
+    assert runtime.call("CHECK", checked, pod).code == 0
+    assert runtime.call("DEL", checked, pod).code == 0
