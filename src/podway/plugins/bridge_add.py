@@ -24,7 +24,7 @@ from podway.plugins.bridge_devices import (
     set_vlans,
 )
 from podway.plugins.bridge_gateways import compute_gateways, compute_ips, compute_routes
-from podway.plugins.delegation import assign_addresses, load_ahead
+from podway.plugins.delegation import assign_addresses
 from podway.plugins.interfaces import (
     compute_interface_plan,
     configure_interface,
@@ -44,11 +44,6 @@ if TYPE_CHECKING:
 
 # Positions in the result: bridge, host's end, container's end.
 _CONTAINER: "Final" = 2
-_RULE_MODULES: "Final" = (
-    "podway.netlink.nft_transactions",
-    "podway.plugins.bridge_rules",
-    "podway.plugins.masquerade_iptables",
-)
 # Kernel parameters of the container's interface. Neighbours hear at once who has an address now.
 _ARP_NOTIFY: "Final" = ("net/ipv4/conf/{}/arp_notify", "1")
 _NO_DAD: "Final" = (("net/ipv6/conf/{}/accept_dad", "0"), _ARP_NOTIFY)
@@ -62,7 +57,6 @@ _DAD: "Final" = (
 def add(call: "Call") -> Result:
     """Attach the container to the bridge."""
     conf = parse_bridge_conf(call)
-    load_ahead(call, conf.ipam, *(_RULE_MODULES if conf.ip_masq else ()))
     with NetlinkSocket() as host, Undo() as undo:
         pair = _make_port(call, conf, host, undo)
         assigned = assign_addresses(call, conf.ipam, undo) if conf.ipam else Result()
@@ -126,7 +120,7 @@ def _configure_host(
 def _write_rules(
     call: "Call", conf: BridgeConf, result: Result, port: tuple[str, str], undo: Undo
 ) -> None:
-    from podway.netlink.nft_transactions import NftSocket  # noqa: PLC0415 - see load_ahead
+    from podway.netlink.nft_transactions import NftSocket  # noqa: PLC0415 - not all have rules
     from podway.plugins.bridge_rules import remove_rules, write_rules  # noqa: PLC0415
 
     cidrs = tuple(ip.address for ip in result.ips)

@@ -76,9 +76,9 @@ def ensure_bridge(netlink: "NetlinkSocket", conf: "BridgeConf") -> "tuple[LinkMe
     info = link.get("linkinfo", {})
     if info.get("kind") != "bridge":
         raise broken_rule("bridge", conf.bridge, "is a device, and not a bridge")
-    disable_accept_ra(conf.bridge)
     wanted = compute_bridge_change(conf, link)
     if wanted:
+        disable_accept_ra(conf.bridge)
         netlink.request(change_link({**wanted, "index": link["index"]}))
     return link, is_new
 

@@ -7,7 +7,6 @@ saves a start (7 ms); any other is executed.
 """
 
 import posix
-from _thread import start_new_thread
 from sys import modules
 
 from podway.cni.documents import decode, encode
@@ -98,25 +97,6 @@ def _required(result: Result | None, name: str) -> Result:
     if result is None:
         raise CniError(INTERNAL, f"plugin {name} returned no result")
     return result
-
-
-def load_ahead(call: Call, name: str, *module_names: str) -> None:
-    """Load plugin *name* and modules that will be needed, while the kernel makes devices.
-
-    Not before a fork: a child could wait for a lock that only the other thread would let go.
-    """
-
-    def load() -> None:
-        try:
-            path = _find(call, name) if name else ""
-            if path is None or (path and _is_ours(path, name)):
-                _own_plugin(name)
-            for module_name in module_names:
-                __import__(module_name)
-        except Exception:  # noqa: BLE001 - whoever needs it meets the error
-            return
-
-    start_new_thread(load, ())
 
 
 def assign_addresses(call: Call, name: str, undo: "Undo") -> Result:

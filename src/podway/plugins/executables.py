@@ -42,6 +42,8 @@ def render_executable(plugin: Plugin, interpreter: str, package_root: str) -> by
         "import sys\n\n"
         "gc.disable()\n"
         f"sys.path.append({package_root!a})\n"
+        "from podway.plugins.quick_imports import install\n\n"
+        "install()\n"
         f"from {plugin.module} import main\n\n"
         "main()\n"
     ).encode()

@@ -15,7 +15,15 @@ process that died, or by a machine that stopped. It counts as free; GC removes i
 import posix
 from fcntl import LOCK_EX, flock
 
-from podway.plugins.host_local_index import Index, Owner, is_address, parse_owner, read_file
+from podway.plugins.host_local_index import (
+    FILE_MODE,
+    Index,
+    Owner,
+    is_address,
+    parse_owner,
+    read_file,
+    write_file,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +32,6 @@ if TYPE_CHECKING:
 
 _LOCK: "Final" = "lock"
 _LAST: "Final" = "last_reserved_ip."
-_FILE_MODE: "Final" = 0o600
 _DIRECTORY_MODE: "Final" = 0o755
 _WRITE: "Final" = posix.O_WRONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_CREAT
 
@@ -91,11 +98,11 @@ class Reservations:
         """Reserve *address* unless somebody has it; tell whether it was free."""
         path = f"{self._directory}/{address}"
         try:
-            descriptor = posix.open(path, _WRITE | posix.O_EXCL, _FILE_MODE)
+            descriptor = posix.open(path, _WRITE | posix.O_EXCL, FILE_MODE)
         except FileExistsError:
             if self._owner_of(address) is not None:
                 return False
-            descriptor = posix.open(path, _WRITE | posix.O_TRUNC, _FILE_MODE)
+            descriptor = posix.open(path, _WRITE | posix.O_TRUNC, FILE_MODE)
         try:
             posix.write(descriptor, f"{owner.container_id}\r\n{owner.ifname}".encode())
         except OSError:
@@ -126,11 +133,7 @@ class Reservations:
 
     def note_last(self, pool: int, address: str) -> None:
         """Note where the next search in pool number *pool* begins."""
-        descriptor = posix.open(self._last_path(pool), _WRITE | posix.O_TRUNC, _FILE_MODE)
-        try:
-            posix.write(descriptor, address.encode())
-        finally:
-            posix.close(descriptor)
+        write_file(self._last_path(pool), address.encode())
 
     def _last_path(self, pool: int) -> str:
         return f"{self._directory}/{_LAST}{pool}"
@@ -140,7 +143,7 @@ class Reservations:
 
     def _open_lock(self) -> int:
         flags = posix.O_RDONLY | posix.O_CREAT | posix.O_CLOEXEC
-        return posix.open(f"{self._directory}/{_LOCK}", flags, _FILE_MODE)
+        return posix.open(f"{self._directory}/{_LOCK}", flags, FILE_MODE)
 
 
 def make_directories(path: str) -> None:

@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from typing import Final
 
 INDEX: "Final" = "index.podway"
-_FILE_MODE: "Final" = 0o600
+FILE_MODE: "Final" = 0o600
 _READ: "Final" = posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 _WRITE: "Final" = posix.O_WRONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_CREAT
 _NS_PER_S: "Final" = 1_000_000_000
-_CHUNK_BYTES: "Final" = 1 << 20
 
 
 class Owner(Value):
@@ -102,7 +101,7 @@ class Index:
         stamp = now_s * _NS_PER_S + int.from_bytes(posix.urandom(4), "big") % _NS_PER_S
         self._is_saved = True
         try:
-            _write_file(self._path, _header(stamp, lines) + lines)
+            write_file(self._path, _header(stamp, lines) + lines)
             posix.utime(self._directory, ns=(stamp, stamp))
         except OSError:
             return
@@ -153,10 +152,9 @@ def read_file(path: str) -> bytes:
         descriptor = posix.open(path, _READ)
     except FileNotFoundError:
         return b""
-    content = b""
     try:
-        while chunk := posix.read(descriptor, _CHUNK_BYTES):
-            content += chunk
+        # With its exact size: a larger buffer costs more than the read.
+        content = posix.read(descriptor, posix.fstat(descriptor).st_size)
     except IsADirectoryError:
         return b""
     finally:
@@ -164,11 +162,19 @@ def read_file(path: str) -> bytes:
     return content
 
 
-def _write_file(path: str, content: bytes) -> None:
-    descriptor = posix.open(path, _WRITE | posix.O_TRUNC, _FILE_MODE)
+def write_file(path: str, content: bytes) -> None:
+    """Let *content* be all that is in a file.
+
+    Not by truncating it first: ext4 takes that for a replacement, and writes the new content to the
+    disk when the file is closed (auto_da_alloc).
+    """
+    descriptor = posix.open(path, _WRITE, FILE_MODE)
     try:
+        size = len(content)
         while content:
             content = content[posix.write(descriptor, content) :]
+        if posix.fstat(descriptor).st_size > size:
+            posix.ftruncate(descriptor, size)
     finally:
         posix.close(descriptor)
 
