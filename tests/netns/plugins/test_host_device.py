@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -448,6 +449,26 @@ def test_two_devices_of_one_container(runtime: Runtime, pod: Netns) -> None:
     assert runtime.call("DEL", two, pod, ifname="net1").code == 0
     assert everything(runtime.host) == before
     assert "dev1" in devices(runtime.host)
+
+
+def test_two_containers_at_once(runtime: Runtime, make_netns: MakeNetns) -> None:
+    """One gets the device; of the other nothing is left."""
+    before = everything(runtime.host)
+    pods = [make_netns() for _ in range(4)]
+    config = with_ipam(runtime)
+    with ThreadPoolExecutor(4) as threads:
+        added = threads.map(
+            lambda n: runtime.call("ADD", config, pods[n], container_id=f"c{n}").code, range(4)
+        )
+        assert sorted(map(bool, added)) == [False, True, True, True]
+        assert sorted(map(len, map(devices, pods))) == [0, 0, 0, 1]
+        assert (len(runtime.reserved()), len(files(runtime))) == (2, 1)
+        deleted = threads.map(
+            lambda n: runtime.call("DEL", config, pods[n], container_id=f"c{n}").code, range(4)
+        )
+        assert set(deleted) == {0}
+    assert everything(runtime.host) == before
+    assert (runtime.reserved(), files(runtime)) == (set(), [])
 
 
 # System calls by which the plugin changes something, and which of them are tried: every so many.

@@ -24,6 +24,7 @@ from netns.plugins.cni_runtime import (
 )
 from podway.cni.errors import (
     CHECK_FAILED,
+    INTERNAL,
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
     IO_FAILURE,
@@ -169,11 +170,18 @@ def test_no_ipam_result_leaves_nothing(runtime: Runtime, pod: Netns) -> None:
     assert runtime.reserved() == {"10.1.0.2"}
 
 
+def test_a_result_that_the_version_cannot_say_leaves_nothing(runtime: Runtime, pod: Netns) -> None:
+    config = {**config_of("macvlan"), "cniVersion": "0.2.0"}
+    assert runtime.call("ADD", config, pod).code == INTERNAL
+    assert devices(pod) == set()
+
+
 @pytest.mark.parametrize(
     ("keys", "field"),
     [
         pytest.param({"mtu": 1401}, "mtu", id="larger than the master's"),
         pytest.param({"master": "none0"}, "master", id="no such master"),
+        pytest.param({"dns": {"search": "a"}}, "dns.search", id="string for an array"),
     ],
 )
 def test_what_only_the_kernel_knows_is_refused(

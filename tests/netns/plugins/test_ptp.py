@@ -1,6 +1,7 @@
 """The ``ptp`` executable, and the same configuration through the original."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -280,6 +281,22 @@ def test_check_notices_that_the_host_does_not_forward(runtime: Runtime, pod: Net
     result = runtime.add(config, pod)
     runtime.host.exec("sysctl", "-qw", "net.ipv4.ip_forward=0")
     assert runtime.call("CHECK", with_previous(config, result), pod).code == CHECK_FAILED
+
+
+def test_many_containers_at_once(runtime: Runtime, make_netns: MakeNetns) -> None:
+    pods = [make_netns() for _ in range(8)]
+    config = ptp(runtime, ipMasq=True)
+
+    def call(command: str, n: int) -> int:
+        return runtime.call(command, config, pods[n], container_id=f"c{n}").code
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(lambda n: call("ADD", n), range(8))) == {0}
+        assert len(devices(runtime.host)) == 8
+        assert len(runtime.reserved()) == 16
+        assert set(threads.map(lambda n: call("DEL", n), range(8))) == {0}
+    assert devices(runtime.host) == set()
+    assert (runtime.reserved(), nat_rules(runtime.host)) == (set(), "")
 
 
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
