@@ -38,6 +38,12 @@ and an entry in `registry`. What they share:
     DEL without namespace find the host's devices (``mark_of(request)``, ``valid_marks(request)``,
     ``network_mark(name)``); ``find_program``, ``run_program(argv, stdin) -> Outcome``.
 
+`container_links`, `masters`, `single_interface`, `link_fields`, `dns`
+    Main plugins: ``make_child(call, master, compute, link_in_container=...)``, ``make_link``,
+    ``remove_link(call, kind)``, ``check_kind``; ``find_master``; ``add_interface(call, shape, make,
+    dns=...)``, ``check_shape``, ``check_told``, ``required_ipam``; ``parse_mtu``,
+    ``parse_device_name``; ``configured_dns(config)``.
+
 At the process's edges stand `process` (environment, standard input and output) and `namespaces`.
 
 A module that an executable imports loads nothing but C modules, `podway.cni` and `podway.netlink`

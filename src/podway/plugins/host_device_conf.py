@@ -6,7 +6,7 @@ first counts, in the order of the reference plugin: ``device``, ``hwaddr``, ``ke
 lead anywhere else.
 """
 
-from podway.cni.errors import INVALID_CONFIG, CniError
+from podway.cni.errors import INVALID_CONFIG, UNSUPPORTED_FIELD, CniError, broken_rule
 from podway.cni.fields import Fields
 from podway.cni.values import Value
 from podway.plugins.link_fields import parse_device_name, plugin_fields
@@ -51,9 +51,12 @@ def parse_conf(call: "Call") -> HostDeviceConf:
     """Return the configuration.
 
     Raises:
-        CniError: INVALID_CONFIG.
+        CniError: INVALID_CONFIG, or UNSUPPORTED_FIELD for ``useInterfaceNetwork``.
     """
     fields = plugin_fields(call.config)
+    if fields.boolean("useInterfaceNetwork"):
+        rule = "is not supported: give the container's addresses in ipam"
+        raise broken_rule("useInterfaceNetwork", value=True, rule=rule, code=UNSUPPORTED_FIELD)
     runtime = Fields(call.config.runtime_config, "runtimeConfig", INVALID_CONFIG)
     return HostDeviceConf(
         device=parse_device_name(fields, "device"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from podway.cni.errors import INVALID_CONFIG, CniError
+from podway.cni.errors import INVALID_CONFIG, UNSUPPORTED_FIELD, CniError
 from podway.cni.values import replace
 from podway.netlink.constants import AF_INET, AF_INET6, IFF_UP, RTNH_F_ONLINK, RTPROT_BOOT
 from podway.netlink.text import pack_address
@@ -106,6 +106,13 @@ def test_refused(config: dict[str, Any], field: str) -> None:
         parse(config)
     assert caught.value.code == INVALID_CONFIG
     assert caught.value.msg.startswith(f"{field} = ")
+
+
+def test_a_key_of_newer_originals_is_refused_openly() -> None:
+    assert parse({"useInterfaceNetwork": False}) == NOTHING
+    with pytest.raises(CniError) as caught:
+        parse({"useInterfaceNetwork": True})
+    assert caught.value.code == UNSUPPORTED_FIELD
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podway.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
+from podway.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, UNSUPPORTED_FIELD, CniError
 from podway.plugins import host_device_conf, ipvlan, macvlan, ptp, tap, vlan
 from podway.plugins.dns import configured_dns
 from podway.plugins.skeleton import Call
@@ -25,7 +25,7 @@ PARSERS: dict[str, Callable[[Call], Any]] = {
 KEYS = [
     "bcqueuelen", "bridge", "dataDir", "device", "dns", "group", "hwaddr", "ipMasq",
     "ipMasqBackend", "kernelpath", "linkInContainer", "mac", "master", "mode", "mtu", "multiQueue",
-    "owner", "pciBusID", "selinuxContext", "vlanId",
+    "owner", "pciBusID", "selinuxContext", "useInterfaceNetwork", "vlanId",
 ]  # fmt: skip
 WORDS = ["bridge", "l2", "eth0", "../eth0", "0a:00:00:00:00:01", "/sys/devices/x", "0000:00:1f.6"]
 VALUES = st.one_of(
@@ -49,5 +49,5 @@ def test_any_configuration(plugin: str, config: dict[str, Any], args: str) -> No
     except CniError as error:
         refusal = error
     if refusal is not None:
-        assert refusal.code in {INVALID_CONFIG, INVALID_ENVIRONMENT}
+        assert refusal.code in {INVALID_CONFIG, INVALID_ENVIRONMENT, UNSUPPORTED_FIELD}
         assert refusal.msg
