@@ -2,7 +2,7 @@
 
 In: a link message. Out: the device as the kernel has it. Called by the main plugins. Why it is
 hard: a device is made out of its master, which is in the host's namespace, for a name in the
-container's. Kernels before 6.14 look for that name in the namespace of the socket as well
+container's. Kernels before 6.15 look for that name in the namespace of the socket as well
 (rtnl_newlink), so that a host with an ``eth0`` of its own could give no container one. The
 reference plugins make every device under a random name and rename it. Here that is what happens
 only where the plain way is refused; NLM_F_EXCL keeps the host's device from being changed instead.
