@@ -117,7 +117,9 @@ def test_masquerade(backend: str, runtime: Runtime, make_netns: MakeNetns, pod: 
     assert "CNI-" not in nat_rules(runtime.host)
 
 
-@pytest.mark.parametrize("gone", ["path", "namespace", "link", "host end", "prevResult"])
+@pytest.mark.parametrize(
+    "gone", ["path", "namespace", "link", "host end", "prevResult", "addresses", "address"]
+)
 def test_del_when_things_are_gone(
     gone: str, runtime: Runtime, make_netns: MakeNetns, pod: Netns
 ) -> None:
@@ -134,6 +136,12 @@ def test_del_when_things_are_gone(
         pod.ip("link", "delete", "eth0")
     elif gone == "host end":
         runtime.host.ip("link", "delete", result["interfaces"][0]["name"])
+    elif gone == "addresses":
+        pod.ip("addr", "flush", "dev", "eth0")
+        called = config
+    elif gone == "address":
+        pod.ip("addr", "flush", "dev", "eth0")
+        pod.ip("addr", "add", "10.1.0.77/24", "dev", "eth0")
     else:
         called = with_previous(config, {"cniVersion": "0.0.9", "ips": "lie"})
     for _ in range(2):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podway.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, UNSUPPORTED_FIELD, CniError
-from podway.plugins import host_device_conf, ipvlan, macvlan, ptp, tap, vlan
+from podway.plugins import host_device_conf, ipvlan, macvlan, ptp_conf, tap, vlan
 from podway.plugins.dns import configured_dns
 from podway.plugins.skeleton import Call
 from unit.plugins.plugin_calls import call_of
@@ -18,7 +18,7 @@ PARSERS: dict[str, Callable[[Call], Any]] = {
     "host-device": host_device_conf.parse_conf,
     "ipvlan": ipvlan.parse_conf,
     "macvlan": macvlan.parse_conf,
-    "ptp": ptp.parse_conf,
+    "ptp": ptp_conf.parse_conf,
     "tap": tap.parse_conf,
     "vlan": vlan.parse_conf,
 }

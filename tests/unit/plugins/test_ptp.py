@@ -9,7 +9,7 @@ from podway.cni.errors import INVALID_CONFIG, CniError
 from podway.cni.results import Ip, Result, Route
 from podway.netlink.constants import IFA_F_NODAD, IFA_F_NOPREFIXROUTE
 from podway.netlink.text import format_address, format_prefix
-from podway.plugins.ptp import PtpConf, parse_conf
+from podway.plugins.ptp_conf import PtpConf, parse_conf
 from podway.plugins.ptp_plans import PtpPlan, compute_ptp_plan, first_address
 from unit.plugins.plugin_calls import call_of
 
