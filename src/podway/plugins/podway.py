@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 # How long to look for an agent that is not there; STATUS asks about now.
 PATIENCE_S: "Final" = 2.0
-# A try costs 20 us; a longer pause would only add to the first pods of a node that has just started.
+# A try costs 20 us; longer pauses would only add to the first pods of a node that starts.
 FIRST_PAUSE_S: "Final" = 0.02
 LONGEST_PAUSE_S: "Final" = 0.03
 # How long the agent may take; the kubelet gives up after 120 s.
