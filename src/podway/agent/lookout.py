@@ -29,7 +29,7 @@ from podway.model.nodes import Uplink
 
 REREAD_S = 1.0
 # What changes in silence is found within this time, and mended at once.
-POLL_S = 0.7
+POLL_S = 0.8
 
 
 class Lookout:
