@@ -131,11 +131,17 @@ def _undo_add(call: Call, name: str, error: Exception) -> None:
         error.add_note(f"and its DEL failed: {failure}")
 
 
-def _delegate(call: Call, name: str) -> Result | None:
+def find_own_plugin(call: Call, name: str) -> CniPlugin | None:
+    """Return plugin *name*, loaded, if it is podway's that CNI_PATH leads to; else None."""
     path = _find(call, name)
-    own = _own_plugin(name) if path is None or _is_ours(path, name) else None
+    return _own_plugin(name) if path is None or _is_ours(path, name) else None
+
+
+def _delegate(call: Call, name: str) -> Result | None:
+    own = find_own_plugin(call, name)
     if own is not None:
         return _call_here(own, call)
+    path = _find(call, name)
     if path is None:
         rule = "must be an executable in CNI_PATH, or one of podway's own"
         raise broken_rule("type", name, f"{rule} (CNI_PATH = {call.request.path!r})")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from podway.errors import PodwayError
+from podway.plugins.bundles import make_bundle
 from podway.plugins.conflists import CONFLIST_NAME, Conflist, render_conflist
 from podway.plugins.executables import (
     base_interpreter,
@@ -145,6 +146,7 @@ def install(
         _check_directory(parent, create=create_directories)
     steps = plan_install(files, read_files(file.path for file in files))
     write_install(steps)
+    make_bundle(interpreter, package_root or package_directory())
     return Report(steps)
 
 

@@ -24,7 +24,7 @@ C_MODULES = {
     "select",
 }
 # What runs in the command line and not in executables: it may load what it likes.
-INSTALLERS = {"conflists", "executables", "install"}
+INSTALLERS = {"bundles", "conflists", "executables", "install"}
 
 # What every call of `podway` loads; an ADD loads namespaces besides, an error the modules that
 # validate.
