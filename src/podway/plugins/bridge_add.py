@@ -16,12 +16,10 @@ from podway.plugins.bridge_devices import (
     delete_if_any,
     enable_forwarding,
     ensure_addresses,
-    ensure_vlan_gateway,
     make_pair,
     remove_unused_bridge,
     required_link,
     set_up_port,
-    set_vlans,
 )
 from podway.plugins.bridge_gateways import compute_gateways, compute_ips, compute_routes
 from podway.plugins.delegation import assign_addresses
@@ -83,6 +81,8 @@ def _make_port(call: "Call", conf: BridgeConf, host: NetlinkSocket, undo: Undo) 
     undo.push(delete_if_any, host, pair.name)
     set_up_port(host, conf, pair.name, mark_of(call.request))
     if conf.filters_vlans:
+        from podway.plugins.bridge_vlans import set_vlans  # noqa: PLC0415 - rare
+
         set_vlans(host, conf, pair.bridge, required_link(host, pair.name)["index"])
     return pair
 
@@ -111,7 +111,11 @@ def _configure_host(
     """Give the bridge its addresses; return the device of its VLAN, if that has them."""
     if not gateways:
         return ()
-    device = ensure_vlan_gateway(host, conf, pair.bridge) if conf.vlan else pair.bridge
+    device = pair.bridge
+    if conf.vlan:
+        from podway.plugins.bridge_vlans import ensure_vlan_gateway  # noqa: PLC0415 - rare
+
+        device = ensure_vlan_gateway(host, conf, pair.bridge)
     ensure_addresses(host, device, gateways, force=conf.force_address)
     enable_forwarding(gateways)
     return (_interface(device),) if conf.vlan else ()

@@ -20,19 +20,14 @@ from podway.netlink.text import format_prefix
 from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf, vlan_gateway_name
 from podway.plugins.bridge_devices import (
     FORWARDING,
-    VLAN_RANGE_BEGIN,
-    VLAN_RANGE_END,
     compute_port,
 )
 from podway.plugins.bridge_gateways import compute_gateways
 from podway.plugins.bridge_rules import check_rules
+from podway.plugins.bridge_vlans import VLAN_RANGE_BEGIN, VLAN_RANGE_END
 from podway.plugins.delegation import pass_to_ipam
-from podway.plugins.interfaces import (
-    check_interface,
-    compute_interface_plan,
-    find_link,
-    required_link,
-)
+from podway.plugins.interface_checks import check_interface, required_link
+from podway.plugins.interfaces import compute_interface_plan, find_link
 from podway.plugins.masquerade import choose_backend
 from podway.plugins.previous import container_interface, required_previous_result
 from podway.plugins.sysctls import read_sysctl

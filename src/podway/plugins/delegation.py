@@ -9,11 +9,11 @@ saves a start (7 ms); any other is executed.
 import posix
 from sys import modules
 
-from podway.cni.documents import decode, encode
+from podway.cni.documents import encode
 from podway.cni.errors import INTERNAL, INVALID_CONFIG, CniError, broken_rule
 from podway.cni.fields import Fields
 from podway.cni.requests import parse_config
-from podway.cni.results import Result, parse_result
+from podway.cni.results import Result
 from podway.cni.values import replace
 from podway.plugins.skeleton import Call, CniPlugin, as_cni_error, dispatch, with_command
 
@@ -145,7 +145,9 @@ def _delegate(call: Call, name: str) -> Result | None:
     if path is None:
         rule = "must be an executable in CNI_PATH, or one of podway's own"
         raise broken_rule("type", name, f"{rule} (CNI_PATH = {call.request.path!r})")
-    return _execute(call, name, path)
+    from podway.plugins.foreign_plugins import execute  # noqa: PLC0415 - podway's own are called
+
+    return execute(call, name, path)
 
 
 def _call_here(plugin: CniPlugin, call: Call) -> Result | None:
@@ -183,29 +185,3 @@ def _own_plugin(name: str) -> CniPlugin | None:
             found: CniPlugin | None = getattr(modules[plugin.module], "PLUGIN", None)
             return found
     return None
-
-
-def _execute(call: Call, name: str, path: str) -> Result | None:
-    """Run the plugin's executable; return its result if it printed one."""
-    from podway.plugins.programs import run_program  # noqa: PLC0415
-
-    outcome = run_program([path], call.stdin, {"CNI_COMMAND": call.request.command})
-    if outcome.code:
-        raise _failure(name, outcome.stdout, outcome.complaint)
-    if call.request.command != "ADD":
-        return None
-    document = decode(outcome.stdout, f"result of plugin {name}")
-    return parse_result(document, call.config.cni_version)
-
-
-def _failure(name: str, stdout: bytes, complaint: str) -> CniError:
-    """Return the error that an executable printed, or its complaint where it printed none."""
-    try:
-        fields = Fields(decode(stdout, "error"))
-        code, msg = fields.integer("code"), fields.text("msg")
-        details = fields.text("details")
-    except CniError:
-        code = msg = None
-    if not code or not msg:
-        return CniError(INTERNAL, f"plugin {name} failed: {complaint or 'it says nothing'}")
-    return CniError(code, f"plugin {name}: {msg}", details)

@@ -18,12 +18,13 @@ from itertools import pairwise
 
 from podway.cni.addresses import canonical_cidr, parse_address, render_address
 from podway.cni.documents import kind_of
-from podway.cni.errors import INVALID_CONFIG, CniError, broken_rule
+from podway.cni.errors import INVALID_CONFIG, CniError
 from podway.cni.fields import Fields
-from podway.cni.results import Dns, Route, parse_route
+from podway.cni.results import Route, parse_route
 from podway.cni.values import Value
 from podway.cni.versions import ALL
 from podway.plugins.host_local_pools import IPV4_BYTES, Range
+from podway.plugins.ipam_keys import ipam_fields, parse_directory, parse_path
 from podway.plugins.orders import OrderedIp, check_arguments, ordered_ips
 
 TYPE_CHECKING = False
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 
     from podway.cni.requests import Request
 
-DEFAULT_DATA_DIR: "Final" = "/var/lib/cni/networks"
 _FIRST_WITH_LISTS: "Final" = ALL.index("0.3.0")
-_MAX_RESOLV_CONF_BYTES: "Final" = 1 << 16
 
 
 class HostLocalConf(Value):
@@ -70,70 +69,8 @@ def parse_host_local_conf(request: "Request") -> HostLocalConf:
         pools=pools,
         requested=tuple(ip for ips in ordered_ips(request).values() for ip in ips),
         routes=tuple(parse_route(each) for each in ipam.each("routes")),
-        resolv_conf=_parse_path(ipam, "resolvConf", ""),
+        resolv_conf=parse_path(ipam, "resolvConf", ""),
     )
-
-
-def parse_directory(request: "Request") -> str:
-    """Return where the network's reservations are: all that DEL and GC need to know.
-
-    Raises:
-        CniError: INVALID_CONFIG.
-    """
-    data_dir = _parse_path(ipam_fields(request), "dataDir", DEFAULT_DATA_DIR)
-    # The name of a network is an identifier: it cannot lead out of the directory.
-    return f"{data_dir.rstrip('/')}/{request.config.name}"
-
-
-def ipam_fields(request: "Request") -> Fields:
-    """Return the object ``ipam``.
-
-    Raises:
-        CniError: INVALID_CONFIG, there is none.
-    """
-    fields = Fields(request.config.raw, code=INVALID_CONFIG)
-    if fields.value("ipam") is None:
-        raise CniError(INVALID_CONFIG, "ipam is missing: an IPAM plugin reads its keys there")
-    return fields.fields("ipam")
-
-
-def read_dns(path: str) -> Dns:
-    """Return what a file in the form of resolv.conf(5) says.
-
-    Raises:
-        CniError: INVALID_CONFIG, it cannot be read.
-    """
-    import posix  # noqa: PLC0415 - few configurations name a file
-
-    try:
-        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError as error:
-        raise broken_rule("ipam.resolvConf", path, f"cannot be read: {error.strerror}") from None
-    try:
-        text = posix.read(descriptor, _MAX_RESOLV_CONF_BYTES).decode(errors="replace")
-    finally:
-        posix.close(descriptor)
-    return parse_resolv_conf(text)
-
-
-def parse_resolv_conf(text: str) -> Dns:
-    """Return the settings in *text* (resolv.conf(5)); unknown keys are passed over."""
-    words = [line.split() for line in text.splitlines() if line[:1] not in {"#", ";"}]
-    lines = [(line[0], line[1:]) for line in words if len(line) > 1]
-    domains = [values[0] for key, values in lines if key == "domain"]
-    return Dns(
-        nameservers=tuple(values[0] for key, values in lines if key == "nameserver"),
-        domain=domains[-1] if domains else "",
-        search=tuple(each for key, values in lines if key == "search" for each in values),
-        options=tuple(each for key, values in lines if key == "options" for each in values),
-    )
-
-
-def _parse_path(fields: Fields, key: str, default: str) -> str:
-    path = fields.text(key) or default
-    if path and (not path.startswith("/") or "\0" in path):
-        raise fields.refused(key, path, "must be an absolute path")
-    return path
 
 
 def _parse_pools(request: "Request", ipam: Fields) -> tuple[tuple[Range, ...], ...]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Final, Self
 
+    from podway.cni.requests import Request
+
 _LOCK: "Final" = "lock"
 _LAST: "Final" = "last_reserved_ip."
 _DIRECTORY_MODE: "Final" = 0o755
@@ -155,3 +157,8 @@ def make_directories(path: str) -> None:
     except FileNotFoundError:
         make_directories(path.rpartition("/")[0])
         make_directories(path)
+
+
+def owner_of(request: "Request") -> Owner:
+    """Return who the attachment of *request* is to its reservations."""
+    return Owner(container_id=request.container_id, ifname=request.ifname)

@@ -95,3 +95,9 @@ def _number(text: str) -> tuple[int, int]:
     except ValueError:
         return 0, 0
     return int.from_bytes(packed, "big"), len(packed)
+
+
+def render_exhausted(pool: "Pool") -> str:
+    """Return that *pool* has no free address, and what to do."""
+    ranges = ", ".join(f"{each.render(each.first)} to {each.render(each.last)}" for each in pool)
+    return f"no address is free in {ranges}: end containers, or make the range larger"

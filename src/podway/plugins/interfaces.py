@@ -12,7 +12,7 @@ calling thread. So: ``with entered(netns), NetlinkSocket() as netlink: configure
 from time import monotonic, sleep
 
 from podway.cni.addresses import parse_address
-from podway.cni.errors import CHECK_FAILED, INTERNAL, CniError, broken_rule
+from podway.cni.errors import INTERNAL, CniError, broken_rule
 from podway.cni.values import Value
 from podway.netlink.addresses import create_address, dump_addresses
 from podway.netlink.constants import (
@@ -28,7 +28,7 @@ from podway.netlink.constants import (
 )
 from podway.netlink.errors import NetlinkError
 from podway.netlink.links import change_link, get_link
-from podway.netlink.routes import append_route, dump_routes
+from podway.netlink.routes import append_route
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.sysctls import read_sysctl, write_sysctl, write_sysctl_if_any
 
@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from podway.netlink.addresses import AddressMessage
     from podway.netlink.links import LinkMessage
     from podway.netlink.messages import Request
-    from podway.netlink.routes import NextHopFields, RouteMessage, ViaFields
+    from podway.netlink.routes import RouteMessage, ViaFields
+    from podway.plugins.interface_checks import check_interface as check_interface  # noqa: PLC0414
+    from podway.plugins.interface_checks import required_link as required_link  # noqa: PLC0414
 
 LO_INDEX: "Final" = 1
 # How long duplicate address detection may take; the kernel needs about 1.5 s.
@@ -234,62 +236,14 @@ def find_link(netlink: NetlinkSocket, ifname: str) -> "LinkMessage | None":
         raise
 
 
-def required_link(netlink: NetlinkSocket, ifname: str, where: str) -> "LinkMessage":
-    """Return the device called *ifname*, for CHECK.
-
-    Raises:
-        CniError: CHECK_FAILED, there is none; *where* says in which namespace.
-    """
-    link = find_link(netlink, ifname)
-    if link is None:
-        raise CniError(CHECK_FAILED, f"interface {ifname} is missing in {where}")
-    return link
-
-
-def check_interface(netlink: NetlinkSocket, link: "LinkMessage", plan: InterfacePlan) -> None:
-    """See that *link* is up and has the addresses and routes of *plan*.
-
-    Raises:
-        CniError: CHECK_FAILED, something is missing.
-    """
-    name, index = link["ifname"], link["index"]
-    if not link["flags"] & IFF_UP:
-        raise CniError(CHECK_FAILED, f"interface {name} is down")
-    addresses = netlink.dump(dump_addresses(index=index))
-    for wanted in plan.addresses:
-        if not any(_is_address(each, wanted) for each in addresses):
-            described = create_address(wanted).describe(str).removeprefix("create ")
-            raise CniError(CHECK_FAILED, f"{described} is missing on {name}")
-    tables = {route["table"] for route in plan.routes}
-    routes = [route for table in tables for route in netlink.dump(dump_routes(table=table))]
-    for route in plan.routes:
-        if not any(_is_route(each, route, index) for each in routes):
-            described = append_route(route).describe(str).removeprefix("append ")
-            raise CniError(CHECK_FAILED, f"{described} is missing on {name}")
-
-
-def _is_address(found: "AddressMessage", wanted: "AddressMessage") -> bool:
-    packed = found.get("local", found.get("address"))
-    return packed == wanted["local"] and found["prefixlen"] == wanted["prefixlen"]
-
-
-def _is_route(found: "RouteMessage", wanted: "RouteMessage", index: int) -> bool:
-    """Tell whether *found* is *wanted*, alone or as one of several ways to the same prefix."""
-    keys = ("family", "dst_len", "dst", "table")
-    if any(found.get(key) != wanted.get(key) for key in keys):
-        return False
-    if wanted.get("priority") and found.get("priority") != wanted["priority"]:
-        return False
-    metrics, wanted_metrics = found.get("metrics", {}), wanted.get("metrics", {})
-    if any(metrics.get(name) != value for name, value in wanted_metrics.items()):
-        return False
-    ways = [(hop["ifindex"], _next_hop(hop)) for hop in found.get("multipath", ())]
-    return (index, _next_hop(wanted)) in (ways or [(found.get("oif", 0), _next_hop(found))])
-
-
-def _next_hop(way: "RouteMessage | NextHopFields") -> bytes | None:
-    return way["via"]["addr"] if "via" in way else way.get("gateway")
-
-
 def _family(packed: bytes) -> int:
     return AF_INET if len(packed) == 4 else AF_INET6
+
+
+def __getattr__(name: str) -> object:
+    """Load what CHECK needs when it is first asked for (PEP 562)."""
+    if name not in {"check_interface", "required_link"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from podway.plugins import interface_checks  # noqa: PLC0415
+
+    return getattr(interface_checks, name)

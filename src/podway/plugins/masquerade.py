@@ -13,7 +13,7 @@ nor prevResult.
 from podway.cni.errors import UNSUPPORTED_FIELD, CniError
 from podway.cni.values import Value
 from podway.netlink.constants import NFPROTO_INET
-from podway.plugins.iptables import IPV4, IPV6, has_legacy_table, has_program
+from podway.plugins.iptables_kinds import IPV4, IPV6, has_legacy_table, has_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

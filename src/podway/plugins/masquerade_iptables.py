@@ -40,7 +40,7 @@ from podway.netlink.nft_rules import (
     delete_rule,
     insert_rule,
 )
-from podway.plugins.iptables import IPV4, IPV6, writes_nft
+from podway.plugins.iptables_kinds import IPV4, IPV6, writes_nft
 from podway.plugins.masquerade_chains import (
     MULTICAST,
     POSTROUTING,

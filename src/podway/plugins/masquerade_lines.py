@@ -7,16 +7,8 @@ twice and a chain that two interfaces of a container share stays as long as one 
 
 from podway.cni.addresses import parse_address, render_address
 from podway.netlink.nft_expressions import network_of
-from podway.plugins.iptables import (
-    IPV4,
-    IPV6,
-    has_legacy_table,
-    has_program,
-    quote,
-    read_table,
-    restore,
-    writes_nft,
-)
+from podway.plugins.iptables import quote, read_table, restore
+from podway.plugins.iptables_kinds import IPV4, IPV6, has_legacy_table, has_program, writes_nft
 from podway.plugins.masquerade_chains import (
     MULTICAST,
     POSTROUTING,

@@ -1,4 +1,4 @@
-"""Programs that a plugin starts: found, run to their end, their output read.
+"""Programs that a plugin starts: run to their end, their output read.
 
 In: an argument vector (never a shell) and standard input. Out: exit code and what it printed. For
 iptables-restore, nft and other plugins; whatever netlink can do is done by netlink. `subprocess`
@@ -7,16 +7,16 @@ full pipe.
 """
 
 import posix
-from errno import EACCES, ENOENT
 
 from podway.cni.values import Value
+from podway.plugins.program_paths import USUAL_PATH, find_program
+
+__all__ = ["Outcome", "find_program", "run_program"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Where runtimes without a PATH have them (systemd units have one, some tests do not).
-_USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SIGPIPE = 13
 
 
@@ -37,21 +37,6 @@ class Outcome(Value):
     def complaint(self) -> str:
         """What it said on standard error, or else on standard output, as text."""
         return (self.stderr or self.stdout).decode(errors="replace").strip()
-
-
-def find_program(name: str, search_path: str = "") -> str | None:
-    """Return the path of executable *name* in *search_path* (default: PATH); None without one.
-
-    Args:
-        name: a file name without slash.
-        search_path: directories with colons between them.
-    """
-    for directory in (search_path or _search_path()).split(":"):
-        path = f"{directory}/{name}"
-        # Relative directories would depend on where the runtime was started.
-        if directory.startswith("/") and posix.access(path, posix.X_OK) and _is_file(path):
-            return path
-    return None
 
 
 def run_program(
@@ -91,21 +76,7 @@ def run_program(
 
 def _environment(variables: "Mapping[str, str]") -> "dict[bytes, bytes]":
     told = {name.encode(): value.encode() for name, value in variables.items()}
-    return {b"PATH": _USUAL_PATH.encode(), **posix.environ, **told}
-
-
-def _search_path() -> str:
-    told = posix.environ.get(b"PATH", b"").decode(errors="surrogateescape")
-    return f"{told}:{_USUAL_PATH}" if told else _USUAL_PATH
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return posix.stat(path).st_mode & 0o170000 == 0o100000
-    except OSError as error:
-        if error.errno in {ENOENT, EACCES}:
-            return False
-        raise
+    return {b"PATH": USUAL_PATH.encode(), **posix.environ, **told}
 
 
 def _fill(file: int, data: bytes) -> None:

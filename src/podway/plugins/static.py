@@ -23,7 +23,7 @@ from podway.cni.errors import (
 from podway.cni.results import Dns, Ip, Result, Route, parse_dns, parse_route
 from podway.cni.values import Value, replace
 from podway.cni.versions import ALL
-from podway.plugins.host_local_conf import ipam_fields
+from podway.plugins.ipam_keys import ipam_fields
 from podway.plugins.orders import OrderedIp, check_arguments, ordered_ips
 from podway.plugins.previous import required_previous_result
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from podway.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
 from podway.cni.results import Dns, Ip, Result, Route
 from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf
-from podway.plugins.bridge_devices import compute_obstacles, compute_vlans, random_mac
+from podway.plugins.bridge_devices import compute_obstacles, random_mac
 from podway.plugins.bridge_gateways import (
     compute_gateways,
     compute_ips,
     compute_routes,
     overlaps,
 )
+from podway.plugins.bridge_vlans import compute_vlans
 from unit.plugins.plugin_calls import call_of
 
 IPAM = {"type": "host-local", "subnet": "10.1.0.0/24"}

@@ -10,13 +10,10 @@ from hypothesis import strategies as st
 
 from podway.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
 from podway.cni.results import Dns, Route
-from podway.plugins.host_local_conf import (
-    DEFAULT_DATA_DIR,
-    HostLocalConf,
-    parse_host_local_conf,
-    parse_resolv_conf,
-)
+from podway.plugins.host_local_conf import HostLocalConf, parse_host_local_conf
 from podway.plugins.host_local_pools import Range, find_range, iter_candidates
+from podway.plugins.ipam_keys import DEFAULT_DATA_DIR
+from podway.plugins.resolv_conf import parse_resolv_conf
 from unit.plugins.plugin_calls import call_of
 
 
