@@ -8,7 +8,7 @@ from typing import Any
 from podway.compute.backends import backend_of
 from podway.model.addresses import Family
 from podway.model.networks import Network, parse_network
-from podway.model.nodes import Claim, Lease, Node
+from podway.model.nodes import Claim, Identity, Lease, Node
 from podway.store.protocol import Change, Delta, Snapshot, StoreEvent
 
 NETWORK = parse_network('{"Network": "10.9.0.0/16", "Backend": {"Type": "host-gw"}}')
@@ -58,7 +58,7 @@ class StagedStore:
 
 def peer(name: str, subnet: str, public_ip: str, network: Network = NETWORK) -> Node:
     """Return a node as the store would have it."""
-    data = backend_of(network).publish(network, name, Family.IPV4)
+    data = backend_of(network).publish(network, Identity(name=name), Family.IPV4)
     lease = Lease(subnet=ip_network(subnet), public_ip=ip_address(public_ip), data=data)
     return Node(name=name, backend=network.backend_name, leases=(lease,))
 

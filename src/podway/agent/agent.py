@@ -38,7 +38,7 @@ from podway.kernel.logs import get_log
 from podway.kernel.protocol import Kernel, KernelError
 from podway.model.endpoints import EndpointKey, host_ifname
 from podway.model.kernel import Key, Link, Veth, link_key
-from podway.model.nodes import Claim, Node, Uplink
+from podway.model.nodes import Claim, Identity, Node, Uplink
 from podway.store.protocol import Away, Back, Delta, Snapshot, Store
 
 T = TypeVar("T")
@@ -270,7 +270,7 @@ class Agent:
         settings = self.settings
         try:
             claim = make_claim(
-                settings.node,
+                Identity(name=settings.node),
                 network,
                 uplink,
                 named=settings.public_ips,

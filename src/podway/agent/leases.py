@@ -22,7 +22,7 @@ from podway.compute.uplinks import public_addresses
 from podway.kernel.logs import Log
 from podway.model.addresses import IPAddress
 from podway.model.networks import Network
-from podway.model.nodes import Claim, Node, Uplink, Wish
+from podway.model.nodes import Claim, Identity, Node, Uplink, Wish
 from podway.store.protocol import LeaseLost, Store, StoreAway, StoreError
 
 _RETRY_FIRST_S = 0.1
@@ -32,7 +32,7 @@ _CALM_S = 10.0
 
 
 def make_claim(
-    name: str,
+    identity: Identity,
     network: Network,
     uplink: Uplink,
     *,
@@ -40,7 +40,7 @@ def make_claim(
     me: Node | None,
     ttl_s: int,
 ) -> Claim:
-    """Return what node *name* should claim, wishing for the subnets that it had as *me*.
+    """Return what the node *identity* should claim, wishing for the subnets that it had as *me*.
 
     Raises:
         ConfigError: the uplink has no address in a family of the network.
@@ -53,11 +53,13 @@ def make_claim(
             Wish(
                 family=family,
                 public_ip=address,
-                data=backend.publish(network, name, family),
+                data=backend.publish(network, identity, family),
                 subnet=lease.subnet if lease is not None else None,
             )
         )
-    return Claim(name=name, backend=network.backend_name, wishes=tuple(wishes), ttl_s=ttl_s)
+    return Claim(
+        name=identity.name, backend=network.backend_name, wishes=tuple(wishes), ttl_s=ttl_s
+    )
 
 
 class LeaseKeeper:

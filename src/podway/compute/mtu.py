@@ -7,15 +7,14 @@ over IPv6). The interface takes the larger one, and the routes of the other fami
 from collections.abc import Callable
 
 from podway.model.addresses import Family
-from podway.model.networks import MIN_MTU_IPV6, Network, VxlanConfig
+from podway.model.networks import MIN_MTU_IPV6, Network
 from podway.model.nodes import Uplink
 
 
 def underlay_mtu(network: Network, uplink: Uplink) -> int:
     """Return the MTU between nodes: as configured, else the uplink's."""
-    if isinstance(network.backend, VxlanConfig) and network.backend.mtu:
-        return min(network.backend.mtu, uplink.mtu)
-    return uplink.mtu
+    configured = getattr(network.backend, "mtu", 0)
+    return min(configured, uplink.mtu) if configured else uplink.mtu
 
 
 def path_mtus(

@@ -17,8 +17,9 @@ from ipaddress import IPv4Network, IPv6Network
 from podway.compute.holdings import Held, Holdings, Subnets, SubnetTable
 from podway.errors import PodwayError
 from podway.model.addresses import Family, IPNetwork, family_of
-from podway.model.networks import Network, Pool, VxlanConfig
-from podway.model.nodes import Claim, Lease, VtepData, Wish
+from podway.model.backend_keys import is_wireguard_key
+from podway.model.networks import Network, Pool, VxlanConfig, WireguardConfig
+from podway.model.nodes import BackendData, Claim, Lease, VtepData, WireguardData, Wish
 
 NAME_MAX_CHARS = 253  # DNS, and with it Kubernetes
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
@@ -171,13 +172,18 @@ def _check_wish(network: Network, who: str, wish: Wish) -> None:
         if address in pool.prefix:
             message = f"{who}: public address {address} must lie outside the network {pool.prefix}"
             raise SubnetRefused(Rule.ADDRESS, message)
-    if isinstance(network.backend, VxlanConfig):
-        _check_vtep(network.backend, who, wish)
+    match network.backend:
+        case VxlanConfig():
+            _check_vtep(network.backend, who, wish)
+        case WireguardConfig():
+            _check_wireguard(who, wish)
+        case _:
+            pass
 
 
 def _check_vtep(backend: VxlanConfig, who: str, wish: Wish) -> None:
     if not isinstance(wish.data, VtepData) or wish.data.vni != backend.vni:
-        given = f"VNI {wish.data.vni}" if wish.data else "no tunnel end point"
+        given = _describe_vtep(wish.data)
         message = f"{who}: {given} for {wish.family.label}; the network has VNI {backend.vni}"
         raise SubnetRefused(Rule.BACKEND, message)
     pairs = wish.data.mac.split(":")
@@ -186,6 +192,20 @@ def _check_vtep(backend: VxlanConfig, who: str, wish: Wish) -> None:
         raise SubnetRefused(Rule.BACKEND, message)
     if int(pairs[0], 16) & 1 or set(pairs) == {"00"}:
         message = f"{who}: MAC {wish.data.mac}: must be the address of one interface"
+        raise SubnetRefused(Rule.BACKEND, message)
+
+
+def _describe_vtep(data: BackendData | None) -> str:
+    return f"VNI {data.vni}" if isinstance(data, VtepData) else "no tunnel end point"
+
+
+def _check_wireguard(who: str, wish: Wish) -> None:
+    data = wish.data
+    if not isinstance(data, WireguardData) or not is_wireguard_key(data.public_key):
+        message = f"{who}: no WireGuard key for {wish.family.label}: must be 32 bytes in base64"
+        raise SubnetRefused(Rule.BACKEND, message)
+    if not 0 <= data.port <= 65535:
+        message = f"{who}: UDP port {data.port} for {wish.family.label}: must be 0 to 65535"
         raise SubnetRefused(Rule.BACKEND, message)
 
 

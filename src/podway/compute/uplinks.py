@@ -33,6 +33,18 @@ def public_addresses(
     return chosen
 
 
+def local_address(uplink: Uplink, public_ip: IPAddress) -> IPAddress:
+    """Return the address of this node at which packets for *public_ip* arrive.
+
+    That is *public_ip* itself where the uplink has it. Behind a translation of addresses it is the
+    uplink's first usable one; where the uplink has none now it is most likely on its way back.
+    """
+    own = {interface.ip for interface in uplink.addresses}
+    if public_ip in own:
+        return public_ip
+    return _first_usable(uplink, family_of(public_ip)) or public_ip
+
+
 def _first_usable(uplink: Uplink, family: Family) -> IPAddress | None:
     return next(
         (

@@ -54,6 +54,16 @@ class Vxlan(Struct, frozen=True, tag=True, kw_only=True):
     learning: bool = False
 
 
+class Ipip(Struct, frozen=True, tag=True, kw_only=True):
+    """A tunnel without a far end: the next hop of each route is the outer destination.
+
+    IPv4 in IPv4 (``ipip``, RFC 2003) where `local` is IPv4, IPv6 in IPv6 (``ip6tnl``, RFC 2473)
+    where it is IPv6.
+    """
+
+    local: IPAddress
+
+
 class PodSide(Struct, frozen=True, kw_only=True):
     """The end of a veth pair that lives in a pod: made together with its host end, never watched.
 
@@ -86,7 +96,7 @@ class Veth(Struct, frozen=True, tag=True):
     pod: PodSide | None = None
 
 
-LinkKind: TypeAlias = Bridge | Vxlan | Veth
+LinkKind: TypeAlias = Bridge | Vxlan | Ipip | Veth
 
 
 class Link(Struct, frozen=True, kw_only=True):

@@ -9,50 +9,47 @@ podway's own keys: ``Attach`` ("bridge" or "routed"), ``Masquerade`` (bool) and
 """
 
 import re
-from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from podway.errors import ConfigError
 from podway.model.addresses import Family, IPNetwork, family_of, prefix_contains
+from podway.model.backend_keys import parse_backend
+from podway.model.backends import (
+    AllocConfig,
+    BackendConfig,
+    ExtensionConfig,
+    HostGwConfig,
+    IpipConfig,
+    UdpConfig,
+    VxlanConfig,
+    WireguardConfig,
+)
+from podway.model.fields import Fields
+
+__all__ = [
+    "MIN_MTU_IPV6",
+    "AllocConfig",
+    "Attach",
+    "BackendConfig",
+    "ExtensionConfig",
+    "HostGwConfig",
+    "IpipConfig",
+    "Network",
+    "Pool",
+    "UdpConfig",
+    "VxlanConfig",
+    "WireguardConfig",
+    "parse_network",
+    "parse_prefix",
+]
 
 Attach: TypeAlias = Literal["bridge", "routed"]
-# drivers/net/vxlan: what the kernel takes when IFLA_VXLAN_PORT is absent, and so flannel's port.
-KERNEL_VXLAN_PORT = 8472
-MIN_MTU_IPV4 = 576
 MIN_MTU_IPV6 = 1280
-MAX_MTU = 65535
 _PREFIX = re.compile(r"[0-9A-Fa-f.:]+/[0-9]{1,3}")
-
-
-class VxlanConfig(Struct, frozen=True, kw_only=True, tag="vxlan", tag_field="Type"):
-    """Backend ``vxlan``: an overlay that needs nothing of the network but UDP between nodes.
-
-    Attributes:
-        vni: VXLAN network identifier, 1 to 2^24-1.
-        port: UDP port of every VTEP.
-        mtu: of the underlay in bytes; 0 takes the uplink's.
-        gbp: carry group policy marks (VXLAN-GBP).
-        learning: let the kernel learn FDB entries; podway writes them all, so this stays off.
-        direct_routing: plain routes, without the tunnel, to peers on the node's own subnet.
-    """
-
-    vni: int = 1
-    port: int = KERNEL_VXLAN_PORT
-    mtu: int = 0
-    gbp: bool = False
-    learning: bool = False
-    direct_routing: bool = False
-
-
-class HostGwConfig(Struct, frozen=True, kw_only=True, tag="host-gw", tag_field="Type"):
-    """Backend ``host-gw``: each node is the gateway of its pods; all nodes share one subnet."""
-
-
-BackendConfig: TypeAlias = VxlanConfig | HostGwConfig
 
 
 class Pool(Struct, frozen=True, kw_only=True):
@@ -95,52 +92,6 @@ class Network(Struct, frozen=True, kw_only=True):
         return str(self.backend.__struct_config__.tag)
 
 
-class _Fields:
-    """The keys of one JSON object, looked up without regard to case, with typed readers."""
-
-    def __init__(self, document: Mapping[str, Any], path: str = "") -> None:
-        self._values = {key.lower(): value for key, value in document.items()}
-        self._path = path
-
-    def path(self, name: str) -> str:
-        return f"{self._path}{name}"
-
-    def raw(self, name: str) -> Any:
-        return self._values.get(name.lower())
-
-    def flag(self, name: str, *, default: bool) -> bool:
-        value = self.raw(name)
-        if value is None:
-            return default
-        if not isinstance(value, bool):
-            raise ConfigError(self.path(name), value, "must be true or false")
-        return value
-
-    def number(self, name: str, default: int, low: int, high: int) -> int:
-        value = self.raw(name)
-        if value is None:
-            return default
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ConfigError(self.path(name), value, f"must be a whole number, {low} to {high}")
-        return value
-
-    def text(self, name: str, default: str) -> str:
-        value = self.raw(name)
-        if value is None:
-            return default
-        if not isinstance(value, str):
-            raise ConfigError(self.path(name), value, "must be a string")
-        return value
-
-    def child(self, name: str) -> "_Fields | None":
-        value = self.raw(name)
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise ConfigError(self.path(name), value, "must be an object")
-        return _Fields(value, f"{self.path(name)}.")
-
-
 def parse_network(text: bytes | str) -> Network:
     """Return the network that net-conf.json *text* describes.
 
@@ -153,10 +104,10 @@ def parse_network(text: bytes | str) -> Network:
         raise ConfigError("net-conf.json", _shortened(text), f"must be JSON: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError("net-conf.json", _shortened(text), "must be one JSON object")
-    fields = _Fields(document)
+    fields = Fields(document)
     return Network(
         pools=_parse_pools(fields),
-        backend=_parse_backend(fields),
+        backend=parse_backend(fields.child("Backend")),
         attach=_parse_attach(fields),
         masquerade=fields.flag("Masquerade", default=True),
         non_masquerade=_parse_prefixes(fields, "NonMasqueradeCIDRs"),
@@ -168,7 +119,7 @@ def _shortened(text: bytes | str) -> str:
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
-def _parse_attach(fields: _Fields) -> Attach:
+def _parse_attach(fields: Fields) -> Attach:
     match fields.text("Attach", "bridge"):
         case "bridge":
             return "bridge"
@@ -178,7 +129,7 @@ def _parse_attach(fields: _Fields) -> Attach:
             raise ConfigError("Attach", other, 'must be "bridge" or "routed"')
 
 
-def _parse_pools(fields: _Fields) -> tuple[Pool, ...]:
+def _parse_pools(fields: Fields) -> tuple[Pool, ...]:
     pools = []
     if fields.flag("EnableIPv4", default=True):
         pools.append(_parse_pool(fields, "", Family.IPV4))
@@ -189,7 +140,7 @@ def _parse_pools(fields: _Fields) -> tuple[Pool, ...]:
     return tuple(pools)
 
 
-def _parse_pool(fields: _Fields, mark: str, family: Family) -> Pool:
+def _parse_pool(fields: Fields, mark: str, family: Family) -> Pool:
     name = f"{mark}Network"
     text = fields.raw(name)
     if text is None:
@@ -226,7 +177,7 @@ def parse_prefix(field: str, value: object, family: Family | None = None) -> IPN
     return prefix
 
 
-def _parse_subnet_len(fields: _Fields, name: str, prefix: IPNetwork) -> int:
+def _parse_subnet_len(fields: Fields, name: str, prefix: IPNetwork) -> int:
     """Apply flannel's rule: at least four subnets, each with room for a gateway and pods."""
     ipv4 = isinstance(prefix, IPv4Network)
     longest, usual = (30, 24) if ipv4 else (126, 64)
@@ -251,7 +202,7 @@ def _subnet_at(prefix: IPNetwork, number: int, subnet_len: int) -> IPNetwork:
 
 
 def _parse_bound(
-    fields: _Fields, name: str, prefix: IPNetwork, subnet_len: int, default: IPNetwork
+    fields: Fields, name: str, prefix: IPNetwork, subnet_len: int, default: IPNetwork
 ) -> IPNetwork:
     value = fields.raw(name)
     if value is None:
@@ -268,39 +219,10 @@ def _parse_bound(
     return subnet
 
 
-def _parse_prefixes(fields: _Fields, name: str) -> tuple[IPNetwork, ...]:
+def _parse_prefixes(fields: Fields, name: str) -> tuple[IPNetwork, ...]:
     values = fields.raw(name)
     if values is None:
         return ()
     if not isinstance(values, list):
         raise ConfigError(name, values, "must be a list of prefixes")
     return tuple(parse_prefix(f"{name}[{i}]", value) for i, value in enumerate(values))
-
-
-def _parse_backend(fields: _Fields) -> BackendConfig:
-    backend = fields.child("Backend")
-    if backend is None:
-        return VxlanConfig()
-    name = backend.text("Type", "")
-    # flannel looks names up in lower case.
-    match name.lower():
-        case "vxlan":
-            return _parse_vxlan(backend)
-        case "host-gw":
-            return HostGwConfig()
-        case _:
-            raise ConfigError(backend.path("Type"), name, 'must be "vxlan" or "host-gw"')
-
-
-def _parse_vxlan(backend: _Fields) -> VxlanConfig:
-    mtu = backend.number("MTU", 0, 0, MAX_MTU)
-    if 0 < mtu < MIN_MTU_IPV4:
-        raise ConfigError("Backend.MTU", mtu, f"must be 0 or at least {MIN_MTU_IPV4}")
-    return VxlanConfig(
-        vni=backend.number("VNI", 1, 1, (1 << 24) - 1),
-        port=backend.number("Port", 0, 0, 65535) or KERNEL_VXLAN_PORT,
-        mtu=mtu,
-        gbp=backend.flag("GBP", default=False),
-        learning=backend.flag("Learning", default=False),
-        direct_routing=backend.flag("DirectRouting", default=False),
-    )

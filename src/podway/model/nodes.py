@@ -14,7 +14,51 @@ class VtepData(Struct, frozen=True, kw_only=True, tag="vxlan"):
     mac: str
 
 
-BackendData: TypeAlias = VtepData
+class WireguardData(Struct, frozen=True, kw_only=True, tag="wireguard"):
+    """What a peer must know of a WireGuard device beside its address.
+
+    Attributes:
+        public_key: 32 bytes in base64.
+        port: on which it listens; 0: the reader's own port, as flannel has it.
+    """
+
+    public_key: str
+    port: int = 0
+
+
+class UdpData(Struct, frozen=True, kw_only=True, tag="udp"):
+    """What a node can do beyond flannel's wire format; a flanneld publishes nothing.
+
+    Attributes:
+        formats: names of the wire formats that it takes beside bare IPv4 packets.
+        port: on which it listens; 0: the reader's own port.
+    """
+
+    formats: tuple[str, ...] = ()
+    port: int = 0
+
+
+class ExtensionData(Struct, frozen=True, kw_only=True, tag="extension"):
+    """What the operator's own program printed before the lease was claimed."""
+
+    text: str
+
+
+BackendData: TypeAlias = VtepData | WireguardData | UdpData | ExtensionData
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """What only this node knows of itself and a backend publishes for it.
+
+    Attributes:
+        name: the node's name.
+        wireguard_key: its public key, "" while there is none.
+        extension: what the operator's program printed, None while it has not run.
+    """
+
+    name: str
+    wireguard_key: str = ""
+    extension: str | None = None
 
 
 class Lease(Struct, frozen=True, kw_only=True):

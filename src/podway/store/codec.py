@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from podway.errors import ConfigError
 from podway.model.addresses import Family, IPAddress, IPNetwork
-from podway.model.networks import HostGwConfig, Network, Pool, VxlanConfig, parse_network
+from podway.model.backend_keys import render_backend
+from podway.model.networks import Network, Pool, parse_network
 from podway.model.nodes import BackendData, Claim, Lease, Node, Wish
 from podway.store.protocol import StoreError
 
@@ -161,7 +162,7 @@ def encode_network(network: Network) -> bytes:
     document: dict[str, Any] = {"EnableIPv4": False, "EnableIPv6": False}
     for pool in network.pools:
         document |= _pool_keys(pool)
-    document["Backend"] = _backend_keys(network.backend)
+    document["Backend"] = render_backend(network.backend)
     document["Attach"] = network.attach
     document["Masquerade"] = network.masquerade
     document["NonMasqueradeCIDRs"] = [str(prefix) for prefix in network.non_masquerade]
@@ -189,19 +190,3 @@ def _pool_keys(pool: Pool) -> dict[str, Any]:
         f"{mark}SubnetMin": str(pool.subnet_min.network_address),
         f"{mark}SubnetMax": str(pool.subnet_max.network_address),
     }
-
-
-def _backend_keys(backend: VxlanConfig | HostGwConfig) -> dict[str, Any]:
-    match backend:
-        case VxlanConfig():
-            return {
-                "Type": "vxlan",
-                "VNI": backend.vni,
-                "Port": backend.port,
-                "MTU": backend.mtu,
-                "GBP": backend.gbp,
-                "Learning": backend.learning,
-                "DirectRouting": backend.direct_routing,
-            }
-        case HostGwConfig():
-            return {"Type": "host-gw"}

@@ -14,12 +14,13 @@ from podway.errors import ConfigError
 from podway.kernel.logs import get_log
 from podway.model.addresses import Family
 from podway.model.networks import parse_network
-from podway.model.nodes import Claim, Lease, Node, Uplink, VtepData, Wish
+from podway.model.nodes import Claim, Identity, Lease, Node, Uplink, VtepData, Wish
 from podway.store.protocol import ClaimRefused, LeaseLost, Store, StoreAway, StoreError
 from unit.agent.values import node
 from unit.agent.virtual_time import run_virtually
 
 HOUR_S = 3600.0
+ME = Identity(name="a")
 UPLINK = Uplink(
     dev="eth0",
     mtu=1500,
@@ -34,7 +35,7 @@ DUAL = """{"Network": "10.244.0.0/16", "EnableIPv6": true, "IPv6Network": "fd00:
 
 def test_a_claim_has_a_wish_for_each_family_of_the_network() -> None:
     network = parse_network(DUAL % "vxlan")
-    claim = make_claim("a", network, UPLINK, named=(), me=None, ttl_s=60)
+    claim = make_claim(ME, network, UPLINK, named=(), me=None, ttl_s=60)
     assert (claim.name, claim.backend, claim.ttl_s) == ("a", "vxlan", 60)
     assert [wish.family for wish in claim.wishes] == [Family.IPV4, Family.IPV6]
     assert [str(wish.public_ip) for wish in claim.wishes] == ["192.0.2.1", "2001:db8::1"]
@@ -45,21 +46,21 @@ def test_a_claim_has_a_wish_for_each_family_of_the_network() -> None:
 def test_host_gw_publishes_nothing_and_a_named_address_wins() -> None:
     network = parse_network(DUAL % "host-gw")
     named = (ip_address("203.0.113.9"),)
-    claim = make_claim("a", network, UPLINK, named=named, me=None, ttl_s=60)
+    claim = make_claim(ME, network, UPLINK, named=named, me=None, ttl_s=60)
     assert [str(wish.public_ip) for wish in claim.wishes] == ["203.0.113.9", "2001:db8::1"]
     assert [wish.data for wish in claim.wishes] == [None, None]
 
 
 def test_a_node_wishes_for_what_it_had() -> None:
     me = node("a", "10.244.7.0/24")
-    claim = make_claim("a", parse_network(DUAL % "host-gw"), UPLINK, named=(), me=me, ttl_s=60)
+    claim = make_claim(ME, parse_network(DUAL % "host-gw"), UPLINK, named=(), me=me, ttl_s=60)
     assert [wish.subnet for wish in claim.wishes] == [ip_network("10.244.7.0/24"), None]
 
 
 def test_an_uplink_without_the_network_s_family() -> None:
     uplink = Uplink(dev="eth0", mtu=1500, addresses=UPLINK.addresses[:2])
     with pytest.raises(ConfigError, match="IPv6"):
-        make_claim("a", parse_network(DUAL % "vxlan"), uplink, named=(), me=None, ttl_s=60)
+        make_claim(ME, parse_network(DUAL % "vxlan"), uplink, named=(), me=None, ttl_s=60)
 
 
 # --- keeping it ---------------------------------------------------------------------------------

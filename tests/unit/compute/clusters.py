@@ -20,7 +20,7 @@ from podway.model.networks import (
     Pool,
     VxlanConfig,
 )
-from podway.model.nodes import Lease, Node, Uplink
+from podway.model.nodes import Identity, Lease, Node, Uplink
 
 IPV4, IPV6 = Family.IPV4, Family.IPV6
 DUAL = (IPV4, IPV6)
@@ -98,7 +98,7 @@ def node_of(
         Lease(
             subnet=subnet_of(number, family),
             public_ip=public_ip(number, family, on_link=on_link),
-            data=backend.publish(network, name, family),
+            data=backend.publish(network, Identity(name=name), family),
         )
         for family in chosen
     ]

@@ -9,7 +9,7 @@ from podway.diff.order import device_of
 from podway.model.addresses import Family
 from podway.model.kernel import FdbEntry, Link, Neighbour, Route, Vxlan
 from podway.model.networks import HostGwConfig, VxlanConfig
-from podway.model.nodes import VtepData
+from podway.model.nodes import Identity, VtepData
 from unit.compute.clusters import DUAL, IPV4, IPV6, UPLINK, network_of, node_of, place_of
 
 
@@ -54,7 +54,7 @@ def test_the_parameters_of_the_device_are_the_configured_ones() -> None:
 
 def test_what_is_published_differs_by_node_family_and_vni() -> None:
     def mac(name: str, family: Family, vni: int) -> str:
-        data = vxlan.publish(network_of(VxlanConfig(vni=vni)), name, family)
+        data = vxlan.publish(network_of(VxlanConfig(vni=vni)), Identity(name=name), family)
         assert isinstance(data, VtepData)
         assert data.vni == vni
         return data.mac
@@ -66,7 +66,7 @@ def test_what_is_published_differs_by_node_family_and_vni() -> None:
 
 def test_host_gw_publishes_and_holds_nothing() -> None:
     network = network_of(HostGwConfig(), DUAL)
-    assert host_gw.publish(network, "a", IPV4) is None
+    assert host_gw.publish(network, Identity(name="a"), IPV4) is None
     assert host_gw.compute_node(network, node_of(network, 1), UPLINK) == ()
     assert [backend_of(network).overhead(family) for family in DUAL] == [0, 0]
 

@@ -17,7 +17,7 @@ from podway.diff import tracker as tracker_module
 from podway.diff.compare import Difference, compare
 from podway.diff.tracker import Tracker
 from podway.model.kernel import KernelObject, Key
-from podway.model.nodes import Lease, Node
+from podway.model.nodes import Identity, Lease, Node
 from unit.compute.clusters import IPV4, endpoint_of, network_of, place_of
 
 SIZES = (100, 1000)
@@ -33,7 +33,7 @@ def peer_of(number: int, generation: int = 0) -> tuple[KernelObject, ...]:
     lease = Lease(
         subnet=IPv4Network((_SUBNETS + (number << 8), 24)),
         public_ip=IPv4Address(_PUBLIC + number + (generation << 12)),
-        data=backend_of(PLACE.network).publish(PLACE.network, name, IPV4),
+        data=backend_of(PLACE.network).publish(PLACE.network, Identity(name=name), IPV4),
     )
     plan = compute_peer(PLACE, Node(name=name, backend="vxlan", leases=(lease,)))
     assert not plan.skipped

@@ -17,7 +17,7 @@ STRING = "must be a string"
 IPV4_EXAMPLE = "must be an IPv4 prefix such as 10.244.0.0/16"
 IPV6_EXAMPLE = "must be an IPv6 prefix such as fd00:10:244::/48"
 ANY_EXAMPLE = "must be a prefix such as 10.244.0.0/16"
-BACKENDS = 'must be "vxlan" or "host-gw"'
+BACKENDS = "must be one of vxlan, host-gw, udp, ipip, wireguard, extension, alloc"
 IPV4_BOUND = "must be the first address of a /24 subnet of 10.244.0.0/16"
 IPV6_BOUND = "must be the first address of a /64 subnet of fd00:10:244::/48"
 
@@ -266,7 +266,7 @@ def test_a_number_is_whole_and_in_bounds(
         wrong({**IPV4_ONLY, "Backend": {}}, "Backend.Type", "", BACKENDS, "no Type"),
         wrong({**IPV4_ONLY, "Backend": {"Type": 1}}, "Backend.Type", 1, STRING, "Type a number"),
         wrong(
-            {**IPV4_ONLY, "Backend": {"Type": "Udp"}}, "Backend.Type", "Udp", BACKENDS, "Type udp"
+            {**IPV4_ONLY, "Backend": {"Type": "Gre"}}, "Backend.Type", "Gre", BACKENDS, "Type gre"
         ),
         wrong(vxlan(MTU=575), "Backend.MTU", 575, "must be 0 or at least 576", "MTU too small"),
     ],

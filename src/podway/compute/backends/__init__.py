@@ -7,12 +7,21 @@ node's whole state is the union: a change of one peer never touches another's pa
 
 from typing import Protocol
 
-from podway.compute.backends import host_gw, vxlan
+from podway.compute.backends import alloc, host_gw, ipip, udp, vxlan
 from podway.compute.plans import PeerPlan
 from podway.model.addresses import Family
 from podway.model.kernel import KernelObject
-from podway.model.networks import HostGwConfig, Network, VxlanConfig
-from podway.model.nodes import BackendData, Node, Uplink
+from podway.model.networks import (
+    AllocConfig,
+    ExtensionConfig,
+    HostGwConfig,
+    IpipConfig,
+    Network,
+    UdpConfig,
+    VxlanConfig,
+    WireguardConfig,
+)
+from podway.model.nodes import BackendData, Identity, Node, Uplink
 
 
 class Backend(Protocol):
@@ -22,8 +31,8 @@ class Backend(Protocol):
         """Return the bytes that the outer headers take from each packet of *family*."""
         ...
 
-    def publish(self, network: Network, name: str, family: Family) -> BackendData | None:
-        """Return what peers must know of node *name* beside its address."""
+    def publish(self, network: Network, identity: Identity, family: Family) -> BackendData | None:
+        """Return what peers must know of the node *identity* beside its address."""
         ...
 
     def compute_node(self, network: Network, me: Node, uplink: Uplink) -> tuple[KernelObject, ...]:
@@ -42,3 +51,11 @@ def backend_of(network: Network) -> Backend:
             return vxlan
         case HostGwConfig():
             return host_gw
+        case UdpConfig():
+            return udp
+        case IpipConfig():
+            return ipip
+        case WireguardConfig() | ExtensionConfig():
+            raise NotImplementedError
+        case AllocConfig():
+            return alloc

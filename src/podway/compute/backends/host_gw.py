@@ -12,7 +12,7 @@ from podway.compute.plans import PeerPlan
 from podway.model.addresses import Family
 from podway.model.kernel import KernelObject, Route, default_metric
 from podway.model.networks import Network
-from podway.model.nodes import BackendData, Node, Uplink
+from podway.model.nodes import BackendData, Identity, Node, Uplink
 
 
 def overhead(_family: Family) -> int:
@@ -20,7 +20,7 @@ def overhead(_family: Family) -> int:
     return 0
 
 
-def publish(_network: Network, _name: str, _family: Family) -> BackendData | None:
+def publish(_network: Network, _identity: Identity, _family: Family) -> BackendData | None:
     """Return None: the public address says everything."""
     return None
 

@@ -21,6 +21,7 @@ the same after a restart, a crash or a new installation, and peers' entries stay
 from podway.compute.mtu import underlay_mtu
 from podway.compute.onlink import is_on_link
 from podway.compute.plans import PeerPlan
+from podway.compute.uplinks import local_address
 from podway.model.addresses import Family, derive_mac, host_interface
 from podway.model.kernel import (
     ALIAS_PREFIX,
@@ -35,7 +36,7 @@ from podway.model.kernel import (
     default_metric,
 )
 from podway.model.networks import Network, VxlanConfig
-from podway.model.nodes import BackendData, Lease, Node, Uplink, VtepData
+from podway.model.nodes import BackendData, Identity, Lease, Node, Uplink, VtepData
 
 _INNER_BYTES = 8 + 8 + 14
 _IFNAMSIZ = 15
@@ -52,10 +53,11 @@ def device_name(vni: int, family: Family) -> str:
     return name if len(name) <= _IFNAMSIZ else f"pw6.{vni}"
 
 
-def publish(network: Network, name: str, family: Family) -> BackendData | None:
-    """Return the VNI and the MAC of node *name*'s VTEP."""
-    config = _config(network)
-    return VtepData(vni=config.vni, mac=derive_mac("vtep", name, family.label, str(config.vni)))
+def publish(network: Network, identity: Identity, family: Family) -> BackendData | None:
+    """Return the VNI and the MAC of the node's VTEP."""
+    vni = _config(network).vni
+    mac = derive_mac("vtep", identity.name, family.label, str(vni))
+    return VtepData(vni=vni, mac=mac)
 
 
 def compute_node(network: Network, me: Node, uplink: Uplink) -> tuple[KernelObject, ...]:
@@ -96,7 +98,7 @@ def _vtep(network: Network, lease: Lease, uplink: Uplink) -> tuple[KernelObject,
         name=dev,
         kind=Vxlan(
             vni=config.vni,
-            local=lease.public_ip,
+            local=local_address(uplink, lease.public_ip),
             underlay=uplink.dev,
             port=config.port,
             gbp=config.gbp,
