@@ -33,7 +33,7 @@ from podway.hub.certs import write_certificates
 from podway.model.addresses import Family
 from podway.model.nodes import Claim, Wish
 from podway.store.address import HubAddress, UnixAddress, parse_hub_address
-from podway.store.engines import open_store
+from podway.store.engines import open_hub
 from podway.store.hub import HubStore
 from podway.store.protocol import StoreAway
 from podway.store.tls import TlsFiles, client_context
@@ -174,7 +174,7 @@ async def measure(
     directory, port = where
     url = f"unix:{directory / 'hub.sock'}" if transport == "unix" else f"tcp:127.0.0.1:{port}"
     loop = asyncio.get_running_loop()
-    admin = open_store(f"unix:{directory / 'hub.sock'}")
+    admin = open_hub(f"unix:{directory / 'hub.sock'}")
     await fill(admin, args.nodes)
     before = resident_bytes(hub_pid)
     ours, theirs = Pipe()

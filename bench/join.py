@@ -18,6 +18,7 @@ from threading import Thread
 from bench.cluster import Cluster, cluster
 from bench.namespaces import inside, namespace, process
 from bench.report import Row, Times, at_most
+from podway.store.access import StoreAccess
 from podway.store.engines import open_store
 
 SECTION = "Join"
@@ -90,7 +91,7 @@ def _forget(lab: Cluster) -> None:
 
 
 async def _release(url: str) -> None:
-    store = open_store(url, plaintext=True)
+    store = open_store(url, StoreAccess(plaintext=True))
     try:
         await store.release(_NODE)
     finally:

@@ -35,7 +35,7 @@ from podway.agent.settings import Settings
 from podway.cni.frames import MAX_RESPONSE_BYTES, FrameBuffer, decode_response, encode_request
 from podway.kernel.fake import FakeKernel
 from podway.model.kernel import KernelObject, Key
-from podway.store.engines import open_store
+from podway.store.engines import open_hub
 from podway.store.hub import HubOptions
 from podway.store.protocol import Store
 
@@ -217,7 +217,7 @@ async def running_node(
             **settings,
         }
     )
-    opened = open_store(store, options=QUICK) if isinstance(store, str) else store
+    opened = open_hub(store, options=QUICK) if isinstance(store, str) else store
     node = Node(directory, made, kernel or new_kernel(), opened)
     try:
         cni = CniServer(directory / "cni.sock", node.attachments, node.metrics)

@@ -36,7 +36,7 @@ from podway.hub.server import HubServer
 from podway.hub.sessions import Limits
 from podway.hub.settings import HubSettings
 from podway.store.address import HubAddress, TcpAddress, UnixAddress
-from podway.store.engines import open_store
+from podway.store.engines import open_hub
 from podway.store.hub import HubOptions, HubStore
 from podway.store.tls import TlsFiles
 
@@ -64,7 +64,7 @@ class RunningHub:
 
     def open_store(self, options: HubOptions = QUICK) -> HubStore:
         """Return a client; the caller closes it."""
-        return open_store(self.url, options=options)
+        return open_hub(self.url, options=options)
 
 
 @contextlib.asynccontextmanager
@@ -172,7 +172,7 @@ class HubProcess:
 
     def open_store(self, options: HubOptions = QUICK) -> HubStore:
         """Return a client; the caller closes it."""
-        return open_store(self.url, options=options)
+        return open_hub(self.url, options=options)
 
     def _wait_until_up(self) -> None:
         deadline_s = time.monotonic() + START_S

@@ -10,9 +10,16 @@ import pytest
 
 from hub.clients import claim
 from hub.hub_process import HOST_GW, QUICK, run_scenario, running_hub
-from podway.store.engines import open_store
-from podway.store.hub import HubStore, NodeStatus, Reservation, StoredValue
-from podway.store.protocol import ClaimRefused, LeaseLost, Store, StoreAway
+from podway.store.engines import open_hub
+from podway.store.hub import HubStore, StoredValue
+from podway.store.protocol import (
+    ClaimRefused,
+    LeaseLost,
+    NodeStatus,
+    Reservation,
+    Store,
+    StoreAway,
+)
 from podway.store.refusals import Conflict, ValueRefused
 
 
@@ -170,7 +177,7 @@ def test_values_of_any_bytes_come_back() -> None:
 
 def test_a_call_to_a_hub_that_is_away_fails_at_once(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = open_store(f"unix:{tmp_path / 'none.sock'}", options=QUICK)
+        store = open_hub(f"unix:{tmp_path / 'none.sock'}", options=QUICK)
         with pytest.raises(StoreAway, match="is the hub running"):
             await store.renew("a")
         await store.close()

@@ -13,7 +13,7 @@ from podway.errors import ConfigError
 from podway.hub import tls
 from podway.hub.certs import write_certificates
 from podway.hub.sessions import Limits
-from podway.store.engines import open_store
+from podway.store.engines import open_hub
 from podway.store.hub import HubStore
 from podway.store.protocol import Away, Delta, Snapshot, StoreAway
 from podway.store.refusals import NotAllowed
@@ -37,7 +37,7 @@ def files(pem: Path, name: str, *, ca: str = "ours", cert: str = "ours") -> TlsF
 
 
 def open_tls(hub: RunningHub, with_files: TlsFiles) -> HubStore:
-    return open_store(hub.tcp_url, tls=with_files, options=QUICK)
+    return open_hub(hub.tcp_url, tls=with_files, options=QUICK)
 
 
 def port_of(hub: RunningHub) -> int:
@@ -227,7 +227,7 @@ def test_a_tls_watcher_that_reads_nothing_is_dropped(pem: Path) -> None:
 def test_plaintext_to_a_tls_port(pem: Path) -> None:
     async def scenario() -> None:
         async with running_hub(tcp=True, tls=files(pem, "hub")) as hub:
-            store = open_store(hub.tcp_url, plaintext=True, options=QUICK)
+            store = open_hub(hub.tcp_url, plaintext=True, options=QUICK)
             with pytest.raises(StoreAway):
                 await store.renew("a")
             await store.close()
@@ -250,7 +250,7 @@ def test_tls_to_a_plaintext_port(pem: Path) -> None:
 def test_plaintext_trusts_everybody() -> None:
     async def scenario() -> None:
         async with running_hub(tcp=True) as hub:
-            store = open_store(hub.tcp_url, plaintext=True, options=QUICK)
+            store = open_hub(hub.tcp_url, plaintext=True, options=QUICK)
             await store.claim(claim("a", 1))
             await store.put("note", "n", b"v")
             await store.close()
@@ -295,7 +295,7 @@ def test_files_that_cannot_be_used(pem: Path, tmp_path: Path, name: str, field: 
     cert = tmp_path / "none.crt" if name == "none" else ours / "a.crt"
     key = ours / "b.key" if name == "torn" else ours / "a.key"
     with pytest.raises(ConfigError) as caught:
-        open_store("tcp:127.0.0.1:1", tls=TlsFiles(ca=ca, cert=cert, key=key))
+        open_hub("tcp:127.0.0.1:1", tls=TlsFiles(ca=ca, cert=cert, key=key))
     assert caught.value.field == field
 
 

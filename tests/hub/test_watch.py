@@ -8,7 +8,7 @@ from hub.clients import claim, next_event, patiently, until
 from hub.hub_process import HOST_GW, HubProcess, run_scenario, running_hub
 from hub.links import linked
 from podway.hub.sessions import Limits
-from podway.store.engines import open_store
+from podway.store.engines import open_hub
 from podway.store.hub import HubOptions
 from podway.store.protocol import Away, Back, Change, Delta, Snapshot
 
@@ -126,7 +126,7 @@ def test_a_closed_store_ends_its_stream() -> None:
 
 def test_a_hub_that_comes_later(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = open_store(f"unix:{tmp_path / 'hub.sock'}", options=FAST)
+        store = open_hub(f"unix:{tmp_path / 'hub.sock'}", options=FAST)
         events = store.watch()
         away = await next_event(events, Away)
         assert "is the hub running" in away.reason
@@ -144,7 +144,7 @@ def test_a_watcher_resumes_where_it_stopped(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         async with running_hub() as hub, linked(hub.url, tmp_path) as link:
-            admin, watcher = hub.open_store(), open_store(link.url, options=FAST)
+            admin, watcher = hub.open_store(), open_hub(link.url, options=FAST)
             await admin.claim(claim("a", 1))
             await admin.claim(claim("b", 2))
             events = watcher.watch()
@@ -167,7 +167,7 @@ def test_a_watcher_resumes_where_it_stopped(tmp_path: Path) -> None:
 def test_a_watcher_that_missed_nothing_hears_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running_hub() as hub, linked(hub.url, tmp_path) as link:
-            admin, watcher = hub.open_store(), open_store(link.url, options=FAST)
+            admin, watcher = hub.open_store(), open_hub(link.url, options=FAST)
             events = watcher.watch()
             await next_event(events, Snapshot)
             await link.cut()
@@ -186,7 +186,7 @@ def test_after_compaction_a_late_watcher_gets_a_snapshot(tmp_path: Path) -> None
     async def scenario() -> None:
         async with running_hub() as hub, linked(hub.url, tmp_path) as link:
             hub.server.ledger._tombstones_max = 4
-            admin, watcher = hub.open_store(), open_store(link.url, options=FAST)
+            admin, watcher = hub.open_store(), open_hub(link.url, options=FAST)
             await admin.claim(claim("a", 1))
             events = watcher.watch()
             assert len((await next_event(events, Snapshot)).nodes) == 1
@@ -209,7 +209,7 @@ def test_another_store_under_the_same_address_is_read_from_the_start(tmp_path: P
     """Somebody wiped the hub's directory: its revisions mean something else now."""
 
     async def scenario() -> None:
-        watcher = open_store(f"unix:{tmp_path / 'hub.sock'}", options=FAST)
+        watcher = open_hub(f"unix:{tmp_path / 'hub.sock'}", options=FAST)
         async with running_hub(tmp_path) as hub:
             admin = hub.open_store()
             await admin.claim(claim("old", 1))
@@ -258,7 +258,7 @@ def test_a_dead_connection_is_noticed_on_both_sides(tmp_path: Path) -> None:
     async def scenario() -> None:
         limits = Limits(heartbeat_s=0.2, linger_s=0.1)
         async with running_hub(limits=limits) as hub, linked(hub.url, tmp_path) as link:
-            watcher = open_store(link.url, options=FAST)
+            watcher = open_hub(link.url, options=FAST)
             events = watcher.watch()
             await next_event(events, Snapshot)
             link.freeze()

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from pathlib import Path
 
 from podway.agent.agent import Agent
 from podway.agent.attachments import Attachments
@@ -22,8 +21,8 @@ from podway.kernel.logs import configure_logging, get_log
 from podway.kernel.node import NodeKernel
 from podway.kernel.pods import check_pod
 from podway.kernel.systemd import notify, watchdog_interval_s
+from podway.store.access import access_from
 from podway.store.engines import open_store
-from podway.store.tls import TlsFiles
 
 __all__ = ["add_arguments", "run"]
 
@@ -61,22 +60,11 @@ async def _serve(settings: Settings) -> None:
     metrics = Metrics()
     ledger = Ledger(settings.state_dir / "agent.db")
     try:
-        store = open_store(settings.store, tls=_tls(settings), plaintext=settings.plaintext)
+        store = open_store(settings.store, access_from(settings))
         agent = Agent(settings, store, ledger, NodeKernel, metrics)
         await _run_until_signal(settings, agent, metrics)
     finally:
         ledger.close()
-
-
-def _tls(settings: Settings) -> TlsFiles | None:
-    files = (settings.tls_ca, settings.tls_cert, settings.tls_key)
-    match files:
-        case (None, None, None):
-            return None
-        case (Path() as authority, Path() as certificate, Path() as key):
-            return TlsFiles(ca=authority, cert=certificate, key=key)
-        case _:
-            raise ConfigError("--tls-*", files, "--tls-ca, --tls-cert and --tls-key go together")
 
 
 async def _run_until_signal(settings: Settings, agent: Agent, metrics: Metrics) -> None:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from podway.compute.subnets import SubnetRefused, check_name
 from podway.kernel.logs import LOG_FORMATS, LOG_LEVELS, LogFormat, LogLevel
 from podway.model.addresses import IPAddress
+from podway.store.access import add_access_arguments
 from podway.store.protocol import DEFAULT_LEASE_TTL_S
 
 DEFAULT_RUN_DIR = Path("/run/podway")
@@ -37,6 +38,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     plaintext: bool = False
+    store_user: str = ""
+    store_password_file: Path | None = None
     uplink: str = ""
     public_ips: tuple[IPAddress, ...] = ()
     state_dir: Path = DEFAULT_STATE_DIR
@@ -63,12 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--store",
         default=f"unix:{DEFAULT_RUN_DIR}/hub.sock",
         metavar="URL",
-        help="the cluster's store: unix:PATH or tcp:HOST:PORT (default: %(default)s)",
+        help="the cluster's store: unix:PATH or tcp:HOST:PORT of a hub, or "
+        "etcd:http[s]://HOST:PORT[,...][/PREFIX] (default: %(default)s)",
     )
-    add("--tls-ca", type=Path, metavar="FILE", help="who signs the store's certificate")
-    add("--tls-cert", type=Path, metavar="FILE", help="this node's certificate; CN is --node")
-    add("--tls-key", type=Path, metavar="FILE", help="its key")
-    add("--plaintext", action="store_true", help="TCP without TLS: for labs only")
+    add_access_arguments(add)
     add("--uplink", default="", metavar="DEV", help="interface to peers (default: default route's)")
     add(
         "--public-ip",

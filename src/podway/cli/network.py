@@ -11,8 +11,7 @@ from podway.cli.output import print_json, render_table, style_of
 from podway.cli.store_access import add_store, ask_store
 from podway.errors import ConfigError
 from podway.model.networks import Network, VxlanConfig, parse_network
-from podway.store.hub import HubStore, StoredNetwork
-from podway.store.protocol import StoreError
+from podway.store.protocol import AdminStore, StoredNetwork, StoreError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +35,7 @@ def run(_args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    stored = ask_store(args, HubStore.get_network)
+    stored = ask_store(args, lambda store: store.get_network())
     if stored is None:
         raise StoreError("the store holds no network yet: set one with 'podway network apply FILE'")
     return _print(args, stored.text, parse_network(stored.text), f"revision {stored.revision}")
@@ -51,7 +50,7 @@ def _apply(args: argparse.Namespace) -> int:
     text = _read(args.file)
     network = parse_network(text)
 
-    async def put(store: HubStore) -> tuple[StoredNetwork | None, int]:
+    async def put(store: AdminStore) -> tuple[StoredNetwork | None, int]:
         stored = await store.get_network()
         if stored is not None and stored.text == text:
             return stored, stored.revision

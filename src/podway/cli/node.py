@@ -9,8 +9,7 @@ from podway.cli.arguments import add_groups, add_leaf
 from podway.cli.output import Style, elapsed, print_json, render_table, style_of
 from podway.cli.store_access import add_store, ask_store
 from podway.model.networks import parse_prefix
-from podway.store.hub import HubStore, NodeStatus, Reservation
-from podway.store.protocol import StoreError
+from podway.store.protocol import AdminStore, NodeStatus, Reservation, StoreError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +42,7 @@ def run(_args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    async def read(store: HubStore) -> tuple[Sequence[NodeStatus], Sequence[Reservation]]:
+    async def read(store: AdminStore) -> tuple[Sequence[NodeStatus], Sequence[Reservation]]:
         return await store.list_nodes(), await store.list_reservations()
 
     nodes, reservations = ask_store(args, read)
@@ -103,7 +102,7 @@ def _expiry(expires_in_s: float | None) -> str:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    async def release(store: HubStore) -> bool:
+    async def release(store: AdminStore) -> bool:
         known = any(status.node.name == args.node for status in await store.list_nodes())
         if known:
             await store.release(args.node)

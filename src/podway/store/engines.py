@@ -1,27 +1,62 @@
-"""From a URL to a store: which engine serves it. Agent and command line open their store here."""
+"""From a URL to a store: which engine serves it. Agent and command line open their store here.
+
+::
+
+    unix:/PATH                               a hub on this machine
+    tcp:HOST:PORT                            a hub anywhere
+
+An engine is a class that keeps `podway.store.protocol.AdminStore` and a function that opens it; a
+further one takes a line in `_OPENERS`. Only the engine that is used is ever imported: each daemon
+pays for what it uses.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 from podway.errors import ConfigError
-from podway.store.address import UnixAddress, parse_hub_address
-from podway.store.hub import HubOptions, HubStore
-from podway.store.tls import TlsFiles, client_context
+from podway.store.access import StoreAccess
+from podway.store.protocol import AdminStore
+
+if TYPE_CHECKING:
+    from podway.store.hub import HubOptions, HubStore
+    from podway.store.tls import TlsFiles
 
 DEFAULT_URL = "unix:/run/podway/hub.sock"
+Opener: TypeAlias = Callable[[str, StoreAccess], AdminStore]
 
 
-def open_store(
+def open_store(url: str, access: StoreAccess | None = None) -> AdminStore:
+    """Return the store at *url*; it connects when first used.
+
+    Raises:
+        ConfigError: the URL names no store that we know, or *access* does not fit it.
+    """
+    scheme = url.partition(":")[0]
+    opener = _OPENERS.get(scheme)
+    if opener is None:
+        known = ", ".join(f"{each}:" for each in _OPENERS)
+        raise ConfigError("store", url, f"must begin with {known} (see 'podway agent --help')")
+    return opener(url, access or StoreAccess())
+
+
+def open_hub(
     url: str,
     *,
-    tls: TlsFiles | None = None,
+    tls: "TlsFiles | None" = None,
     plaintext: bool = False,
-    options: HubOptions | None = None,
-) -> HubStore:
-    """Return the store at *url* (``unix:/PATH``, ``tcp:HOST:PORT``); connects when first used.
+    options: "HubOptions | None" = None,
+) -> "HubStore":
+    """Return the hub at *url* (``unix:/PATH``, ``tcp:HOST:PORT``); connects when first used.
 
     Over TCP the store is reached by mutual TLS with *tls*, or, for labs, openly with *plaintext*.
 
     Raises:
-        ConfigError: the URL names no store that we know, or its TLS files cannot be used.
+        ConfigError: the URL names no hub, or its TLS files cannot be used.
     """
+    from podway.store.address import UnixAddress, parse_hub_address  # noqa: PLC0415
+    from podway.store.hub import HubStore  # noqa: PLC0415
+    from podway.store.tls import client_context  # noqa: PLC0415
+
     address = parse_hub_address("store", url)
     if isinstance(address, UnixAddress):
         return HubStore(address, options=options)
@@ -32,3 +67,14 @@ def open_store(
         return HubStore(address, options=options)
     client_context(tls)  # so that wrong files are told now and not with every connection
     return HubStore(address, tls=tls, options=options)
+
+
+def _open_hub(url: str, access: StoreAccess) -> AdminStore:
+    from podway.store.tls import tls_files  # noqa: PLC0415
+
+    if access.store_user:
+        raise ConfigError("--store-user", access.store_user, "a hub knows nodes by certificate")
+    return open_hub(url, tls=tls_files(access), plaintext=access.plaintext)
+
+
+_OPENERS: Mapping[str, Opener] = {"unix": _open_hub, "tcp": _open_hub}

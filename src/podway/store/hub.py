@@ -21,7 +21,15 @@ from podway.model.nodes import Claim, Node
 from podway.store.address import HubAddress
 from podway.store.codec import claim_to_body, decode_node, decode_subnets
 from podway.store.connection import Answer, HubConnection, StreamFrame, open_connection
-from podway.store.protocol import Away, Back, StoreAway, StoreEvent
+from podway.store.protocol import (
+    Away,
+    Back,
+    NodeStatus,
+    Reservation,
+    StoreAway,
+    StoredNetwork,
+    StoreEvent,
+)
 from podway.store.stream import Stream
 from podway.store.tls import TlsFiles
 from podway.store.wire import (
@@ -66,29 +74,6 @@ class StoredValue(Struct, frozen=True):
 
     value: bytes
     revision: int
-
-
-class StoredNetwork(Struct, frozen=True):
-    """The network configuration as stored: its text and its revision."""
-
-    text: str
-    revision: int
-
-
-class NodeStatus(Struct, frozen=True, kw_only=True):
-    """A node as the hub knows it; `ttl_s` 0 and `expires_in_s` None: its lease never ends."""
-
-    node: Node
-    revision: int
-    ttl_s: int
-    expires_in_s: float | None
-
-
-class Reservation(Struct, frozen=True):
-    """Subnets that only the node called *name* may lease."""
-
-    name: str
-    subnets: tuple[IPNetwork, ...]
 
 
 class HubStore:

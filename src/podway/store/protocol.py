@@ -1,4 +1,4 @@
-"""What an agent needs of the cluster's store; every engine (hub, later etcd, Kubernetes) is one.
+"""What an agent needs of the cluster's store; every engine (hub, etcd, Kubernetes) is one.
 
 Writes are few: a node claims its subnets, renews them, gives them back. Reads are one endless
 stream: a complete `Snapshot` first, then `Delta`s; after a reconnect the stream goes on with
@@ -8,12 +8,13 @@ about the connection itself, so that a node can say whether it lives on old know
 Any engine may merge, repeat or reorder changes of different objects; the last state counts.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
 from podway.errors import PodwayError
+from podway.model.addresses import IPNetwork
 from podway.model.networks import Network
 from podway.model.nodes import Claim, Node
 
@@ -108,4 +109,71 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Close the connection."""
+        ...
+
+
+class StoredNetwork(Struct, frozen=True):
+    """The network configuration as stored: its text and its revision."""
+
+    text: str
+    revision: int
+
+
+class NodeStatus(Struct, frozen=True, kw_only=True):
+    """A node as the store knows it; `ttl_s` 0 and `expires_in_s` None: its lease never ends."""
+
+    node: Node
+    revision: int
+    ttl_s: int
+    expires_in_s: float | None
+
+
+class Reservation(Struct, frozen=True):
+    """Subnets that only the node called *name* may lease."""
+
+    name: str
+    subnets: tuple[IPNetwork, ...]
+
+
+class AdminStore(Store, Protocol):
+    """A store with the calls of an administrator, for commands.
+
+    What an engine cannot do (Kubernetes decides on subnets itself) it refuses with `StoreError`.
+    """
+
+    async def get_network(self) -> StoredNetwork | None:
+        """Return the network configuration, None where there is none yet."""
+        ...
+
+    async def put_network(
+        self, text: str, *, expected_revision: int | None = None, force: bool = False
+    ) -> int:
+        """Configure the network; return its revision.
+
+        *force* allows what breaks leased subnets: their nodes claim others.
+
+        Raises:
+            ValueRefused: the text breaks a rule, or leases would break; nothing was changed.
+            Conflict: it is not at *expected_revision* (0: not there).
+        """
+        ...
+
+    async def list_nodes(self) -> tuple[NodeStatus, ...]:
+        """Return every node with the state of its lease, by name."""
+        ...
+
+    async def list_reservations(self) -> tuple[Reservation, ...]:
+        """Return every reservation, by name of the node."""
+        ...
+
+    async def reserve(self, name: str, subnets: Sequence[IPNetwork]) -> None:
+        """Keep *subnets*, at most one a family, for the node called *name*, present or to come.
+
+        Raises:
+            ClaimRefused: a subnet does not fit the network or is another node's.
+        """
+        ...
+
+    async def unreserve(self, name: str) -> None:
+        """Remove the reservation for *name*; no error when there is none."""
         ...

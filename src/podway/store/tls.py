@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from podway.errors import ConfigError
+from podway.store.access import StoreAccess
 
 # Every hub certificate names this host.
 HUB_TLS_NAME = "podway-hub"
@@ -31,6 +32,23 @@ class TlsFiles(Struct, frozen=True, kw_only=True):
     cert: Path
     key: Path
     server_name: str = HUB_TLS_NAME
+
+
+def tls_files(access: StoreAccess) -> TlsFiles | None:
+    """Return the files that *access* names, None for none of them.
+
+    Raises:
+        ConfigError: it names only some.
+    """
+    match (access.tls_ca, access.tls_cert, access.tls_key):
+        case (None, None, None):
+            return None
+        case (Path() as authority, Path() as certificate, Path() as key):
+            return TlsFiles(ca=authority, cert=certificate, key=key)
+        case given:
+            named = ", ".join(str(path) for path in given if path is not None)
+            rule = "--tls-ca, --tls-cert and --tls-key go together"
+            raise ConfigError("--tls-*", named, rule)
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:

@@ -30,6 +30,7 @@ def test_every_option() -> None:
     assert parse(
         *("--node", "n1", "--store", "tcp:hub:4000", "--uplink", "eth1"),
         *("--tls-ca", "/ca", "--tls-cert", "/cert", "--tls-key", "/key", "--plaintext"),
+        *("--store-user", "podway", "--store-password-file", "/pw"),
         *("--public-ip", "192.0.2.1", "--public-ip", "2001:db8::1"),
         *("--state-dir", "/s", "--run-dir", "/r", "--http", "127.0.0.1:9", "--lease-ttl", "10"),
         *("--cooldown", "0.5", "--resync", "60", "--store-grace", "5"),
@@ -41,6 +42,8 @@ def test_every_option() -> None:
         tls_cert=Path("/cert"),
         tls_key=Path("/key"),
         plaintext=True,
+        store_user="podway",
+        store_password_file=Path("/pw"),
         uplink="eth1",
         public_ips=(ip_address("192.0.2.1"), ip_address("2001:db8::1")),
         state_dir=Path("/s"),

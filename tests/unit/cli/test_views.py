@@ -48,7 +48,7 @@ from podway.model.kernel import (
 )
 from podway.model.networks import parse_network
 from podway.model.nodes import Lease, Node
-from podway.store.hub import NodeStatus, Reservation
+from podway.store.protocol import NodeStatus, Reservation
 
 NOW = 1_800_000_000.0
 PLAIN, COLOURED = Style(), Style(coloured=True)

@@ -6,7 +6,7 @@ import pytest
 
 from podway.errors import ConfigError
 from podway.store.address import HubAddress, TcpAddress, UnixAddress, parse_hub_address
-from podway.store.engines import open_store
+from podway.store.engines import open_hub
 
 
 @pytest.mark.parametrize(
@@ -55,5 +55,5 @@ def test_what_is_no_address(text: str) -> None:
 
 def test_tcp_needs_keys_or_a_word() -> None:
     with pytest.raises(ConfigError, match="--plaintext"):
-        open_store("tcp:10.0.0.1:7472")
-    open_store("tcp:10.0.0.1:7472", plaintext=True)
+        open_hub("tcp:10.0.0.1:7472")
+    open_hub("tcp:10.0.0.1:7472", plaintext=True)
