@@ -51,6 +51,11 @@ PLUGINS: "Final" = (
         about="an interface that leads nowhere, to hold addresses",
     ),
     Plugin(
+        name="flannel",
+        module="podway.plugins.flannel",
+        about="attaches by another plugin, in the subnet that flannel gave the node",
+    ),
+    Plugin(
         name="host-device",
         module="podway.plugins.host_device",
         about="a device of the host, moved into the container and back",
