@@ -284,16 +284,25 @@ def dump_elements(family: int, table: str, set_name: str) -> Request[NftFields]:
 def comment(text: str) -> bytes:
     """Return ``userdata`` with a comment, as `nft` shows it; what is too long is cut."""
     cut = text.encode()[: COMMENT_MAX_BYTES - 1] + b"\0"
-    return bytes((_COMMENT, len(cut))) + cut
+    return note(_COMMENT, cut)
 
 
 def comment_of(userdata: bytes) -> str:
     """Return the comment in ``userdata``, "" without one."""
+    return note_of(userdata, _COMMENT).rstrip(b"\0").decode(errors="replace")
+
+
+def note(kind: int, value: bytes) -> bytes:
+    """Return an entry of ``userdata``; kinds that they do not know nft and iptables pass over."""
+    return bytes((kind, len(value))) + value
+
+
+def note_of(userdata: bytes, kind: int) -> bytes:
+    """Return the entry of *kind* in ``userdata``, b"" without one."""
     position = 0
     while position + 2 <= len(userdata):
-        kind, size = userdata[position], userdata[position + 1]
-        value = userdata[position + 2 : position + 2 + size]
-        if kind == _COMMENT:
-            return value.rstrip(b"\0").decode(errors="replace")
+        size = userdata[position + 1]
+        if userdata[position] == kind:
+            return userdata[position + 2 : position + 2 + size]
         position += 2 + size
-    return ""
+    return b""

@@ -7,7 +7,6 @@ And the kernel's waits must not add up: the device goes in a child process while
 """
 
 from podway.cni.errors import CniError
-from podway.netlink.addresses import dump_addresses
 from podway.netlink.links import delete_link, dump_links
 from podway.netlink.nft_transactions import NftSocket
 from podway.netlink.socket import NetlinkSocket
@@ -15,7 +14,7 @@ from podway.netlink.text import format_prefix
 from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf
 from podway.plugins.bridge_rules import remove_garbage_rules, remove_rules
 from podway.plugins.delegation import pass_to_ipam
-from podway.plugins.interfaces import find_link
+from podway.plugins.interfaces import assigned_addresses, find_link
 from podway.plugins.lingering import LinkDeletion, leave_sockets_to_child
 from podway.plugins.marks import mark_of, network_mark, valid_marks
 from podway.plugins.previous import previous_result
@@ -83,7 +82,7 @@ def _previous_cidrs(call: "Call") -> tuple[str, ...]:
 def _cidrs_of(netlink: NetlinkSocket, index: int) -> tuple[str, ...]:
     return tuple(
         format_prefix(each.get("local", each["address"]), each["prefixlen"])
-        for each in netlink.dump(dump_addresses(index=index))
+        for each in assigned_addresses(netlink, index)
     )
 
 

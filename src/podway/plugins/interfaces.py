@@ -236,6 +236,16 @@ def find_link(netlink: NetlinkSocket, ifname: str) -> "LinkMessage | None":
         raise
 
 
+def assigned_addresses(netlink: NetlinkSocket, index: int) -> "list[AddressMessage]":
+    """Return the addresses of a device; none if another call has deleted it meanwhile."""
+    try:
+        return netlink.dump(dump_addresses(index=index))
+    except NetlinkError as error:
+        if error.is_not_found:
+            return []
+        raise
+
+
 def _family(packed: bytes) -> int:
     return AF_INET if len(packed) == 4 else AF_INET6
 

@@ -7,13 +7,15 @@ In: `Masquerade`. Out: rules in table nat. Called by `masquerade` alone. ::
     -A CNI-... ! -d 224.0.0.0/4 -m comment ... -j MASQUERADE
 
 Chain and comment are the container's in its network: two interfaces of one container share them, so
-the chain stays until the last jump to it goes.
+the chain stays until the last jump to it goes. Whose a jump is stands in its ``userdata``, which
+iptables neither shows nor minds: DEL and GC need no addresses to know. Jumps without it (the
+original's, or written by iptables-restore) are told apart by address, and collected by container.
 
 **Without starting a program.** Where the system's iptables is of the nft kind, its rules are rules
 of nf_tables, with a form of their own (comment and MASQUERADE are extensions of iptables); written
 in that form through netlink they are the same to iptables, for a sixth of the time, and what DEL
-takes away can be one transaction with everything else. As soon as that is not possible (the table
-was never made, or the system's iptables is of the legacy kind) iptables-restore does it.
+takes away can be one transaction with everything else. Table and base chain are made likewise where
+there are none yet. Where the system's iptables is of the legacy kind iptables-restore does it.
 """
 
 from sys import byteorder
@@ -34,11 +36,16 @@ from podway.netlink.nft_expressions import (
 )
 from podway.netlink.nft_rules import (
     NF_ACCEPT,
+    NF_INET_POST_ROUTING,
+    NF_IP_PRI_NAT_SRC,
     add_chain,
+    add_table,
     append_rule,
     delete_chain,
     delete_rule,
     insert_rule,
+    note,
+    note_of,
 )
 from podway.plugins.iptables_kinds import IPV4, IPV6, writes_nft
 from podway.plugins.masquerade_chains import (
@@ -66,6 +73,8 @@ _NFPROTO: "Final" = {IPV4: NFPROTO_IPV4, IPV6: NFPROTO_IPV6}
 # struct xt_comment_info; struct nf_nat_ipv4_multi_range_compat with one range, and struct
 # nf_nat_range, both empty and padded to 8 bytes (XT_ALIGN).
 _COMMENT_BYTES: "Final" = 256
+# The kind of our entry in a rule's userdata; nft and iptables use kinds from 0 on.
+_IFNAME_NOTE: "Final" = 0x70
 _MASQUERADE: "Final" = {IPV4: (1).to_bytes(4, byteorder).ljust(24, b"\0"), IPV6: bytes(40)}
 
 
@@ -76,16 +85,32 @@ def add(nft: "NftSocket", wanted: "Masquerade") -> None:
         if not cidrs:
             continue
         if writes_nft(family):
-            try:
-                nft.commit(_additions(nft, wanted, family))
-            except NetlinkError as error:
-                if not error.is_not_found:
-                    raise
-            else:
-                continue
-        from podway.plugins.masquerade_lines import add_lines  # noqa: PLC0415 - rarely needed
+            _write(nft, wanted, family)
+        else:
+            from podway.plugins.masquerade_lines import add_lines  # noqa: PLC0415 - rarely needed
 
-        add_lines(wanted, family)
+            add_lines(wanted, family)
+
+
+def _write(nft: "NftSocket", wanted: "Masquerade", family: int) -> None:
+    try:
+        nft.commit(_additions(nft, wanted, family))
+    except NetlinkError as error:
+        if not error.is_not_found:
+            raise
+        # Nobody has used iptables' table nat in this namespace yet.
+        nft.commit([*_base(family), *_additions(nft, wanted, family)])
+
+
+def _base(family: int) -> "list[NetlinkRequest[Any]]":
+    """Return the requests that make table and chain as iptables makes them."""
+    place: NftFields = {"family": _NFPROTO[family], "name": TABLE}
+    chain: NftFields = {"family": _NFPROTO[family], "table": TABLE, "name": POSTROUTING}
+    hook = {"hooknum": NF_INET_POST_ROUTING, "priority": NF_IP_PRI_NAT_SRC}
+    return [
+        add_table(place),
+        add_chain({**chain, "type": "nat", "hook": hook, "policy": NF_ACCEPT}),
+    ]
 
 
 def check(nft: "NftSocket", wanted: "Masquerade") -> None:
@@ -113,20 +138,27 @@ def find(nft: "NftSocket", wanted: "Masquerade") -> "list[NetlinkRequest[Any]]":
 def find_garbage(
     nft: "NftSocket", network: str, valid: "frozenset[tuple[str, str]]"
 ) -> "list[NetlinkRequest[Any]]":
-    """Return the requests that take away the rules of containers without a valid attachment."""
-    kept = {chain_name(network, container) for container, _ in valid}
+    """Return the requests that take away the rules of attachments that are not valid."""
+    kept: dict[str, set[str]] = {}
+    for container, ifname in valid:
+        kept.setdefault(chain_name(network, container), set()).add(ifname)
     requests: list[NetlinkRequest[Any]] = []
     for nfproto in _NFPROTO.values():
         rules = nft.find_rules(nfproto, TABLE, "", comment_start(network).encode())
-        chains = {_chain_of(rule) for rule in rules} - kept
-        requests += [
-            _deletion(rule, nfproto)
-            for rule in rules
-            if rule["chain"] == POSTROUTING and _chain_of(rule) in chains
-        ]
-        for chain in sorted(chains):
+        jumps = [rule for rule in rules if rule["chain"] == POSTROUTING]
+        stale = [jump for jump in jumps if not _is_kept(jump, kept)]
+        requests += [_deletion(jump, nfproto) for jump in stale]
+        # A chain to which no jump leads any more does nothing.
+        used = {_chain_of(jump) for jump in jumps if jump not in stale}
+        for chain in sorted({_chain_of(rule) for rule in rules} - used):
             requests += _chain_deletion(nfproto, chain)
     return requests
+
+
+def _is_kept(jump: "NftFields", kept: "dict[str, set[str]]") -> bool:
+    """Tell whether *jump* is of an attachment in *kept*: chain -> interfaces."""
+    ifnames, ifname = kept.get(_chain_of(jump), ()), _ifname_of(jump)
+    return ifname in ifnames if ifname else bool(ifnames)
 
 
 def _additions(nft: "NftSocket", wanted: "Masquerade", family: int) -> "list[NetlinkRequest[Any]]":
@@ -135,7 +167,7 @@ def _additions(nft: "NftSocket", wanted: "Masquerade", family: int) -> "list[Net
     there = [_program(rule) for rule in nft.find_rules(nfproto, TABLE, chain)]
     # A chain that is new has no jumps to it yet: no need to look through those of all others.
     jumps = nft.find_rules(nfproto, TABLE, POSTROUTING, _bytes(chain)) if there else []
-    there += [_program(rule) for rule in jumps]
+    there += [_program(jump) for jump in jumps if _ifname_of(jump) in {"", wanted.ifname}]
     text = comment_text(wanted.network, wanted.container_id)
     place: NftFields = {"family": nfproto, "table": TABLE, "chain": chain}
     requests = [add_chain({"family": nfproto, "table": TABLE, "name": chain})]
@@ -152,10 +184,11 @@ def _additions(nft: "NftSocket", wanted: "Masquerade", family: int) -> "list[Net
     far = _match(MULTICAST[family], source=False, op=NFT_CMP_NEQ)
     target = xt_target("MASQUERADE", _MASQUERADE[family])
     need(append_rule, place, [*far, _comment(text), count(), target])
+    told = note(_IFNAME_NOTE, wanted.ifname.encode())
+    start: NftFields = {**place, "chain": POSTROUTING, "userdata": told}
     for cidr in cidrs_of(wanted, family):
         mine = _match(host_prefix(cidr), source=True)
-        rule = [*mine, _comment(text), count(), verdict(NFT_JUMP, chain)]
-        need(append_rule, {**place, "chain": POSTROUTING}, rule)
+        need(append_rule, start, [*mine, _comment(text), count(), verdict(NFT_JUMP, chain)])
     return requests
 
 
@@ -165,13 +198,27 @@ def _deletions(nft: "NftSocket", wanted: "Masquerade", family: int) -> "list[Net
         return []
     jumps = nft.find_rules(nfproto, TABLE, POSTROUTING, _bytes(chain))
     sources = [_shape(_match(host_prefix(cidr), source=True)) for cidr in cidrs_of(wanted, family)]
-    mine = [
-        rule
-        for rule in jumps
-        if not wanted.cidrs or any(_program(rule)[: len(each)] == each for each in sources)
-    ]
-    requests = [_deletion(rule, nfproto) for rule in mine]
+    mine = [jump for jump in jumps if _is_mine(jump, wanted, sources)]
+    requests = [_deletion(jump, nfproto) for jump in mine]
     return requests if len(mine) < len(jumps) else [*requests, *_chain_deletion(nfproto, chain)]
+
+
+def _is_mine(
+    jump: "NftFields", wanted: "Masquerade", sources: "list[list[dict[str, Any]]]"
+) -> bool:
+    """Tell whether *jump*, of the container, is of the interface: it says so, or by address."""
+    ifname = _ifname_of(jump)
+    if ifname:
+        return ifname == wanted.ifname
+    if not wanted.cidrs:
+        return True
+    program = _program(jump)
+    return any(program[: len(each)] == each for each in sources)
+
+
+def _ifname_of(jump: "NftFields") -> str:
+    """Return the interface that *jump* says it is of, "" if it does not say."""
+    return note_of(jump.get("userdata", b""), _IFNAME_NOTE).decode(errors="replace")
 
 
 def _deletion(rule: "NftFields", nfproto: int) -> "NetlinkRequest[Any]":

@@ -6,6 +6,7 @@ twice and a chain that two interfaces of a container share stays as long as one 
 """
 
 from podway.cni.addresses import parse_address, render_address
+from podway.cni.errors import IO_FAILURE, CniError
 from podway.netlink.nft_expressions import network_of
 from podway.plugins.iptables import quote, read_table, restore
 from podway.plugins.iptables_kinds import IPV4, IPV6, has_legacy_table, has_program, writes_nft
@@ -22,9 +23,13 @@ from podway.plugins.masquerade_chains import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from typing import Final
 
     from podway.plugins.masquerade import Masquerade
+
+# How often to look again when iptables-restore fails: another call may have changed the table.
+_ATTEMPTS: "Final" = 5
 
 
 def add_lines(wanted: "Masquerade", family: int) -> None:
@@ -33,9 +38,11 @@ def add_lines(wanted: "Masquerade", family: int) -> None:
     Raises:
         CniError: iptables is not installed, or fails.
     """
-    lines = compute_additions(read_table(family, TABLE), wanted, family)
-    if lines:
-        restore(family, TABLE, lines)
+
+    def compute(saved: list[str], family: int) -> list[str]:
+        return compute_additions(saved, wanted, family)
+
+    _change(family, compute)
 
 
 def count_missing_lines(wanted: "Masquerade", family: int) -> int:
@@ -86,25 +93,56 @@ def compute_deletions(saved: "Iterable[str]", wanted: "Masquerade", family: int)
 
 def delete_legacy(wanted: "Masquerade") -> None:
     """Take away the rules of an attachment that stand in the legacy kind's tables."""
+
+    def compute(saved: list[str], family: int) -> list[str]:
+        return compute_deletions(saved, wanted, family)
+
     for family in _legacy_families():
-        lines = compute_deletions(read_table(family, TABLE, legacy=True), wanted, family)
-        if lines:
-            restore(family, TABLE, lines, legacy=True)
+        _change(family, compute, legacy=True)
 
 
 def delete_legacy_garbage(network: str, valid: "frozenset[tuple[str, str]]") -> None:
     """Take away what the legacy kind has of containers without a valid attachment."""
     kept = {chain_name(network, container) for container, _ in valid}
-    start = quote(comment_start(network))[:-1]
+
+    def compute(saved: list[str], _: int) -> list[str]:
+        return compute_garbage(saved, network, kept)
+
     for family in _legacy_families():
-        saved = [line for line in read_table(family, TABLE, legacy=True) if start in line]
-        chains = {_chain_of_line(line) for line in saved} - kept
-        jumps = [line for line in saved if line.startswith(f"-A {POSTROUTING} ")]
-        lines = [f"-D{line.removeprefix('-A')}" for line in jumps if _chain_of_line(line) in chains]
-        for chain in sorted(chains):
-            lines += (f"-F {chain}", f"-X {chain}")
-        if lines:
-            restore(family, TABLE, lines, legacy=True)
+        _change(family, compute, legacy=True)
+
+
+def compute_garbage(saved: "Iterable[str]", network: str, kept: set[str]) -> list[str]:
+    """Return the lines that take away what *saved* has of a network, but for chains in *kept*."""
+    start = quote(comment_start(network))[:-1]
+    saved = [line for line in saved if start in line]
+    chains = {_chain_of_line(line) for line in saved} - kept
+    jumps = [line for line in saved if line.startswith(f"-A {POSTROUTING} ")]
+    lines = [f"-D{line.removeprefix('-A')}" for line in jumps if _chain_of_line(line) in chains]
+    for chain in sorted(chains):
+        lines += (f"-F {chain}", f"-X {chain}")
+    return lines
+
+
+def _change(
+    family: int, compute: "Callable[[list[str], int], list[str]]", *, legacy: bool = False
+) -> None:
+    """Change table nat by what *compute* makes of its lines; anew if somebody was faster.
+
+    Raises:
+        CniError: iptables is not installed, or fails.
+    """
+    for attempt in range(_ATTEMPTS):
+        lines = compute(read_table(family, TABLE, legacy=legacy), family)
+        if not lines:
+            return
+        try:
+            restore(family, TABLE, lines, legacy=legacy)
+        except CniError as error:
+            if error.code != IO_FAILURE or attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 def _legacy_families() -> list[int]:

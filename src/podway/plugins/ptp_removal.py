@@ -5,7 +5,6 @@ gone. The host's end bears a mark, by which it is found when the namespace is no
 """
 
 from podway.cni.errors import CniError
-from podway.netlink.addresses import dump_addresses
 from podway.netlink.constants import RT_SCOPE_UNIVERSE
 from podway.netlink.links import dump_links
 from podway.netlink.nft_transactions import NftSocket
@@ -13,7 +12,7 @@ from podway.netlink.socket import NetlinkSocket
 from podway.netlink.text import format_prefix
 from podway.plugins.container_links import delete_if_any, link_kind
 from podway.plugins.delegation import pass_to_ipam
-from podway.plugins.interfaces import find_link
+from podway.plugins.interfaces import assigned_addresses, find_link
 from podway.plugins.lingering import LinkDeletion, leave_sockets_to_child
 from podway.plugins.marks import mark_of, network_mark, valid_marks
 from podway.plugins.masquerade import (
@@ -85,7 +84,7 @@ def _told_addresses(call: "Call") -> tuple[str, ...]:
 def _addresses(inside: NetlinkSocket, index: int) -> tuple[str, ...]:
     return tuple(
         format_prefix(address.get("local", address["address"]), address["prefixlen"])
-        for address in inside.dump(dump_addresses(index=index))
+        for address in assigned_addresses(inside, index)
         if address["scope"] == RT_SCOPE_UNIVERSE
     )
 
@@ -103,7 +102,7 @@ def delete_masquerade(call: "Call", cidrs: tuple[str, ...]) -> None:
 
 def _commit(find: "Callable[[NftSocket], list[Request[Any]]]") -> None:
     """Delete what *find* finds in nftables; who waits for memory is a child (`lingering`)."""
-    from podway.plugins.bridge_rules import commit_found  # noqa: PLC0415 - not for every call
+    from podway.plugins.nft_commits import commit_found  # noqa: PLC0415 - not for every call
 
     with NftSocket() as nft:
         if commit_found(nft, lambda: find(nft)):

@@ -7,8 +7,13 @@ a terminal, and reads it twice. Here it is: look at the source's time and size, 
 one file that holds all (`bundles`), run it. Of 7 ms that saves 2.5 (``bench/plugin_start.py``).
 
 Code is valid by Python's own rule: the magic number of its version, and time and size of the source
-(PEP 552). Whatever is not as expected is left to Python: a module of somebody else's, a bundle
-that is missing or stale.
+(PEP 552, here to the nanosecond), and podway's version, for file systems on which all times are the
+same. Whatever is not as expected is left to Python: a module of somebody else's, a bundle that is
+missing, stale or damaged.
+
+The bundle stays open while the process lasts: to read 50 modules out of it takes 0.13 ms, to read
+it whole 0.46, most of that for memory. Its descriptor, like all that are opened later, is above 2
+even where a runtime closed standard input: or the bundle would be read as the configuration.
 
 Not for several threads: a daemon that starts any calls `remove` first.
 """
@@ -19,6 +24,8 @@ from _frozen_importlib_external import MAGIC_NUMBER
 from marshal import loads
 from sys import implementation, modules
 
+from podway import __version__
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,35 +34,67 @@ if TYPE_CHECKING:
 
 _OURS: "Final" = "podway."
 _READ: "Final" = posix.O_RDONLY | posix.O_CLOEXEC
-_MASK: "Final" = 0xFFFFFFFF
+# Neither reading nor writing works: EBADF, as on a descriptor that is closed.
+_HOLD: "Final" = posix.O_PATH | posix.O_CLOEXEC
+_LAST_STANDARD_DESCRIPTOR: "Final" = 2
 _Module = type(posix)
 _usual = builtins.__import__
 # Of the bundle: its descriptor, where code begins in it, and where each module's is.
 _bundle = -1
 _start = 0
-_places: "dict[str, tuple[str, int, int, bytes]]" = {}
+_places: "dict[str, tuple[str, int, int, tuple[int, int]]]" = {}
+# What `marshal.loads` raises for bytes that are no value.
+_DAMAGED: "Final" = (EOFError, ValueError, TypeError)
 _PACKAGE: "Final" = "/__init__.py"
 _root = __file__.removesuffix("podway/plugins/quick_imports.py")
 
 
 def install() -> None:
     """Load podway's modules this way from now on, if there is a bundle of this Python's."""
-    global _bundle, _places, _start  # noqa: PLW0603 - one per process
+    global _bundle  # noqa: PLW0603 - one per process
+    _hold_standard_descriptors()
     try:
         _bundle = posix.open(bundle_path(__file__.rpartition("/")[0]), _READ)
     except OSError:
         return
-    head = posix.read(_bundle, 8)
-    if head[:4] == MAGIC_NUMBER:
-        size = int.from_bytes(head[4:], "little")
-        _places = loads(posix.read(_bundle, size))  # noqa: S302 - as importlib does
-        _start = 8 + size
+    if _read_index():
         builtins.__import__ = _import
 
 
 def remove() -> None:
     """Load everything as Python does from now on."""
+    global _bundle  # noqa: PLW0603 - one per process
     builtins.__import__ = _usual
+    if _bundle >= 0:
+        posix.close(_bundle)
+        _bundle = -1
+
+
+def _hold_standard_descriptors() -> None:
+    """Let nothing that is opened from now on become standard input, output or error.
+
+    Where a runtime closed one of them, something stands in that is as good as closed.
+    """
+    descriptor = 0
+    while descriptor <= _LAST_STANDARD_DESCRIPTOR:
+        descriptor = posix.open("/", _HOLD)
+    posix.close(descriptor)
+
+
+def _read_index() -> bool:
+    """Read where modules are in the bundle; tell whether it is one for this process."""
+    global _places, _start  # noqa: PLW0603 - one per process
+    try:
+        head = posix.read(_bundle, 8)
+        if head[:4] != MAGIC_NUMBER:
+            return False
+        size = int.from_bytes(head[4:], "little")
+        version, _places = loads(posix.read(_bundle, size))  # noqa: S302 - as importlib does
+    except (OSError, *_DAMAGED):
+        return False
+    _start = 8 + size
+    matches: bool = version == __version__
+    return matches
 
 
 def bundle_path(directory: str) -> str:
@@ -67,10 +106,9 @@ def bundle_path(directory: str) -> str:
     return f"{directory}/__pycache__/modules.{implementation.cache_tag}.bundle"
 
 
-def stamp_of(status: posix.stat_result) -> bytes:
+def stamp_of(status: posix.stat_result) -> tuple[int, int]:
     """Return time and size of a source as a bundle notes them."""
-    time_s, size = int(status.st_mtime) & _MASK, status.st_size & _MASK
-    return time_s.to_bytes(4, "little") + size.to_bytes(4, "little")
+    return status.st_mtime_ns, status.st_size
 
 
 def _import(
@@ -100,7 +138,8 @@ def _load(name: str) -> "ModuleType | None":
     try:
         if stamp_of(posix.stat(source)) != stamp:
             return None
-    except OSError:
+        code = loads(posix.pread(_bundle, size, _start + offset))  # noqa: S302 - as importlib does
+    except (OSError, *_DAMAGED):
         return None
     package, _, leaf = name.rpartition(".")
     parent = modules.get(package) or _load(package) or _usual(package, fromlist=("__path__",))
@@ -111,8 +150,7 @@ def _load(name: str) -> "ModuleType | None":
         module.__package__ = name
         module.__path__ = [source.removesuffix(_PACKAGE)]
     try:
-        code = posix.pread(_bundle, size, _start + offset)
-        exec(loads(code), module.__dict__)  # noqa: S102, S302 - as importlib does
+        exec(code, module.__dict__)  # noqa: S102 - as importlib does
     except BaseException:
         del modules[name]
         raise

@@ -33,6 +33,8 @@ from podway.cni.errors import (
     NO_ADDRESS,
     UNAVAILABLE,
 )
+from podway.netlink import NetlinkSocket
+from podway.plugins.interfaces import assigned_addresses
 
 FOUR, SIX = "10.1.0.0/24", "fd01::/64"
 MAC = "0a:00:00:00:00:01"
@@ -264,6 +266,45 @@ def test_two_interfaces_of_one_container_share_a_chain(runtime: Runtime, pod: Ne
     assert runtime.call("CHECK", checked, pod, ifname="net1").code == 0
     assert runtime.call("DEL", checked, pod, ifname="net1").code == 0
     assert nat_rules(runtime.host) == []
+
+
+@pytest.mark.parametrize("how", ["DEL", "GC"])
+def test_rules_are_an_interfaces_not_a_containers(how: str, runtime: Runtime, pod: Netns) -> None:
+    """Nothing tells of the addresses: no prevResult, and the device is gone."""
+    config = bridge(runtime, FOUR, SIX, isGateway=True, ipMasq=True)
+    runtime.add(config, pod)
+    second = runtime.add(config, pod, ifname="net1")
+    pod.ip("link", "del", "eth0")
+    if how == "DEL":
+        assert runtime.call("DEL", config, pod).code == 0
+    else:
+        valid = [{"containerID": "c1", "ifname": "net1"}]
+        assert runtime.call("GC", {**config, "cni.dev/valid-attachments": valid}).code == 0
+    rules = "".join(nat_rules(runtime.host))
+    assert ("10.1.0.2/32" in rules, "fd01::2/128" in rules) == (False, False)
+    assert ("10.1.0.3/32" in rules, "fd01::3/128" in rules) == (True, True)
+    checked = with_previous(config, second)
+    assert runtime.call("CHECK", checked, pod, ifname="net1").code == 0
+    # An address that went to another interface is that one's.
+    third = runtime.add(
+        {**config, "args": {"cni": {"ips": ["10.1.0.2"]}}, "ipam": runtime.ipam(FOUR)}, pod
+    )
+    assert third["ips"][0]["address"] == "10.1.0.2/24"
+    assert runtime.call("DEL", config, pod, ifname="net1").code == 0
+    assert "10.1.0.2/32" in "".join(nat_rules(runtime.host))
+    assert runtime.call("DEL", config, pod).code == 0
+    assert nat_rules(runtime.host) == []
+
+
+def test_another_call_has_deleted_the_device(netns: Netns) -> None:
+    """Between a DEL's look at the device and its look at the addresses."""
+    netns.ip("link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
+    index = link_of(netns, "eth0")["ifindex"]
+    with NetlinkSocket(netns_fd=netns.fd) as netlink:
+        netns.ip("addr", "add", "10.1.0.2/24", "dev", "eth0")
+        assert len(assigned_addresses(netlink, index)) == 1
+        netns.ip("link", "del", "eth0")
+        assert assigned_addresses(netlink, index) == []
 
 
 def test_spoofed_frames_are_dropped(runtime: Runtime, make_netns: MakeNetns) -> None:
