@@ -18,8 +18,6 @@ from typing import Any, TypeAlias
 import pytest
 
 _HERE = Path(__file__).parent
-# Words after which iproute2 and the kernel say that this kernel has no such device kind.
-_UNKNOWN_KIND = "Unknown device type"
 
 
 @dataclass(frozen=True)
@@ -130,29 +128,3 @@ def nft_json() -> ReadJson:
 def _parse(text: str) -> list[dict[str, Any]]:
     """Return the objects in iproute2's output; it prints empty ones for what a filter hides."""
     return [item for item in json.loads(text or "[]") if item]
-
-
-@pytest.fixture(scope="session")
-def require_kind() -> Callable[[str], None]:
-    """Return ``require(kind)``: skips the test, with the reason, when the kernel has no such kind.
-
-    Tried once for each kind, in a namespace of its own. Only "Unknown device type" counts as
-    missing: any other complaint shows that the kind is known.
-    """
-    is_known: dict[str, bool] = {}
-
-    def probe(kind: str) -> bool:
-        with new_netns() as scratch:
-            try:
-                scratch.ip("link", "add", "probe", "type", kind)
-            except subprocess.CalledProcessError as error:
-                return _UNKNOWN_KIND not in error.stderr
-        return True
-
-    def require(kind: str) -> None:
-        if kind not in is_known:
-            is_known[kind] = probe(kind)
-        if not is_known[kind]:
-            pytest.skip(f"this kernel has no {kind} devices")
-
-    return require

@@ -14,7 +14,6 @@ from podway.plugins.bridge_devices import (
     Pair,
     await_port,
     delete_if_any,
-    enable_forwarding,
     ensure_addresses,
     make_pair,
     remove_unused_bridge,
@@ -30,7 +29,7 @@ from podway.plugins.interfaces import (
     settle_addresses,
 )
 from podway.plugins.marks import mark_of
-from podway.plugins.sysctls import write_sysctl_if_any
+from podway.plugins.sysctls import enable_forwarding, write_sysctl_if_any
 from podway.plugins.undo import Undo
 
 TYPE_CHECKING = False

@@ -6,7 +6,6 @@ settings and VLANs, addresses and routes, the bridge's addresses, forwarding, ma
 check, and what IPAM keeps.
 """
 
-from podway.cni.addresses import is_ipv4
 from podway.cni.errors import CHECK_FAILED, UNAVAILABLE, CniError
 from podway.cni.results import Result
 from podway.netlink.addresses import dump_addresses
@@ -18,10 +17,7 @@ from podway.netlink.nft_transactions import NftSocket
 from podway.netlink.socket import NetlinkSocket
 from podway.netlink.text import format_prefix
 from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf, vlan_gateway_name
-from podway.plugins.bridge_devices import (
-    FORWARDING,
-    compute_port,
-)
+from podway.plugins.bridge_devices import compute_port
 from podway.plugins.bridge_gateways import compute_gateways
 from podway.plugins.bridge_rules import check_rules
 from podway.plugins.bridge_vlans import VLAN_RANGE_BEGIN, VLAN_RANGE_END
@@ -30,7 +26,7 @@ from podway.plugins.interface_checks import check_interface, required_link
 from podway.plugins.interfaces import compute_interface_plan, find_link
 from podway.plugins.masquerade import choose_backend
 from podway.plugins.previous import container_interface, required_previous_result
-from podway.plugins.sysctls import read_sysctl
+from podway.plugins.sysctls import is_forwarding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,8 +165,8 @@ def _check_gateways(host: NetlinkSocket, conf: BridgeConf, gateways: tuple[str, 
     for cidr in gateways:
         if cidr not in found:
             raise CniError(CHECK_FAILED, f"{name} lacks the address {cidr}")
-        if read_sysctl(FORWARDING[is_ipv4(cidr)]) != "1":
-            raise CniError(CHECK_FAILED, f"the host does not forward ({FORWARDING[is_ipv4(cidr)]})")
+        if not is_forwarding(cidr):
+            raise CniError(CHECK_FAILED, f"the host does not forward packets to {cidr}")
 
 
 def _check_kind(link: "LinkMessage", kind: str) -> None:

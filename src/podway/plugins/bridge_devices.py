@@ -30,7 +30,6 @@ from podway.netlink.text import format_prefix
 from podway.plugins.bridge_gateways import overlaps
 from podway.plugins.interfaces import compute_address, disable_accept_ra, enable_ipv6, find_link
 from podway.plugins.macs import random_veth_name
-from podway.plugins.sysctls import read_sysctl, write_sysctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from podway.plugins.bridge_conf import BridgeConf
     from podway.plugins.skeleton import Call
 
-FORWARDING: "Final" = {True: "net/ipv4/ip_forward", False: "net/ipv6/conf/all/forwarding"}
 _ATTEMPTS: "Final" = 5
 # A port of a bridge with spanning tree forwards late; the reference plugin waits as long.
 _UP_WITHIN_S: "Final" = 2.55
@@ -264,13 +262,6 @@ def _add_address(netlink: "NetlinkSocket", link: "LinkMessage", cidr: str) -> No
 
 def _cidr_of(address: "AddressMessage") -> str:
     return format_prefix(address.get("local", address["address"]), address["prefixlen"])
-
-
-def enable_forwarding(cidrs: "Iterable[str]") -> None:
-    """Let the host forward packets of the families of *cidrs*."""
-    for is_four in {is_ipv4(cidr) for cidr in cidrs}:
-        if read_sysctl(FORWARDING[is_four]) != "1":
-            write_sysctl(FORWARDING[is_four], "1")
 
 
 def await_port(netlink: "NetlinkSocket", name: str) -> "LinkMessage":

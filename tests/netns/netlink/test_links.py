@@ -201,9 +201,19 @@ def test_a_vxlan_device_without_flags_says_nothing_of_them(netlink: NetlinkSocke
     [
         pytest.param("macvlan", {"mode": MACVLAN_MODE_BRIDGE}, {"mode": "bridge"}, id="macvlan"),
         pytest.param("macvtap", {"mode": MACVLAN_MODE_BRIDGE}, {"mode": "bridge"}, id="macvtap"),
-        pytest.param("ipvlan", {"mode": IPVLAN_MODE_L3, "flags": 0}, {"mode": "l3"}, id="ipvlan"),
         pytest.param(
-            "vlan", {"id": 100, "protocol": 0x8100}, {"id": 100, "protocol": "802.1Q"}, id="vlan"
+            "ipvlan",
+            {"mode": IPVLAN_MODE_L3, "flags": 0},
+            {"mode": "l3"},
+            id="ipvlan",
+            marks=pytest.mark.kernel("ipvlan"),
+        ),
+        pytest.param(
+            "vlan",
+            {"id": 100, "protocol": 0x8100},
+            {"id": 100, "protocol": "802.1Q"},
+            id="vlan",
+            marks=pytest.mark.kernel("vlan"),
         ),
     ],
 )
@@ -212,13 +222,11 @@ def test_a_device_above_another(
     netns: Netns,
     veth: int,
     ip_json: ReadJson,
-    require_kind: Callable[[str], None],
     *,
     kind: str,
     data: dict[str, Any],
     shown: dict[str, Any],
 ) -> None:
-    require_kind(kind)
     netlink.request(
         create_link({"ifname": "x", "link": veth, "linkinfo": {"kind": kind, "data": data}})
     )
@@ -231,15 +239,20 @@ def test_a_device_above_another(
     assert pick(link["linkinfo"]["data"], data) == data
 
 
-@pytest.mark.parametrize("kind", ["ifb", "dummy", "wireguard"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "ifb",
+        pytest.param("dummy", marks=pytest.mark.kernel("dummy")),
+        pytest.param("wireguard", marks=pytest.mark.kernel("wireguard")),
+    ],
+)
 def test_a_device_without_parameters(
     netlink: NetlinkSocket,
     netns: Netns,
     ip_json: ReadJson,
-    require_kind: Callable[[str], None],
     kind: str,
 ) -> None:
-    require_kind(kind)
     netlink.request(create_link({"ifname": "x", "mtu": 1400, "linkinfo": {"kind": kind}}))
     (seen,) = ip_json(netns, "link", "show", "x")
     assert (seen["linkinfo"]["info_kind"], seen["mtu"]) == (kind, 1400)
@@ -250,19 +263,20 @@ def test_a_device_without_parameters(
 @pytest.mark.parametrize(
     ("kind", "data"),
     [
-        pytest.param("vrf", {"table": 1001}, id="vrf"),
-        pytest.param("ipip", {"local": pack_address("192.0.2.1"), "ttl": 64}, id="ipip"),
-        pytest.param("sit", {"local": pack_address("192.0.2.1"), "ttl": 64}, id="sit"),
-        pytest.param("ip6tnl", {"local": pack_address("2001:db8::1"), "ttl": 64}, id="ip6tnl"),
+        pytest.param(kind, data, id=kind, marks=pytest.mark.kernel(kind))
+        for kind, data in {
+            "vrf": {"table": 1001},
+            "ipip": {"local": pack_address("192.0.2.1"), "ttl": 64},
+            "sit": {"local": pack_address("192.0.2.1"), "ttl": 64},
+            "ip6tnl": {"local": pack_address("2001:db8::1"), "ttl": 64},
+        }.items()
     ],
 )
 def test_a_device_with_parameters_of_its_own(
     netlink: NetlinkSocket,
-    require_kind: Callable[[str], None],
     kind: str,
     data: dict[str, Any],
 ) -> None:
-    require_kind(kind)
     netlink.request(create_link({"ifname": "x", "linkinfo": {"kind": kind, "data": data}}))
     link = netlink.request(get_link({"ifname": "x"}))
     assert link is not None
