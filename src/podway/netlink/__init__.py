@@ -1,4 +1,4 @@
-"""podway's own netlink: links, addresses, routes, neighbours, rules and notifications.
+"""podway's own netlink: links, addresses, routes, neighbours, rules, traffic and notifications.
 
 For the agent and for CNI executables that live for ten milliseconds: the whole package loads in
 under 3 ms because it stands on C modules alone. Messages are plain dicts, described by tables::
@@ -34,8 +34,8 @@ not sent; a field that the kernel did not send is not in the dict. Names that no
 refused (`EncodeError`), attributes that no table knows are skipped.
 
 Types: `LinkMessage`, `AddressMessage`, `RouteMessage`, `NeighbourMessage`, `RuleMessage`,
-`NetconfMessage` and `NftMessage` are TypedDicts for the type checker alone; import them under
-``if TYPE_CHECKING:`` from the module that describes them.
+`NetconfMessage`, `TrafficMessage` and `NftMessage` are TypedDicts for the type checker alone;
+import them under ``if TYPE_CHECKING:`` from the module that describes them.
 
 Errors: see `podway.netlink.errors`. Namespaces: see `podway.netlink.netns`.
 """
@@ -105,6 +105,17 @@ if TYPE_CHECKING:
     from podway.netlink.rules import create_rule, delete_rule, dump_rules
     from podway.netlink.socket import NetlinkSocket
     from podway.netlink.text import family_of, format_address, format_prefix, pack_address
+    from podway.netlink.traffic_control import (
+        create_class,
+        create_qdisc,
+        delete_class,
+        delete_qdisc,
+        dump_classes,
+        dump_qdiscs,
+        get_qdisc,
+        replace_qdisc,
+    )
+    from podway.netlink.traffic_filters import create_filter, delete_filter, dump_filters
 
 # Where each public name lives. Loaded on first use: a plugin pays for what it touches.
 _HOMES = {
@@ -122,6 +133,9 @@ _HOMES = {
     "netconf": "dump_netconf get_netconf",
     "netns": "create_named_netns current_identity delete_named_netns entered identity"
     " list_named_netns open_current_netns open_named_netns open_netns open_netns_of_pid",
+    "traffic_control": "create_class create_qdisc delete_class delete_qdisc dump_classes"
+    " dump_qdiscs get_qdisc replace_qdisc",
+    "traffic_filters": "create_filter delete_filter dump_filters",
     "text": "family_of format_address format_prefix pack_address",
 }
 
@@ -141,26 +155,35 @@ __all__ = [
     "change_bridge_port",
     "change_link",
     "create_address",
+    "create_class",
     "create_fdb",
+    "create_filter",
     "create_link",
     "create_named_netns",
     "create_neighbour",
+    "create_qdisc",
     "create_route",
     "create_rule",
     "current_identity",
     "delete_address",
+    "delete_class",
     "delete_fdb",
+    "delete_filter",
     "delete_link",
     "delete_named_netns",
     "delete_neighbour",
+    "delete_qdisc",
     "delete_route",
     "delete_rule",
     "dump_addresses",
     "dump_bridge_ports",
+    "dump_classes",
     "dump_fdb",
+    "dump_filters",
     "dump_links",
     "dump_neighbours",
     "dump_netconf",
+    "dump_qdiscs",
     "dump_routes",
     "dump_rules",
     "entered",
@@ -169,6 +192,7 @@ __all__ = [
     "format_prefix",
     "get_link",
     "get_netconf",
+    "get_qdisc",
     "get_route",
     "identity",
     "list_named_netns",
@@ -180,6 +204,7 @@ __all__ = [
     "replace_address",
     "replace_fdb",
     "replace_neighbour",
+    "replace_qdisc",
     "replace_route",
 ]
 

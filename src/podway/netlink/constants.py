@@ -1,8 +1,8 @@
 """Numbers of the netlink ABI, in the kernel's own spelling.
 
 Sources are the kernel's user headers: linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h,
-neighbour.h, fib_rules.h, netconf.h, netfilter/nfnetlink.h and nf_tables.h. Attribute numbers are
-not here: they stand in the tables that name them (`links`, `routes`, ...).
+neighbour.h, fib_rules.h, netconf.h, pkt_sched.h, pkt_cls.h, netfilter/nfnetlink.h and nf_tables.h.
+Attribute numbers are not here: they stand in the tables that name them (`links`, `routes`, ...).
 """
 
 # Protocols and socket options (linux/netlink.h).
@@ -65,6 +65,15 @@ RTM_GETNEIGH = 30
 RTM_NEWRULE = 32
 RTM_DELRULE = 33
 RTM_GETRULE = 34
+RTM_NEWQDISC = 36
+RTM_DELQDISC = 37
+RTM_GETQDISC = 38
+RTM_NEWTCLASS = 40
+RTM_DELTCLASS = 41
+RTM_GETTCLASS = 42
+RTM_NEWTFILTER = 44
+RTM_DELTFILTER = 45
+RTM_GETTFILTER = 46
 RTM_NEWNETCONF = 80
 RTM_DELNETCONF = 81
 RTM_GETNETCONF = 82
@@ -214,6 +223,26 @@ FIB_RULE_UNRESOLVED = 0x4
 FIB_RULE_IIF_DETACHED = 0x8
 FIB_RULE_OIF_DETACHED = 0x10
 
+# Traffic control: parents and handles, what a filter's match does, actions (linux/pkt_sched.h,
+# pkt_cls.h, tc_act/tc_mirred.h), and protocols (linux/if_ether.h).
+TC_H_ROOT = 0xFFFFFFFF
+TC_H_INGRESS = 0xFFFFFFF1
+TC_H_CLSACT = 0xFFFFFFF1
+TC_H_MIN_INGRESS = 0xFFF2
+TC_H_MIN_EGRESS = 0xFFF3
+TC_LINKLAYER_ETHERNET = 1
+TC_HTB_PROTOVER = 3
+TC_U32_TERMINAL = 1
+TC_ACT_OK = 0
+TC_ACT_SHOT = 2
+TC_ACT_PIPE = 3
+TC_ACT_STOLEN = 4
+TCA_EGRESS_REDIR = 1
+TCA_EGRESS_MIRROR = 2
+ETH_P_ALL = 0x0003
+ETH_P_IP = 0x0800
+ETH_P_IPV6 = 0x86DD
+
 NETCONFA_IFINDEX_ALL = -1
 NETCONFA_IFINDEX_DEFAULT = -2
 
@@ -241,3 +270,15 @@ NFT_MSG_NEWOBJ = 18
 NFT_MSG_DELOBJ = 20
 NFT_MSG_NEWFLOWTABLE = 22
 NFT_MSG_DELFLOWTABLE = 24
+
+# include/uapi/linux/genetlink.h
+NETLINK_GENERIC = 16
+GENL_ID_CTRL = 0x10
+CTRL_CMD_GETFAMILY = 3
+
+# include/uapi/linux/wireguard.h
+WG_CMD_GET_DEVICE = 0
+WG_CMD_SET_DEVICE = 1
+WGPEER_F_REMOVE_ME = 0x1
+WGPEER_F_REPLACE_ALLOWEDIPS = 0x2
+WGPEER_F_UPDATE_ONLY = 0x4

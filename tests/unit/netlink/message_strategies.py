@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from podway.netlink import attributes as a
 from podway.netlink import routes
+from podway.netlink import traffic_filters as tf
 from podway.netlink.addresses import ADDRESS_OF_LINK
 from podway.netlink.links import LINK
 from podway.netlink.messages import Embedded, Schema
@@ -18,6 +19,7 @@ from podway.netlink.netconf import NETCONF
 from podway.netlink.nftables import NFT_MESSAGES
 from podway.netlink.routes import ROUTE
 from podway.netlink.rules import RULE
+from podway.netlink.traffic_control import QDISC, TCLASS
 
 SCHEMAS: dict[str, Schema[Any]] = {
     "link": LINK,
@@ -26,9 +28,12 @@ SCHEMAS: dict[str, Schema[Any]] = {
     "neighbour": NEIGHBOUR,
     "rule": RULE,
     "netconf": NETCONF,
+    "qdisc": QDISC,
+    "class": TCLASS,
+    "filter": tf.FILTER,
     **dict(NFT_MESSAGES.values()),
 }
-_BITS = {"B": 8, "H": 16, "I": 32, "Q": 64, "i": -32}
+_BITS = {"B": 8, "H": 16, "I": 32, "Q": 64, "h": -16, "i": -32}
 _TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 
@@ -73,6 +78,18 @@ def _next_hops(kind: routes._NextHops) -> st.SearchStrategy[list[dict[str, Any]]
     return st.lists(hop, max_size=4)
 
 
+def _selectors(kind: tf._Selector) -> st.SearchStrategy[dict[str, Any]]:
+    del kind
+    key = records("=IIii", tf._KEY_NAMES)
+    head = records("=BBHHhhI", tf._SELECTOR_NAMES)
+    return st.builds(lambda h, keys: {**h, "keys": keys}, head, st.lists(key, max_size=5))
+
+
+def _actions(kind: tf._Actions) -> st.SearchStrategy[list[dict[str, Any]]]:
+    del kind
+    return st.lists(fields(tf._ACTION), max_size=3)
+
+
 def _nested(kind: a.Nested) -> st.SearchStrategy[Any]:
     return fields(kind._set)
 
@@ -95,6 +112,8 @@ _BY_TYPE: dict[type, Callable[[Any], st.SearchStrategy[Any]]] = {
         {"family": integers("H"), "addr": _bytes(a.ADDRESS)}
     ),
     routes._NextHops: _next_hops,
+    tf._Selector: _selectors,
+    tf._Actions: _actions,
 }
 
 

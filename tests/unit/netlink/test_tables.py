@@ -9,10 +9,17 @@ import pytest
 from pyroute2 import netlink as pyroute2_netlink
 from pyroute2.netlink import nfnetlink, rtnl
 from pyroute2.netlink.nfnetlink import nftsocket
-from pyroute2.netlink.rtnl import fibmsg, ifaddrmsg, ifinfmsg, ndmsg, rtmsg
+from pyroute2.netlink.rtnl import fibmsg, ifaddrmsg, ifinfmsg, ndmsg, rtmsg, tcmsg
+from pyroute2.netlink.rtnl.tcmsg import (
+    cls_matchall,
+    cls_u32,
+    sched_fq_codel,
+    sched_htb,
+    sched_tbf,
+)
 
 from podway.netlink import attributes as a
-from podway.netlink import constants, link_kinds, links, routes
+from podway.netlink import constants, link_kinds, links, routes, traffic_control, traffic_filters
 from podway.netlink.addresses import ADDRESS_OF_LINK
 from podway.netlink.neighbours import NEIGHBOUR
 from podway.netlink.nftables import NFT_MESSAGES
@@ -46,6 +53,8 @@ DEVIATIONS = {
     ("IFA", "target_netnsid"): "s32 in net/ipv4/devinet.c, no text",
     ("NDA", "link_netnsid"): "nla_put_s32 in drivers/net/vxlan/vxlan_core.c",
     ("IFLA_VXLAN", "label"): "nla_put_be32 in drivers/net/vxlan/vxlan_core.c",
+    ("TCA_MATCHALL", "classid"): "nla_get_u32 in net/sched/cls_matchall.c, not big endian",
+    ("TCA_MATCHALL", "flags"): "nla_get_u32 in net/sched/cls_matchall.c, not big endian",
     ("IFLA_IPTUN", "flags"): "nla_get_be16 in net/ipv6/sit.c; u32 is right for ip6_tunnel.c",
 }
 KINDS = ifinfmsg.ifinfmsg.ifinfo.data_map
@@ -88,6 +97,12 @@ def struct_format(kind: Any) -> str:
         pytest.param(routes._METRICS, rtmsg.rtmsg.metrics, id="metrics"),
         pytest.param(NEIGHBOUR.attributes, ndmsg.ndmsg, id="neighbour"),
         pytest.param(RULE.attributes, fibmsg.fibmsg, id="rule"),
+        pytest.param(traffic_control.QDISC.attributes, tcmsg.tcmsg, id="qdisc"),
+        pytest.param(traffic_control._TBF, sched_tbf.options, id="tbf"),
+        pytest.param(traffic_control._HTB, sched_htb.options, id="htb"),
+        pytest.param(traffic_control._FQ_CODEL, sched_fq_codel.options, id="fq_codel"),
+        pytest.param(traffic_filters._U32, cls_u32.options, id="u32"),
+        pytest.param(traffic_filters._MATCHALL, cls_matchall.options, id="matchall"),
     ],
 )
 def test_names_and_types_of_attributes(table: a.AttributeSet, witness: Any) -> None:
@@ -121,11 +136,13 @@ def test_headers_have_the_fields_of_the_structs() -> None:
         (routes.ROUTE, rtmsg.rtmsg),
         (NEIGHBOUR, ndmsg.ndmsg),
         (RULE, fibmsg.fibmsg),
+        (traffic_control.QDISC, tcmsg.tcmsg),
     ):
         names = {"proto": "protocol", "ifi_type": "type", "ndm_type": "type"}
+        names |= {"index": "ifindex"} if witness is tcmsg.tcmsg else {}
         theirs = [names.get(name, name) for name, _ in witness.fields]
         ours = list(schema._header)
-        assert [name for name in theirs if not name.startswith(("_", "res"))] == ours
+        assert [name for name in theirs if not name.startswith(("_", "res", "pad"))] == ours
 
 
 def test_constants_have_pyroute2s_values() -> None:
