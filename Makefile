@@ -21,7 +21,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 RUN_PACKAGES := python3 python3-venv iproute2 nftables libnftables1 iperf3 procps
 TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack \
   user-mode-linux kmod \
-  wireguard-go wireguard-tools
+  wireguard-go wireguard-tools \
+  strace
 BENCH_PACKAGES := containernetworking-plugins iptables
 
 .PHONY: demo test check bench man clean

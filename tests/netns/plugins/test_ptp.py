@@ -22,6 +22,7 @@ from netns.plugins.cni_runtime import (
     with_previous,
     without_waiting,
 )
+from netns.plugins.kills import Victim, kill_everywhere
 from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE
 
 FOUR, SIX = "10.1.0.0/24", "fd01::/64"
@@ -310,20 +311,7 @@ def test_many_containers_at_once(runtime: Runtime, make_netns: MakeNetns) -> Non
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
 def test_killed_at_any_point(command: str, runtime: Runtime, pod: Netns) -> None:
     """Whatever it was doing: DEL and GC leave nothing afterwards."""
-    config = ptp(runtime, ipMasq=True)
-    runtime.add(config, pod, container_id="first")  # what stays after the first one, is there
-    runtime.call("DEL", config, pod, container_id="first")
-    for n in range(1, 200, 3):
-        if command == "DEL":
-            runtime.add(config, pod)
-        was_killed = runtime.kill(command, config, pod, "sendto", n)
-        assert runtime.call("DEL", config, pod).code == 0
-        assert devices(pod) == devices(runtime.host) == set()
-        assert runtime.call("GC", {**config, "cni.dev/valid-attachments": []}).code == 0
-        assert (runtime.reserved(), nat_rules(runtime.host)) == (set(), "")
-        if not was_killed:
-            return
-    pytest.fail("it never came to its end")
+    kill_everywhere(Victim(runtime, pod, (ptp(runtime, ipMasq=True),)), command)
 
 
 def both_ends(runtime: Runtime, pod: Netns, veth: str) -> list[object]:
