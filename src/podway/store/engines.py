@@ -4,6 +4,7 @@
 
     unix:/PATH                               a hub on this machine
     tcp:HOST:PORT                            a hub anywhere
+    kubernetes:[KUBECONFIG]                  a Kubernetes cluster, from a pod or by kubeconfig
 
 An engine is a class that keeps `podway.store.protocol.AdminStore` and a function that opens it; a
 further one takes a line in `_OPENERS`. Only the engine that is used is ever imported: each daemon
@@ -77,4 +78,14 @@ def _open_hub(url: str, access: StoreAccess) -> AdminStore:
     return open_hub(url, tls=tls_files(access), plaintext=access.plaintext)
 
 
-_OPENERS: Mapping[str, Opener] = {"unix": _open_hub, "tcp": _open_hub}
+def _open_kubernetes(url: str, access: StoreAccess) -> AdminStore:
+    from podway.store.kube_url import open_kube  # noqa: PLC0415
+
+    return open_kube(url, access)
+
+
+_OPENERS: Mapping[str, Opener] = {
+    "unix": _open_hub,
+    "tcp": _open_hub,
+    "kubernetes": _open_kubernetes,
+}

@@ -1,0 +1,109 @@
+"""The cluster as Kubernetes' Nodes and the network's configuration make it together.
+
+In: lists and events of Nodes, the configuration. Out: `Snapshot`s and `Delta`s for the agent, and
+only when something is new to it: a heartbeat, a label, somebody else's annotation is not. A Node
+that cannot be used (an annotation that nobody can read, a subnet outside of the network) is left
+out, remembered with the reason, and logged once; it does not take the others with it.
+"""
+
+import logging
+from collections.abc import Iterable
+
+from podway.model.networks import Network
+from podway.model.nodes import Node
+from podway.store.flannel_data import FlannelDataError
+from podway.store.kube_annotations import parse_node
+from podway.store.kube_cache import NodeCache
+from podway.store.kube_objects import NodeRecord, WatchEvent
+from podway.store.net_conf_file import NetConf
+from podway.store.protocol import Change, Delta, Snapshot
+
+_log = logging.getLogger("podway.store.kubernetes")
+
+
+class ClusterView:
+    """What is known of the cluster.
+
+    Attributes:
+        cache: the Nodes.
+        nodes: those on the network, by name.
+        skipped: why others cannot be used, by name.
+        listed: the Nodes were heard at least once.
+    """
+
+    def __init__(self) -> None:
+        self.cache = NodeCache()
+        self.nodes: dict[str, Node] = {}
+        self.skipped: dict[str, str] = {}
+        self.listed = False
+        self._conf = NetConf(None)
+
+    def replace(self, records: Iterable[NodeRecord], revision: int) -> Snapshot:
+        """Take a whole list of Nodes; return the state of the cluster."""
+        self.cache.replace(records, revision)
+        self.listed = True
+        return self._snapshot()
+
+    def configure(self, conf: NetConf) -> Snapshot | Delta | None:
+        """Take the configuration; return what that changes.
+
+        One that cannot be used leaves the last good one in force.
+        """
+        if conf.network is None and self._conf.network is not None:
+            self._conf = NetConf(self._conf.network, conf.error)
+            return Delta(revision=self.cache.revision, network_error=conf.error)
+        self._conf = conf
+        return self._snapshot() if self.listed else None
+
+    def take(self, event: WatchEvent) -> Delta | None:
+        """Take one event of the watch; return what it changes for the agent."""
+        return self._delta(self.cache.take(event))
+
+    def keep(self, record: NodeRecord) -> Delta | None:
+        """Take a Node that was read or written apart from the watch; return what that changes."""
+        return self._delta(self.cache.keep(record))
+
+    def _delta(self, name: str | None) -> Delta | None:
+        if name is None:
+            return None
+        before, after = self.nodes.get(name), self._read(name)
+        if before == after:
+            return None
+        if after is None:
+            del self.nodes[name]
+        else:
+            self.nodes[name] = after
+        return Delta(revision=self.cache.revision, changes=(Change(name, after),))
+
+    def _snapshot(self) -> Snapshot:
+        names = [record.name for record in self.cache]
+        self.skipped = {name: self.skipped[name] for name in names if name in self.skipped}
+        found = {name: self._read(name) for name in names}
+        self.nodes = {name: node for name, node in found.items() if node is not None}
+        return Snapshot(
+            revision=self.cache.revision,
+            network=self._conf.network,
+            nodes=tuple(self.nodes.values()),
+            network_error=self._conf.error,
+        )
+
+    def _read(self, name: str) -> Node | None:
+        """Return the node called *name* as it is now, None where there is none that can be used."""
+        record = self.cache.get(name)
+        node, reason = None, ""
+        if record is not None:
+            node, reason = read_node(record, self._conf.network)
+        if reason and self.skipped.get(name) != reason:
+            _log.warning("node passed over", extra={"fields": {"node": name, "reason": reason}})
+        self.skipped.pop(name, None)
+        if reason:
+            self.skipped[name] = reason
+        return node
+
+
+def read_node(record: NodeRecord, network: Network | None) -> tuple[Node | None, str]:
+    """Return the node of *record*, or None, and why it cannot be used where it wants to be."""
+    try:
+        return parse_node(record, network), ""
+    except FlannelDataError as error:
+        return None, str(error)
