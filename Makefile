@@ -23,6 +23,7 @@ TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack 
   user-mode-linux kmod \
   wireguard-go wireguard-tools \
   strace
+KUBERNETES_PACKAGES := golang-go dpkg-dev etcd-server
 BENCH_PACKAGES := containernetworking-plugins iptables
 
 .PHONY: demo test check bench man clean
@@ -30,7 +31,7 @@ BENCH_PACKAGES := containernetworking-plugins iptables
 demo: $(STAMPS)/run
 	$(SUDO) $(BIN)/podway lab demo
 
-test: check $(STAMPS)/test-packages
+test: check $(STAMPS)/test-packages $(STAMPS)/kubernetes
 	$(SUDO) $(BIN)/python tests/run.py $(TESTS)
 
 check: $(STAMPS)/dev
@@ -57,6 +58,12 @@ $(STAMPS)/run: pyproject.toml constraints.txt | $(STAMPS)/run-packages
 
 $(STAMPS)/dev: $(STAMPS)/run
 	$(BIN)/pip install --quiet --constraint constraints.txt --group dev
+	touch $@
+
+# A real API server for the tests. It takes minutes, once per machine: the programs lie outside of
+# the checkout, with the same user who runs the tests.
+$(STAMPS)/kubernetes: tests/kube_apiserver/build.sh | $(STAMPS)/kubernetes-packages
+	$(SUDO) tests/kube_apiserver/build.sh
 	touch $@
 
 # Only what is missing is asked for, so that a machine that has it all needs no network. Asked again
