@@ -36,6 +36,11 @@ PLUGINS: "Final" = (
         about="attaches a pod to podway's network; asks the agent",
     ),
     Plugin(
+        name="bandwidth",
+        module="podway.plugins.bandwidth",
+        about="limits what a container may receive and send",
+    ),
+    Plugin(
         name="bridge",
         module="podway.plugins.bridge",
         about="attaches a container to a bridge of the node",

@@ -16,6 +16,7 @@ from podway.netlink.links import LINK
 from podway.netlink.messages import Embedded, Schema
 from podway.netlink.neighbours import NEIGHBOUR
 from podway.netlink.netconf import NETCONF
+from podway.netlink.netns_ids import NETNS_ID
 from podway.netlink.nftables import NFT_MESSAGES
 from podway.netlink.routes import ROUTE
 from podway.netlink.rules import RULE
@@ -28,6 +29,7 @@ SCHEMAS: dict[str, Schema[Any]] = {
     "neighbour": NEIGHBOUR,
     "rule": RULE,
     "netconf": NETCONF,
+    "netns id": NETNS_ID,
     "qdisc": QDISC,
     "class": TCLASS,
     "filter": tf.FILTER,

@@ -1,0 +1,151 @@
+"""Takes away what ``bandwidth`` made: DEL, and GC.
+
+In: a call, which may know neither namespace nor prevResult. Out: the ifb device is gone, and the
+host's end of the attachment, if there is one still, has no limit. The redirection goes first: what
+a container sends to an ifb device that is gone is lost.
+"""
+
+from errno import EINVAL
+
+from podway.cni.errors import CniError
+from podway.netlink.constants import TC_H_INGRESS, TC_H_ROOT
+from podway.netlink.errors import NetlinkError
+from podway.netlink.links import dump_links
+from podway.netlink.socket import NetlinkSocket
+from podway.netlink.traffic_control import delete_qdisc, dump_qdiscs
+from podway.netlink.traffic_filters import dump_filters
+from podway.plugins.bandwidth_conf import parse_conf
+from podway.plugins.bandwidth_devices import KIND, PREFIX, find_host_end, find_ifbs, ifb_name
+from podway.plugins.bandwidth_plans import INGRESS, ROOT
+from podway.plugins.lingering import LinkDeletion
+from podway.plugins.marks import network_mark, valid_marks
+from podway.plugins.undo import attempt_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from podway.netlink.links import LinkMessage
+    from podway.netlink.traffic_control import TrafficMessage
+    from podway.plugins.skeleton import Call
+
+_SHAPERS: "Final" = ("tbf", "htb")
+
+
+def delete(call: "Call") -> None:
+    """Take away the ifb device and what is on the host's end.
+
+    Raises:
+        NetlinkError: something is still there.
+    """
+    with NetlinkSocket() as host:
+        ifbs = [link["index"] for link in find_ifbs(host, call)]
+        outer = None
+        if call.netns is not None:
+            outer = find_host_end(host, call.netns, call.request.ifname)
+        if outer is None:
+            attempt_all(*(LinkDeletion(index).wait for index in ifbs))
+            return
+        _remove_redirection(host, outer["index"], ifbs)
+        # While the devices go.
+        deletions = [LinkDeletion(index) for index in ifbs]
+        attempt_all(
+            lambda: _remove_shaper(host, call, outer["index"]),
+            *(deletion.wait for deletion in deletions),
+        )
+
+
+def _remove_redirection(host: NetlinkSocket, index: int, ifbs: list[int]) -> None:
+    """Delete the qdisc that leads to one of *ifbs*, or to a device that is gone (0)."""
+    targets = {target for each in _dump_ingress(host, index) for target in redirected_to(each)}
+    if targets & {0, *ifbs}:
+        _delete_if_any(host, {"ifindex": index, "parent": TC_H_INGRESS})
+
+
+def _dump_ingress(host: NetlinkSocket, index: int) -> "list[TrafficMessage]":
+    """Return the filters of what comes in by a device; of one that is gone there are none."""
+    try:
+        return host.dump(dump_filters(index, INGRESS))
+    except NetlinkError as error:
+        if error.is_not_found:
+            return []
+        raise
+
+
+def redirected_to(message: "TrafficMessage") -> set[int]:
+    """Return the devices to which a filter leads."""
+    options = message.get("options")
+    actions = options.get("act", ()) if isinstance(options, dict) else ()
+    return {
+        action["options"]["parms"]["ifindex"]
+        for action in actions
+        if action.get("kind") == "mirred" and "parms" in action.get("options", {})
+    }
+
+
+def _remove_shaper(host: NetlinkSocket, call: "Call", index: int) -> None:
+    """Delete the qdisc of what the container receives, if the configuration has a limit."""
+    try:
+        ingress = parse_conf(call.config).ingress
+    except CniError:  # ADD made nothing of that
+        return
+    for kind in _SHAPERS if ingress else ():
+        _delete_if_any(host, {"ifindex": index, "parent": TC_H_ROOT, "handle": ROOT, "kind": kind})
+
+
+def _delete_if_any(host: NetlinkSocket, qdisc: "TrafficMessage") -> None:
+    """Delete a qdisc; none, or another one, is no error (EINVAL: other kind or handle)."""
+    try:
+        host.request(delete_qdisc(qdisc))
+    except NetlinkError as error:
+        if not error.is_not_found and error.errno != EINVAL:
+            raise
+
+
+def gc(call: "Call") -> None:
+    """Delete ifb devices of attachments that are not valid any more.
+
+    Those with a mark of this network go by the mark. One without is the reference plugin's, of any
+    network: it goes when it is complete and nothing leads to it, since then its container is gone.
+    """
+    with NetlinkSocket() as host:
+        links = host.dump(dump_links(kind=KIND))
+        start, valid = network_mark(call.config.name), valid_marks(call.request)
+        stale = [
+            link
+            for link in links
+            if link.get("ifalias", "").startswith(start) and link["ifalias"] not in valid
+        ]
+        stale += _find_abandoned(host, call, links)
+    deletions = [LinkDeletion(link["index"]) for link in stale]
+    attempt_all(*(deletion.wait for deletion in deletions))
+
+
+def _find_abandoned(
+    host: NetlinkSocket, call: "Call", links: "list[LinkMessage]"
+) -> "list[LinkMessage]":
+    """Return the reference plugin's ifb devices to which no filter leads."""
+    valid = {
+        ifb_name(call.config.name, each.container_id)
+        for each in call.config.valid_attachments or ()
+    }
+    unmarked = [
+        link
+        for link in links
+        if link["ifname"].startswith(PREFIX)
+        and not link.get("ifalias")
+        and link["ifname"] not in valid
+    ]
+    if not unmarked:
+        return []
+    qdiscs = host.dump(dump_qdiscs())
+    # The shaper is made last: a device without one may be in the making.
+    complete = {each["ifindex"] for each in qdiscs if each.get("kind") in _SHAPERS}
+    used = {
+        target
+        for qdisc in qdiscs
+        if qdisc.get("kind") == "ingress"
+        for each in _dump_ingress(host, qdisc["ifindex"])
+        for target in redirected_to(each)
+    }
+    return [link for link in unmarked if link["index"] in complete - used]
