@@ -29,6 +29,7 @@ COMMANDS = (
     Command("network", "podway.cli.network", "show, check or set the cluster's network"),
     Command("cni", "podway.cli.cni", "put the CNI plugin where the container runtime finds it"),
     Command("agent", "podway.agent.main", "run the agent; every node needs one"),
+    Command("dhcp", "podway.dhcp.main", "run the daemon that keeps DHCP leases for CNI"),
     Command("hub", "podway.hub.main", "run the hub, the small database that the agents share"),
     Command(
         "uninstall",

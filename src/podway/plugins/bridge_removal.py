@@ -13,7 +13,7 @@ from podway.netlink.socket import NetlinkSocket
 from podway.netlink.text import format_prefix
 from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf
 from podway.plugins.bridge_rules import remove_garbage_rules, remove_rules
-from podway.plugins.delegation import pass_to_ipam
+from podway.plugins.delegation import pass_to_ipam, release_from_interface
 from podway.plugins.interfaces import assigned_addresses, find_link
 from podway.plugins.lingering import LinkDeletion, leave_sockets_to_child
 from podway.plugins.marks import mark_of, network_mark, valid_marks
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def delete(call: "Call") -> None:
     """Detach the container from the bridge."""
     conf = parse_bridge_conf(call)
+    release_from_interface(call)
     cidrs = _previous_cidrs(call)
     link = None
     if call.netns is not None:

@@ -123,6 +123,20 @@ def pass_to_ipam(call: Call) -> None:
         delegate(call, name)
 
 
+def release_from_interface(call: Call) -> None:
+    """Let IPAM that speaks over the container's interface say good-bye, before that is removed.
+
+    Only ``dhcp`` does. Main plugins call it first in DEL, and IPAM's DEL in its usual place all the
+    same: that reports what fails here, and finds nothing left to do if nothing failed.
+    """
+    try:
+        if ipam_type(call) == "dhcp":
+            delegate(call, "dhcp")
+    except CniError:
+        # IPAM's DEL, later in the same call, fails in the same way and is heard.
+        return
+
+
 def _undo_add(call: Call, name: str, error: Exception) -> None:
     """Call DEL after a failed ADD, as the specification asks."""
     try:

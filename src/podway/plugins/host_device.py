@@ -16,7 +16,12 @@ from podway.netlink.netns import entered, identity
 from podway.netlink.routes import dump_routes
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.container_links import read_link, refuse_taken_name
-from podway.plugins.delegation import assign_addresses, ipam_type, pass_to_ipam
+from podway.plugins.delegation import (
+    assign_addresses,
+    ipam_type,
+    pass_to_ipam,
+    release_from_interface,
+)
 from podway.plugins.dns import configured_dns
 from podway.plugins.host_device_conf import (
     HostDeviceConf,
@@ -138,6 +143,7 @@ def delete(call: Call) -> None:
     directory, request = parse_data_dir(call), call.request
     path = state_path(directory, call.config.name, request.container_id, request.ifname)
     state = read_state(path)
+    release_from_interface(call)
     with NetlinkSocket() as host:
         if state is not None:
             if call.netns is None:

@@ -122,7 +122,7 @@ def ask_agent(environment: "Mapping[str, str]", stdin: bytes) -> tuple[int, str]
     except FrameError as error:
         raise CniError(IO_FAILURE, f"the request cannot be passed to the agent: {error}") from None
     try:
-        return _exchange(path, frame, descriptor, 0.0 if command == "STATUS" else PATIENCE_S)
+        return exchange(path, frame, descriptor, 0.0 if command == "STATUS" else PATIENCE_S)
     except FrameError as error:
         raise CniError(IO_FAILURE, f"on {path} answers no podway agent: {error}") from None
     except OSError as error:
@@ -130,11 +130,20 @@ def ask_agent(environment: "Mapping[str, str]", stdin: bytes) -> tuple[int, str]
         raise CniError(code, _no_answer(path, error)) from None
 
 
-def _exchange(
-    path: str, frame: bytes, descriptor: int | None, patience_s: float
+def exchange(
+    path: str,
+    frame: bytes,
+    descriptor: int | None,
+    patience_s: float,
+    answer_s: float = ANSWER_DEADLINE_S,
 ) -> tuple[int, str]:
-    """Return the answer of the agent on *path* to *frame*."""
-    deadline_s = monotonic() + ANSWER_DEADLINE_S
+    """Return the answer of the daemon on *path* to *frame*: exit code and standard output.
+
+    Raises:
+        FrameError: what answers is no daemon of podway's.
+        OSError: nothing answers within *answer_s*.
+    """
+    deadline_s = monotonic() + answer_s
     link = connect(path, patience_s)
     try:
         _send(link, frame, descriptor, deadline_s)

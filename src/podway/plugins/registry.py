@@ -51,6 +51,11 @@ PLUGINS: "Final" = (
         about="IPAM: gives addresses from pools of this node, kept in files",
     ),
     Plugin(
+        name="dhcp",
+        module="podway.plugins.dhcp",
+        about="IPAM: leases from DHCP servers, kept by its daemon",
+    ),
+    Plugin(
         name="dummy",
         module="podway.plugins.dummy",
         about="an interface that leads nowhere, to hold addresses",

@@ -17,7 +17,12 @@ from podway.netlink.errors import NetlinkError
 from podway.netlink.netns import entered
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.container_links import check_kind, remove_link
-from podway.plugins.delegation import assign_addresses, ipam_type, pass_to_ipam
+from podway.plugins.delegation import (
+    assign_addresses,
+    ipam_type,
+    pass_to_ipam,
+    release_from_interface,
+)
 from podway.plugins.interfaces import (
     check_interface,
     compute_interface_plan,
@@ -115,6 +120,7 @@ def delete_interface(call: "Call", kind: str) -> None:
     Raises:
         CniError, NetlinkError: something else than that they are gone.
     """
+    release_from_interface(call)
     remove_link(call, kind)
     pass_to_ipam(call)
 

@@ -1,0 +1,324 @@
+"""One lease's client: gives the machine clock, dice and sockets, and does what it says.
+
+In: an interface, and what to ask for. Out: a lease that is kept until released, on disk besides.
+Called by `service`. All clients share one thread; a client at rest has a timer and nothing open.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from podway.cni.errors import IO_FAILURE, TRY_AGAIN_LATER, CniError
+from podway.dhcp.errors import InterfaceError, PacketError
+from podway.dhcp.interfaces import PlaceHolder, read_link, set_link
+from podway.dhcp.lease_files import Key, LeaseFiles, Record
+from podway.dhcp.leases import Lease
+from podway.dhcp.machine import (
+    ENDS,
+    SILENT,
+    Action,
+    Began,
+    Bound,
+    Context,
+    Dice,
+    Ended,
+    Event,
+    Failed,
+    Heard,
+    Identity,
+    Lost,
+    Patience,
+    Phase,
+    Rebooted,
+    Send,
+    State,
+    Woke,
+    step,
+)
+from podway.dhcp.packets import Kind
+from podway.dhcp.sockets import ClientSocket
+from podway.kernel.logs import get_log
+
+# Timers of asyncio stand still while the machine sleeps; leases do not.
+_LONGEST_SLEEP_S: Final = 300.0
+# How many messages to read before others have their turn.
+_MESSAGES_AT_ONCE: Final = 16
+_log = get_log("podway.dhcp")
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What all clients share.
+
+    Attributes:
+        patience: how long to wait for servers.
+        files: where leases are kept.
+        on_end: called when a lease has ended by itself, its interface being gone.
+    """
+
+    patience: Patience
+    files: LeaseFiles
+    on_end: Callable[["LeaseClient"], None]
+
+
+class LeaseClient:
+    """Gets one lease, and keeps it.
+
+    Args:
+        key: whose it is.
+        holder: of its place; closed with the client.
+        identity: what servers are told; the MAC address is the interface's, whenever it is used.
+        keeping: what all clients share.
+    """
+
+    def __init__(self, key: Key, holder: PlaceHolder, identity: Identity, keeping: Keeping) -> None:
+        self.key = key
+        self.place = holder.place
+        self._holder = holder
+        self._identity = identity
+        self._keeping = keeping
+        self._state = State()
+        self._socket: ClientSocket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._acquired: asyncio.Future[Lease] | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """Where the lease is in its life."""
+        return self._state.phase
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease, if there is one that has not run out."""
+        lease = self._state.lease
+        alive = self.phase not in ENDS and lease is not None and now_s() < lease.expiry_s
+        return lease if alive else None
+
+    @property
+    def is_acquiring(self) -> bool:
+        """Somebody waits for a first lease."""
+        return self._acquired is not None and not self._acquired.done()
+
+    async def acquire(self) -> Lease:
+        """Get a lease, or wait for the one that is being got.
+
+        Raises:
+            CniError: TRY_AGAIN_LATER, no server gives one; IO_FAILURE, the interface cannot be
+                used.
+        """
+        if self._acquired is None:
+            self._acquired = asyncio.get_running_loop().create_future()
+            try:
+                with self._holder.opened() as descriptor:
+                    set_link(descriptor, self.place.ifname, is_up=True)
+                self._open_socket()
+            except InterfaceError as error:
+                self._fail(CniError(IO_FAILURE, str(error)))
+            else:
+                self._happen(Began())
+        # The caller may be cancelled; the lease is everybody's.
+        return await asyncio.shield(self._acquired)
+
+    def resume(self, lease: Lease, delay_s: float) -> None:
+        """Go on with a lease from before the daemon's start, after *delay_s*."""
+        self._state = replace(self._state, phase=Phase.INIT, lease=lease)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._happen, Rebooted())
+
+    def release(self) -> None:
+        """Give the lease back, or stop getting it."""
+        self._happen(Ended())
+        self._finish("released")
+
+    def close(self) -> None:
+        """Let go of sockets and timer; the lease stays, on disk, for the next daemon."""
+        self._close_socket()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._holder.close()
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def _happen(self, event: Event) -> None:
+        """Take one step; what the interface refuses is tried again when the state says so."""
+        for part in (self._prepare, self._step):
+            try:
+                part(event)
+            except InterfaceError as error:
+                if error.is_gone:
+                    self._abandon(error)
+                    return
+                _log.warning("interface trouble", **self._who(), reason=str(error))
+        if self._state.phase in SILENT:
+            self._close_socket()
+        self._set_timer()
+
+    def _prepare(self, event: Event) -> None:
+        """Open the socket if this event may lead to a message."""
+        match event:
+            case Woke():
+                is_needed = now_s() >= self._state.wake_s
+            case Ended():
+                is_needed = self.lease is not None
+            case _:
+                is_needed = True
+        if is_needed:
+            self._open_socket()
+
+    def _step(self, event: Event) -> None:
+        dice = Dice(xid=random.getrandbits(32), jitter=random.uniform(-1, 1))  # noqa: S311
+        context = Context(self._identity, self._keeping.patience, now_s(), dice)
+        self._state, actions = step(self._state, event, context)
+        self._do_all(actions)
+
+    def _do_all(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Send():
+                    self._send(action)
+                case Bound():
+                    self._bind(action.lease)
+                case Failed():
+                    self._fail(CniError(TRY_AGAIN_LATER, f"no lease by DHCP: {action.reason}"))
+                case Lost():
+                    self._lose()
+
+    def _send(self, action: Send) -> None:
+        if self._socket is None:
+            return
+        _log.debug("send", **self._who(), kind=action.message.kind.name)
+        lease = self._state.lease
+        if action.server is None or lease is None:
+            self._socket.broadcast(action.message)
+            return
+        # A release goes out at once, by the address that is known: the interface's end is near, and
+        # the kernel would first ask for the server's.
+        if action.message.kind is not Kind.RELEASE:
+            with self._holder.opened() as descriptor:
+                self._socket.open_datagrams(descriptor, lease.address)
+        self._socket.send_to_server(action.message, action.server, lease.server_mac)
+
+    def _bind(self, lease: Lease) -> None:
+        """Keep the lease; nobody is told of one that could not be kept."""
+        record = Record(
+            key=self.key,
+            place=self.place,
+            client_id=self._identity.client_id,
+            requested=self._identity.requested,
+            provided=dict(self._identity.provided),
+            lease=lease,
+        )
+        try:
+            self._keeping.files.write(record)
+        except OSError as error:
+            _log.error("lease not on disk", **self._who(), reason=str(error))
+            if self.is_acquiring:
+                self._happen(Ended())
+                self._fail(CniError(IO_FAILURE, f"the lease cannot be kept: {error}"))
+                return
+        _log.info(
+            "bound",
+            **self._who(),
+            address=lease.address,
+            server=lease.server,
+            expires_in_s=round(lease.expiry_s - now_s()) if lease.expiry_s < 1e18 else "never",
+        )
+        if self._acquired is not None and self.is_acquiring:
+            self._acquired.set_result(lease)
+
+    def _lose(self) -> None:
+        lease = self._state.lease
+        _log.error(
+            "lease expired, interface goes down",
+            **self._who(),
+            address=lease.address if lease else "",
+            reason=self._state.complaint or "no server answers",
+        )
+        self._keeping.files.remove(self.key)
+        try:
+            with self._holder.opened() as descriptor:
+                set_link(descriptor, self.place.ifname, is_up=False)
+        finally:
+            self._holder.close()
+
+    # -- ends -------------------------------------------------------------------------------------
+
+    def _abandon(self, error: InterfaceError) -> None:
+        """End a lease whose interface is gone: nobody is left to tell the server."""
+        _log.info("lease abandoned", **self._who(), reason=str(error))
+        self._finish(str(error))
+        self._keeping.on_end(self)
+
+    def _finish(self, reason: str) -> None:
+        self._state = replace(self._state, phase=Phase.RELEASED)
+        self._keeping.files.remove(self.key)
+        self._fail(CniError(TRY_AGAIN_LATER, f"no lease by DHCP: {reason}"))
+
+    def _fail(self, error: CniError) -> None:
+        """End without a lease, and tell who waits for one."""
+        if self._acquired is not None and self.is_acquiring:
+            self._acquired.set_exception(error)
+            # Whoever waited may have been cancelled: nobody need look at it.
+            self._acquired.exception()
+        self.close()
+
+    # -- sockets and timer ------------------------------------------------------------------------
+
+    def _open_socket(self) -> None:
+        """Open the socket, if it is not, and look at the interface's MAC address anew."""
+        if self._socket is not None:
+            return
+        with self._holder.opened() as descriptor:
+            link = read_link(descriptor, self.place.ifname)
+            opened = ClientSocket(descriptor, self.place.ifname, link)
+        self._identity = replace(self._identity, mac=link.mac)
+        self._socket = opened
+        asyncio.get_running_loop().add_reader(opened.fileno(), self._readable)
+
+    def _close_socket(self) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _readable(self) -> None:
+        for _ in range(_MESSAGES_AT_ONCE):
+            if self._socket is None:
+                return
+            try:
+                received = self._socket.receive()
+            except PacketError as error:
+                _log.debug("not understood", **self._who(), reason=str(error))
+                continue
+            except InterfaceError as error:
+                # It is down, or gone: the next message to be sent finds out.
+                _log.debug("cannot hear", **self._who(), reason=str(error))
+                self._close_socket()
+                return
+            if received is None:
+                return
+            self._happen(Heard(*received))
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._state.phase in ENDS:
+            return
+        delay_s = min(max(self._state.wake_s - now_s(), 0.0), _LONGEST_SLEEP_S)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._happen, Woke())
+
+    def _who(self) -> dict[str, object]:
+        return {
+            "network": self.key.network,
+            "container": self.key.container_id,
+            "interface": self.key.ifname,
+        }
+
+
+def now_s() -> float:
+    """Return the time by which leases count: since the machine's start, sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
