@@ -28,7 +28,7 @@ from podway.agent.ledger import Ledger
 from podway.agent.lookout import Lookout
 from podway.agent.memory import Memory
 from podway.agent.metrics import Metrics
-from podway.agent.settings import Settings
+from podway.agent.settings import Settings, wireguard_key_file
 from podway.compute.node import Place
 from podway.diff.operations import Operation, Verb
 from podway.diff.order import device_of
@@ -36,14 +36,18 @@ from podway.diff.tracker import Failure, Tracker
 from podway.errors import ConfigError, PodwayError
 from podway.kernel.logs import get_log
 from podway.kernel.protocol import Kernel, KernelError
+from podway.kernel.wireguard_keys import WireguardKey
 from podway.model.endpoints import EndpointKey, host_ifname
-from podway.model.kernel import Key, Link, Veth, link_key
+from podway.model.kernel import Key, Link, Veth, Wireguard, link_key
+from podway.model.networks import Network, WireguardConfig
 from podway.model.nodes import Claim, Identity, Node, Uplink
 from podway.store.protocol import Away, Back, Delta, Snapshot, Store
 
 T = TypeVar("T")
 Done: TypeAlias = list[tuple[Operation, KernelError | None]]
 
+# WireGuard tells nobody when its peers are changed.
+TUNNEL_POLL_S = 3.0
 _RETRY_FIRST_S = 0.2
 _RETRY_MAX_S = 5.0
 # A pass that is not done after so many rounds is fighting with somebody; it starts again later.
@@ -98,6 +102,7 @@ class Agent:
         )
         self._store = store
         self._memory = Memory(ledger, self.log)
+        self._wireguard_key = WireguardKey(wireguard_key_file(settings))
         self._thread = KernelThread(open_kernel)
         self._kernel: Kernel | None = None
         self._wake = asyncio.Event()
@@ -121,6 +126,7 @@ class Agent:
                 tasks.create_task(self.leases.run(), name="leases")
                 tasks.create_task(self.lookout.poll(self._own_sysctls), name="sysctls")
                 tasks.create_task(self._every(self.settings.resync_s, self.resync), name="resync")
+                tasks.create_task(self._every(TUNNEL_POLL_S, self._look_at_tunnels), name="tunnels")
                 tasks.create_task(self._work(), name="work")
         finally:
             self._ended = True
@@ -158,6 +164,12 @@ class Agent:
     def resync(self) -> None:
         """Have everything of ours read again from the kernel."""
         self.lookout.look_at_all()
+
+    def _look_at_tunnels(self) -> None:
+        """Have devices read again whose configuration changes without notification."""
+        for key, item in self.tracker.part(OWN).items():
+            if isinstance(item, Link) and isinstance(item.kind, Wireguard):
+                self.lookout.look_at(str(key.parts[0]))
 
     @property
     def uplink(self) -> Uplink | None:
@@ -270,7 +282,7 @@ class Agent:
         settings = self.settings
         try:
             claim = make_claim(
-                Identity(name=settings.node),
+                self._identity(network),
                 network,
                 uplink,
                 named=settings.public_ips,
@@ -282,6 +294,11 @@ class Agent:
             return None
         self.claim_error = ""
         return claim
+
+    def _identity(self, network: Network) -> Identity:
+        """Return what only this node knows of itself. Raises `ConfigError`."""
+        key = self._wireguard_key if isinstance(network.backend, WireguardConfig) else None
+        return Identity(name=self.settings.node, wireguard_key=key.public() if key else "")
 
     def _granted(self, node: Node) -> None:
         if node != self.me:

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from functools import partial
 
 from podway.agent.agent import Agent
 from podway.agent.attachments import Attachments
@@ -14,7 +15,7 @@ from podway.agent.health import not_ready_reasons
 from podway.agent.ledger import Ledger
 from podway.agent.metrics import CONTENT_TYPE, Metrics
 from podway.agent.operators import Operators
-from podway.agent.settings import Settings, add_arguments, settings_from
+from podway.agent.settings import Settings, add_arguments, settings_from, wireguard_key_file
 from podway.errors import ConfigError, PodwayError
 from podway.kernel.http import HttpEndpoint, Response
 from podway.kernel.logs import configure_logging, get_log
@@ -61,7 +62,10 @@ async def _serve(settings: Settings) -> None:
     ledger = Ledger(settings.state_dir / "agent.db")
     try:
         store = open_store(settings.store, access_from(settings))
-        agent = Agent(settings, store, ledger, NodeKernel, metrics)
+        open_kernel = partial(
+            NodeKernel, run_dir=settings.run_dir, wireguard_key=wireguard_key_file(settings)
+        )
+        agent = Agent(settings, store, ledger, open_kernel, metrics)
         await _run_until_signal(settings, agent, metrics)
     finally:
         ledger.close()

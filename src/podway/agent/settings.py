@@ -208,6 +208,11 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     return Settings(**{**fields, "public_ips": tuple(arguments.public_ips)})
 
 
+def wireguard_key_file(settings: Settings) -> Path:
+    """Return where this node's WireGuard key lies."""
+    return settings.state_dir / "wireguard.key"
+
+
 class Repeated(argparse.Action):
     """Collects an option's values; one on the command line replaces what the default has."""
 

@@ -61,6 +61,25 @@ def _fdb(fields: Fields) -> str:
     return f"{fields['mac']} dst {fields['dst']} dev {fields['dev']}"
 
 
+def _wireguard(fields: Fields) -> str:
+    return f"{fields['dev']} key {fields['public_key']} port {fields['listen_port']}"
+
+
+def _wgpeer(fields: Fields) -> str:
+    host = f"[{fields['endpoint']}]" if ":" in fields["endpoint"] else fields["endpoint"]
+    keepalive = _numbered({"keepalive": fields["keepalive_s"]}, "keepalive")
+    where = f"endpoint {host}:{fields['port']}"
+    return _joined(fields["public_key"], where, f"psk {fields['psk']}", keepalive, _dev(fields))
+
+
+def _allowedip(fields: Fields) -> str:
+    return f"{fields['prefix']} peer {fields['public_key']} dev {fields['dev']}"
+
+
+def _dev(fields: Fields) -> str:
+    return f"dev {fields['dev']}"
+
+
 def _rule(fields: Fields) -> str:
     src = f"from {fields['src'] or 'all'}"
     dst = f"to {fields['dst']}" if fields["dst"] else ""
@@ -91,6 +110,9 @@ _DESCRIBERS: Mapping[str, Callable[[Fields], str]] = {
     "neighbour": _neighbour,
     "proxy": _neighbour,
     "fdb": _fdb,
+    "wireguard": _wireguard,
+    "wgpeer": _wgpeer,
+    "allowedip": _allowedip,
     "rule": _rule,
     "sysctl": _sysctl,
     "nft": _nft,

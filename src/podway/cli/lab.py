@@ -9,6 +9,8 @@ from typing import cast
 from podway.cli.arguments import Group, Run, add_groups, add_leaf
 
 DEFAULT_NODES = 3
+# As `podway.model.backends.BACKEND_NAMES`, which is not loaded for a help text.
+LAB_BACKENDS = ("vxlan", "host-gw", "udp", "ipip", "wireguard", "extension", "alloc")
 EPILOG = """\
 A lab is a whole cluster on this machine: every node is a network namespace in which the
 production agent runs, pods are namespaces too, and the CNI plugin connects them. No Docker,
@@ -92,9 +94,10 @@ def _add_kind(leaf: argparse.ArgumentParser) -> None:
     """Add what may differ from lab to lab."""
     leaf.add_argument(
         "--backend",
-        choices=("vxlan", "host-gw"),
+        choices=LAB_BACKENDS,
         default="vxlan",
-        help="how packets reach other nodes: in a VXLAN tunnel, or by plain routes",
+        help="how packets reach other nodes: in a tunnel, or by plain routes (host-gw); "
+        "default: %(default)s",
     )
     leaf.add_argument(
         "--attach",

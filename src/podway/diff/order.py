@@ -15,7 +15,20 @@ from podway.model.kernel import KernelObject, Key, Link
 _RANKS = {
     kind: rank
     for rank, kind in enumerate(
-        ("link", "address", "sysctl", "proxy", "neighbour", "fdb", "route", "rule", "nft")
+        (
+            "link",
+            "address",
+            "sysctl",
+            "wireguard",
+            "wgpeer",
+            "allowedip",
+            "proxy",
+            "neighbour",
+            "fdb",
+            "route",
+            "rule",
+            "nft",
+        )
     )
 }
 

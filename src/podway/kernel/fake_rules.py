@@ -10,6 +10,7 @@ from podway.kernel.fake_sysctls import Refused
 from podway.model.addresses import Family, family_of
 from podway.model.kernel import (
     Address,
+    AllowedIp,
     FdbEntry,
     KernelObject,
     Link,
@@ -17,16 +18,18 @@ from podway.model.kernel import (
     NftTable,
     Route,
     Vxlan,
+    WireguardDevice,
+    WireguardPeer,
 )
 
 _IFNAMSIZ = 15
 
 
 def survives_down(item: KernelObject) -> bool:
-    """Tell whether *item* outlives its device going down: IPv4 addresses and FDB entries do."""
+    """Tell whether *item* outlives its device going down: what IPv4 and the drivers keep does."""
     if isinstance(item, Address):
         return family_of(item.address) is Family.IPV4
-    return isinstance(item, FdbEntry)
+    return isinstance(item, FdbEntry | WireguardDevice | WireguardPeer | AllowedIp)
 
 
 def goes_silently(item: KernelObject) -> bool:

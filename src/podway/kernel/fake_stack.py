@@ -32,6 +32,7 @@ from podway.model.addresses import Family, IPAddress, derive_mac, family_of
 from podway.model.kernel import (
     ROUTE_PROTOCOL,
     Address,
+    AllowedIp,
     Bridge,
     FdbEntry,
     KernelObject,
@@ -44,6 +45,8 @@ from podway.model.kernel import (
     Rule,
     Sysctl,
     Vxlan,
+    WireguardDevice,
+    WireguardPeer,
     link_key,
 )
 
@@ -113,6 +116,9 @@ class FakeStack:
                 self.objects[item.key] = item
             case FdbEntry():
                 self._check_fdb(item)
+                self.objects[item.key] = item
+            case WireguardDevice() | WireguardPeer() | AllowedIp():
+                self.link(item.dev)
                 self.objects[item.key] = item
             case Rule():
                 self._write_rule(item)

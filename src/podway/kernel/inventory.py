@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from podway.kernel.addresses import parse_address
 from podway.kernel.devices import Devices
 from podway.kernel.links import parse_link
@@ -25,10 +27,13 @@ from podway.kernel.tables import Tables
 from podway.model.addresses import Family
 from podway.model.kernel import (
     ROUTE_PROTOCOL,
+    UNFINISHED_ALIAS,
     FdbEntry,
     KernelObject,
     Key,
+    Link,
     Sysctl,
+    Wireguard,
 )
 from podway.netlink import (
     NetlinkError,
@@ -58,6 +63,7 @@ class Inventory:
         devices: for names.
         tables: gives the nftables tables; called only where tables matter.
         inside: a context in which /proc/sys/net and nftables are the namespace's.
+        wireguard: returns what a WireGuard device is configured with; None: it does not answer.
     """
 
     def __init__(
@@ -66,11 +72,13 @@ class Inventory:
         devices: Devices,
         tables: Callable[[], Tables],
         inside: Callable[[], AbstractContextManager[None]],
+        wireguard: Callable[[str], State | None],
     ) -> None:
         self._netlink = netlink
         self._devices = devices
         self._tables = tables
         self._inside = inside
+        self._wireguard = wireguard
 
     def links(self) -> "Sequence[LinkMessage]":
         """Return every device as the kernel describes it."""
@@ -141,7 +149,17 @@ class Inventory:
             if link is not None and (is_our_link(link) or link.key in wanted):
                 state[link.key] = link
                 found.add(message["index"])
+                if isinstance(link.kind, Wireguard):
+                    self._take_wireguard(state, link)
         return found
+
+    def _take_wireguard(self, state: State, link: Link) -> None:
+        """Enter what *link* is configured with; one that cannot tell has to be made anew."""
+        found = self._wireguard(link.name)
+        if found is None:
+            state[link.key] = replace(link, alias=UNFINISHED_ALIAS)
+        else:
+            state.update(found)
 
     def _take_addresses(
         self, state: State, names: dict[int, str], ours: set[int], wanted: set[Key], index: int = 0

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from podway.diff.compare import Difference, compare
 from podway.model.kernel import (
     Address,
+    AllowedIp,
     FdbEntry,
     KernelObject,
     Key,
@@ -19,6 +20,8 @@ from podway.model.kernel import (
     Neighbour,
     Route,
     Sysctl,
+    WireguardDevice,
+    WireguardPeer,
 )
 
 
@@ -82,5 +85,7 @@ def devices_of(item: KernelObject) -> tuple[str, ...]:
             return tuple(hop.dev for hop in hops)
         case Link() | Address() | Route() | Neighbour() | FdbEntry() | Sysctl():
             return (item.dev,) if item.dev else ()
+        case WireguardDevice() | WireguardPeer() | AllowedIp():
+            return (item.dev,)
         case _:
             return ()

@@ -29,9 +29,10 @@ from podway.kernel.protocol import KernelError
 from podway.kernel.reaper import LinkReaper
 from podway.kernel.sysctls import write_sysctl
 from podway.kernel.uplinks import has_ipv6
-from podway.model.kernel import Bridge, Link, PodSide, Veth, Vxlan
+from podway.kernel.wireguard_process import WireguardProcesses
+from podway.model.kernel import Bridge, Link, PodSide, Veth, Vxlan, Wireguard
 from podway.model.networks import MIN_MTU_IPV6
-from podway.netlink import NetlinkError, NetlinkSocket, Request, entered, get_link
+from podway.netlink import NetlinkError, NetlinkSocket, Request, change_link, entered, get_link
 
 if TYPE_CHECKING:
     from podway.netlink.links import LinkMessage
@@ -44,6 +45,7 @@ class LinkMaker:
         netlink: to ask with.
         devices: names and indexes.
         reaper: deletes.
+        processes: make what this kernel cannot.
         netns_fd: the namespace; None for the calling thread's.
     """
 
@@ -52,11 +54,13 @@ class LinkMaker:
         netlink: NetlinkSocket,
         devices: Devices,
         reaper: LinkReaper,
+        processes: WireguardProcesses,
         netns_fd: int | None = None,
     ) -> None:
         self._netlink = netlink
         self._devices = devices
         self._reaper = reaper
+        self._processes = processes
         self._netns_fd = netns_fd
         self._ipv6 = has_ipv6()
 
@@ -106,13 +110,12 @@ class LinkMaker:
 
     def _create(self, link: Link, pod_fd: int = -1, *, configure: Callable[[], None]) -> None:
         """Make *link*'s device here, *configure* its other end, or mend what is there."""
-        request = create_request(link, self._index, pod_fd)
         try:
-            self._netlink.request(request)
+            self._netlink.request(create_request(link, self._index, pod_fd))
         except NetlinkError as error:
-            if error.errno == errno.EEXIST and self._mend(link):
+            if error.errno == errno.EEXIST and not self._is_orphan(link) and self._mend(link):
                 return
-            raise
+            self._make_otherwise(link, error)
         try:
             self._send(finish_requests(link, self._index, ipv6=self._ipv6))
             configure()
@@ -120,6 +123,30 @@ class LinkMaker:
         except BaseException:
             self._undo(link)
             raise
+
+    def _make_otherwise(self, link: Link, refused: NetlinkError) -> None:
+        """Have a process make *link*, or take over one that it made before the agent was killed.
+
+        Raises:
+            NetlinkError: *refused*, where no process makes such a device.
+            KernelError: the process does not start.
+        """
+        if not isinstance(link.kind, Wireguard):
+            raise refused
+        if not self._is_orphan(link):
+            if refused.errno != errno.EOPNOTSUPP:
+                raise refused
+            with nullcontext() if self._netns_fd is None else entered(self._netns_fd):
+                self._processes.start(link.name)
+        if link.mtu is not None:
+            self._netlink.request(change_link({"ifname": link.name, "mtu": link.mtu}))
+
+    def _is_orphan(self, link: Link) -> bool:
+        """Tell whether a process of ours made *link*'s device, and it got no mark any more."""
+        if not (isinstance(link.kind, Wireguard) and self._processes.answers(link.name)):
+            return False
+        message = self._netlink.request(get_link({"ifname": link.name}))
+        return message is not None and not message.get("ifalias")
 
     def _mend(self, link: Link) -> bool:
         """Turn the device of *link*'s name into *link*; False when there is none."""

@@ -4,6 +4,7 @@ from ipaddress import ip_address
 
 from podway.model.kernel import (
     UNFINISHED_ALIAS,
+    WIREGUARD_ALIAS,
     Bridge,
     Ipip,
     Link,
@@ -11,6 +12,7 @@ from podway.model.kernel import (
     PodSide,
     Veth,
     Vxlan,
+    Wireguard,
 )
 from podway.model.networks import MIN_MTU_IPV6
 from podway.netlink import Request, change_link, create_link
@@ -119,7 +121,10 @@ def change_requests(
 def parse_link(message: "LinkMessage", name_of: "NameOf") -> Link | None:
     """Return the link that *message* describes, None for a kind that podway does not make."""
     info = message.get("linkinfo", {})
-    kind = _parse_kind(info.get("kind", ""), info.get("data", {}), name_of)
+    name = info.get("kind", "")
+    if name == "tun" and message.get("ifalias") == WIREGUARD_ALIAS:
+        name = "wireguard"
+    kind = _parse_kind(name, info.get("data", {}), name_of)
     if kind is None:
         return None
     master = message.get("master", 0)
@@ -145,6 +150,8 @@ def kind_name(kind: LinkKind) -> str:
             return "vxlan"
         case Ipip():
             return "ipip" if kind.local.version == 4 else "ip6tnl"
+        case Wireguard():
+            return "wireguard"
         case Veth():
             return "veth"
 
@@ -203,6 +210,8 @@ def _parse_kind(kind: str, data: "Mapping[str, Any]", name_of: "NameOf") -> Link
                 gbp=bool(data.get("gbp", False)),
                 learning=bool(data.get("learning", 0)),
             )
+        case "wireguard":
+            return Wireguard()
         case "ipip" | "ip6tnl":
             return _parse_ipip(data)
         case _:

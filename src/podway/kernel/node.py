@@ -18,6 +18,7 @@ import select
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 from podway.diff.operations import Operation, Verb
@@ -34,6 +35,9 @@ from podway.kernel.reaper import LinkReaper
 from podway.kernel.sysctls import write_sysctl
 from podway.kernel.tables import Tables
 from podway.kernel.uplinks import find_uplink_index, read_uplink
+from podway.kernel.wireguard import WireguardDevices
+from podway.kernel.wireguard_keys import WireguardKey
+from podway.kernel.wireguard_process import WireguardProcesses
 from podway.kernel.writes import batches, requests_of
 from podway.model.kernel import FdbEntry, KernelObject, Key, Link, NftTable, PodSide, Sysctl
 from podway.model.nodes import Uplink
@@ -58,12 +62,20 @@ class NodeKernel:
 
     Args:
         netns_fd: the namespace; None for the process's own.
+        run_dir: where processes that stand in for the kernel have their sockets.
+        wireguard_key: file of this node's key; made when a device first needs it.
 
     Raises:
         KernelError: the kernel gives no sockets, or cannot be read.
     """
 
-    def __init__(self, netns_fd: int | None = None) -> None:
+    def __init__(
+        self,
+        netns_fd: int | None = None,
+        *,
+        run_dir: Path = Path("/run/podway"),
+        wireguard_key: Path = Path("/var/lib/podway/wireguard.key"),
+    ) -> None:
         self._netns_fd = netns_fd
         with worded("open the kernel's sockets"):
             self._netlink = NetlinkSocket(netns_fd=netns_fd)
@@ -75,8 +87,14 @@ class NodeKernel:
         self._known = Known()
         self._translator = Translator(self._known, self._devices.name)
         self._tables: Tables | None = None
-        self._inventory = Inventory(self._netlink, self._devices, self._nft, self._inside)
-        self._maker = LinkMaker(self._netlink, self._devices, self._reaper, netns_fd)
+        processes = WireguardProcesses(run_dir / "wireguard")
+        self._wireguard = WireguardDevices(
+            processes, WireguardKey(wireguard_key), self._kind_of, netns_fd
+        )
+        self._inventory = Inventory(
+            self._netlink, self._devices, self._nft, self._inside, self._wireguard.read
+        )
+        self._maker = LinkMaker(self._netlink, self._devices, self._reaper, processes, netns_fd)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll = select.epoll()
         for fd in (self._events.fileno(), self._commits.fileno(), self._wake):
@@ -176,6 +194,8 @@ class NodeKernel:
             case "nft":
                 with self._inside():
                     return [_alone(operation, self._write_table) for operation in batch]
+            case "wireguard" | "wgpeer" | "allowedip":
+                return self._wireguard.apply(batch)
             case _:
                 return self._send(batch)
 
@@ -306,10 +326,15 @@ class NodeKernel:
         if self._wake >= 0:
             os.close(self._wake)
             self._wake = -1
-        for item in (self._netlink, self._events, self._commits):
+        for item in (self._netlink, self._events, self._commits, self._wireguard):
             item.close()
         if self._tables is not None:
             self._tables.close()
+
+    def _kind_of(self, dev: str) -> str:
+        """Return the kind of device *dev*, "" when there is none."""
+        message = self._inventory.link(dev)
+        return "" if message is None else message.get("linkinfo", {}).get("kind", "hardware")
 
     def _inside(self) -> AbstractContextManager[None]:
         return nullcontext() if self._netns_fd is None else entered(self._netns_fd)

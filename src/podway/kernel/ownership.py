@@ -6,6 +6,7 @@ from podway.model.kernel import (
     ALIAS_PREFIX,
     ROUTE_PROTOCOL,
     Address,
+    AllowedIp,
     FdbEntry,
     KernelObject,
     Link,
@@ -13,6 +14,8 @@ from podway.model.kernel import (
     NftTable,
     Route,
     Rule,
+    WireguardDevice,
+    WireguardPeer,
 )
 
 TABLE_NAME = "podway"
@@ -32,6 +35,8 @@ def is_ours(item: KernelObject, our_devices: Collection[str]) -> bool:
         case Link():
             return is_our_link(item)
         case Address() | Neighbour() | FdbEntry():
+            return item.dev in our_devices
+        case WireguardDevice() | WireguardPeer() | AllowedIp():
             return item.dev in our_devices
         case Route() | Rule():
             return item.protocol == ROUTE_PROTOCOL

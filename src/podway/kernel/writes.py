@@ -40,8 +40,14 @@ from podway.netlink import (
 )
 
 IndexOf = Callable[[str], int]
-# Kinds that are not netlink's, or need more than messages: each has a batch of its own.
-_APART = frozenset({"sysctl", "nft"})
+# Kinds that are not rtnetlink's, or need more than messages, and with whom they go together.
+_APART = {
+    "sysctl": "sysctl",
+    "nft": "nft",
+    "wireguard": "wireguard",
+    "wgpeer": "wireguard",
+    "allowedip": "wireguard",
+}
 
 
 def batches(operations: Sequence[Operation]) -> Iterator[Sequence[Operation]]:
@@ -57,7 +63,7 @@ def _way(operation: Operation) -> tuple[str, Verb | None]:
     kind = operation.key.kind
     if kind == "link" and operation.verb is not Verb.CHANGE:
         return kind, operation.verb
-    return (kind if kind in _APART else "netlink"), None
+    return _APART.get(kind, "netlink"), None
 
 
 def requests_of(operation: Operation, index_of: IndexOf) -> list[Request[Any]]:

@@ -1,15 +1,13 @@
 """What a user can ask a lab to be, and which labs cannot be. Pure."""
 
-from typing import Literal, TypeAlias
-
 from msgspec import Struct
 
 from podway.errors import ConfigError
 from podway.lab.names import check_lab_name
 from podway.model.addresses import Family
+from podway.model.backends import BackendName
 from podway.model.networks import Attach
 
-BackendName: TypeAlias = Literal["vxlan", "host-gw"]
 MAX_NODES = 250
 MIN_MTU = 1280
 MAX_MTU = 65535

@@ -1,4 +1,4 @@
-"""What a kernel should hold: links, addresses, routes, neighbours, FDB, rules, sysctls, nft.
+"""What a kernel should hold: links, addresses, routes, neighbours, tunnels, rules, sysctls, nft.
 
 Every object is a frozen value with a `key`. Keys are what the *kernel* takes for identity (a second
 route with the same table, prefix and metric replaces the first one), so that two states compare by
@@ -14,12 +14,15 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from podway.model.addresses import Family, IPAddress, IPInterface, IPNetwork, family_of
+from podway.model.secret import Secret
 
 # Marks every route and rule of ours (rtm_protocol, RTA_PROTOCOL). iproute2 names none of it.
 ROUTE_PROTOCOL = 112
 MAIN_TABLE = 254
 # Marks every device of ours (IFLA_IFALIAS); the rest of the alias says what the device is for.
 ALIAS_PREFIX = "podway:"
+# Tells a device of a process of ours that is WireGuard from any other of a process.
+WIREGUARD_ALIAS = f"{ALIAS_PREFIX}wireguard"
 # What is read as the alias of a device of ours whose maker was killed before it was done. How much
 # of it there is nobody can tell, so it is made anew.
 UNFINISHED_ALIAS = f"{ALIAS_PREFIX}unfinished"
@@ -64,6 +67,13 @@ class Ipip(Struct, frozen=True, tag=True, kw_only=True):
     local: IPAddress
 
 
+class Wireguard(Struct, frozen=True, tag=True):
+    """A WireGuard device: the kernel's, or a process's where the kernel has none.
+
+    What it is configured with are objects of their own (`WireguardDevice` and its kin).
+    """
+
+
 class PodSide(Struct, frozen=True, kw_only=True):
     """The end of a veth pair that lives in a pod: made together with its host end, never watched.
 
@@ -96,7 +106,7 @@ class Veth(Struct, frozen=True, tag=True):
     pod: PodSide | None = None
 
 
-LinkKind: TypeAlias = Bridge | Vxlan | Ipip | Veth
+LinkKind: TypeAlias = Bridge | Vxlan | Ipip | Wireguard | Veth
 
 
 class Link(Struct, frozen=True, kw_only=True):
@@ -219,6 +229,67 @@ class FdbEntry(Struct, frozen=True):
         return Key("fdb", (self.dev, self.mac))
 
 
+class WireguardDevice(Struct, frozen=True, kw_only=True):
+    """What a WireGuard device is on its own. Key: device.
+
+    Attributes:
+        dev: its name.
+        public_key: says which private key it has; that one never leaves the node's kernel layer.
+        listen_port: UDP port.
+    """
+
+    dev: str
+    public_key: str
+    listen_port: int
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return Key("wireguard", (self.dev,))
+
+
+class WireguardPeer(Struct, frozen=True, kw_only=True):
+    """One peer of a WireGuard device. Key: device and public key.
+
+    Attributes:
+        dev: the device.
+        public_key: 32 bytes in base64.
+        endpoint: where it is. A peer that is heard from elsewhere is there, and counts as here.
+        port: its UDP port.
+        psk: what both know beside their keys.
+        keepalive_s: seconds between packets that keep a NAT's mapping; 0: none.
+    """
+
+    dev: str
+    public_key: str
+    endpoint: IPAddress
+    port: int
+    psk: Secret = Secret("")
+    keepalive_s: int = 0
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return Key("wgpeer", (self.dev, self.public_key))
+
+
+class AllowedIp(Struct, frozen=True):
+    """Which peer of a WireGuard device has the addresses of a prefix. Key: device and prefix.
+
+    It is the device's own routing table, both ways: packets to *prefix* go to the peer, and from
+    nobody else may packets come with such a source.
+    """
+
+    dev: str
+    prefix: IPNetwork
+    public_key: str
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return Key("allowedip", (self.dev, str(self.prefix)))
+
+
 class Rule(Struct, frozen=True, kw_only=True):
     """A routing policy rule. Key: all of it, since the kernel allows many at one priority."""
 
@@ -274,7 +345,19 @@ class NftTable(Struct, frozen=True):
         return Key("nft", (self.family, self.name))
 
 
-KernelObject: TypeAlias = Link | Address | Route | Neighbour | FdbEntry | Rule | Sysctl | NftTable
+KernelObject: TypeAlias = (
+    Link
+    | Address
+    | Route
+    | Neighbour
+    | FdbEntry
+    | WireguardDevice
+    | WireguardPeer
+    | AllowedIp
+    | Rule
+    | Sysctl
+    | NftTable
+)
 KernelState: TypeAlias = Mapping[Key, KernelObject]
 
 

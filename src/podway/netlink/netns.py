@@ -146,7 +146,7 @@ def delete_named_netns(name: str) -> None:
     try:
         posix.stat(path)
         try:
-            _libc("umount2", path.encode(), _MNT_DETACH)
+            call_libc("umount2", path.encode(), _MNT_DETACH)
         except OSError as error:
             if error.errno != errnos.EINVAL:  # left behind unmounted, by a reboot or a crash
                 raise
@@ -199,7 +199,7 @@ def _share_netns_dir() -> None:
 
 
 def _mount_new_netns(path: str) -> None:
-    _libc("unshare", _CLONE_NEWNET)
+    call_libc("unshare", _CLONE_NEWNET)
     _mount(_CURRENT, path, _MS_BIND)
 
 
@@ -225,21 +225,21 @@ def _run_in_thread(work: Callable[[], None]) -> None:
 
 def _setns(fd: int) -> None:
     try:
-        _libc("setns", fd, _CLONE_NEWNET)
+        call_libc("setns", fd, _CLONE_NEWNET)
     except OSError as error:
         hint = "the file is no network namespace" if error.errno == errnos.EINVAL else ""
         raise NetnsError(error.errno or 0, f"enter network namespace fd {fd}", hint) from error
 
 
 def _mount(source: str, target: str, flags: int) -> None:
-    _libc("mount", source.encode(), target.encode(), b"none", flags, None)
+    call_libc("mount", source.encode(), target.encode(), b"none", flags, None)
 
 
 _ARGUMENTS = {"setns": "ii", "unshare": "i", "mount": "zzzLz", "umount2": "zi"}
 _functions: dict[str, Callable[..., int]] = {}
 
 
-def _libc(name: str, *arguments: bytes | int | None) -> None:
+def call_libc(name: str, *arguments: bytes | int | None) -> None:
     """Call a function of libc that returns 0 or sets errno.
 
     Raises:

@@ -3,12 +3,14 @@
 from ipaddress import ip_address, ip_interface, ip_network
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from podway.model.addresses import Family
 from podway.model.kernel import (
     Address,
     Bridge,
     FdbEntry,
+    Ipip,
     KernelObject,
     Link,
     Neighbour,
@@ -37,6 +39,12 @@ VTEP6 = Link(
     mac="02:00:00:00:06:01",
     alias="podway:vtep",
 )
+IPIP = Link(
+    name="podway.ipip", kind=Ipip(local=ip_address("192.0.2.1")), mtu=1480, alias="podway:ipip"
+)
+IPIP6 = Link(
+    name="podway-v6.ipip", kind=Ipip(local=ip_address("2001:db8::1")), mtu=1460, alias="podway:ipip"
+)
 BRIDGE = Link(name="cni0", kind=Bridge(), mtu=1450, mac="02:00:00:00:02:01", alias="podway:bridge")
 TABLE_BODY = (
     "chain forward {\n\ttype filter hook forward priority filter; policy accept;\n"
@@ -53,6 +61,7 @@ class Case(Struct, frozen=True, kw_only=True):
         other: another value for the same key; None where the key says everything.
         needs: what must be there before, in order.
         is_told: the kernel notifies when somebody else touches it.
+        feature: what the kernel must have for it, see `kernel_features`; "" for nothing special.
     """
 
     name: str
@@ -60,6 +69,7 @@ class Case(Struct, frozen=True, kw_only=True):
     other: KernelObject | None = None
     needs: tuple[KernelObject, ...] = ()
     is_told: bool = True
+    feature: str = ""
 
 
 def _route(dst: str, **fields: object) -> Route:
@@ -86,6 +96,33 @@ _LINKS = (
         name="vxlan over IPv6",
         item=VTEP6,
         other=Link(name="podway-v6.1", kind=VTEP6.kind, mtu=1400, mac=MAC, alias="podway:x"),
+    ),
+    Case(
+        name="ipip",
+        item=IPIP,
+        other=replace(IPIP, mtu=1400, alias="podway:x", up=False),
+        feature="ipip",
+    ),
+    Case(
+        name="ipip over IPv6",
+        item=IPIP6,
+        other=replace(IPIP6, mtu=1400, alias="podway:x", up=False),
+        feature="ip6tnl",
+    ),
+    Case(
+        name="route into a tunnel without far end",
+        item=_route("10.244.2.0/24", dev="podway.ipip", via=ip_address("192.0.2.2"), onlink=True),
+        other=_route("10.244.2.0/24", dev="eth0", via=ip_address("192.0.2.3")),
+        needs=(IPIP,),
+        feature="ipip",
+    ),
+    Case(
+        name="IPv6 route into a tunnel without far end",
+        item=_route(
+            "fd00:10:244:2::/64", dev="podway-v6.ipip", via=ip_address("2001:db8::2"), onlink=True
+        ),
+        needs=(IPIP6,),
+        feature="ip6tnl",
     ),
     Case(
         name="vxlan, learning, group policy, as a port",

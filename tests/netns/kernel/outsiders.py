@@ -11,8 +11,10 @@ from netns.conftest import Netns, run
 from podway.model.addresses import Family, family_of
 from podway.model.kernel import (
     Address,
+    AllowedIp,
     Bridge,
     FdbEntry,
+    Ipip,
     KernelObject,
     Key,
     Link,
@@ -23,9 +25,13 @@ from podway.model.kernel import (
     Sysctl,
     Veth,
     Vxlan,
+    Wireguard,
+    WireguardDevice,
+    WireguardPeer,
 )
 
 Facts = dict[str, Any]
+_NO_OPTION = ["encaplimit", "none"]
 
 
 class Outsider:
@@ -55,6 +61,8 @@ class Outsider:
                 self.netns.exec("sh", "-c", f"echo {item.value} > '/proc/sys/net/{item.path}'")
             case NftTable():
                 self._set_table(item)
+            case WireguardDevice() | WireguardPeer() | AllowedIp():
+                raise AssertionError("iproute2 knows nothing of it: test_wireguard.py")
 
     def delete(self, item: KernelObject) -> None:
         """Delete *item*."""
@@ -76,6 +84,8 @@ class Outsider:
                 self.netns.exec("nft", "delete", "table", item.family, item.name)
             case Sysctl():
                 raise AssertionError("nobody can delete a sysctl")
+            case WireguardDevice() | WireguardPeer() | AllowedIp():
+                raise AssertionError("iproute2 knows nothing of it: test_wireguard.py")
 
     def set_up(self, dev: str, *, up: bool) -> None:
         """Bring device *dev* up or down."""
@@ -248,13 +258,13 @@ def expected_facts(item: KernelObject) -> Facts:  # noqa: PLR0911  # one for eac
             return {"protocol": str(item.protocol)}
         case Sysctl():
             return {"value": item.value}
-        case NftTable():
+        case NftTable() | WireguardDevice() | WireguardPeer() | AllowedIp():
             return {}
 
 
 def _link_facts(item: Link) -> Facts:
     facts: Facts = {
-        "kind": type(item.kind).__name__.lower(),
+        "kind": _kind_words(item)[0],
         "master": item.master,
         "alias": item.alias,
         "up": item.up,
@@ -341,6 +351,11 @@ def _kind_words(item: Link) -> list[str]:
             words = ["vxlan", "id", str(kind.vni), "dstport", str(kind.port), "dev", kind.underlay]
             words += ["local", str(kind.local), "learning" if kind.learning else "nolearning"]
             return words + (["gbp"] if kind.gbp else [])
+        case Ipip(local=local):
+            mode = ["ipip", "mode", "ipip"] if local.version == 4 else ["ip6tnl", "mode", "ip6ip6"]
+            return [*mode, "local", str(local), *([] if local.version == 4 else _NO_OPTION)]
+        case Wireguard():
+            return ["wireguard"]
 
 
 def _route_words(item: Route) -> list[str]:

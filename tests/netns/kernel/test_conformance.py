@@ -26,24 +26,37 @@ from podway.diff.operations import Verb
 from podway.kernel.protocol import Seen
 from podway.model.kernel import (
     Address,
+    AllowedIp,
     KernelObject,
     Link,
     Route,
     Sysctl,
+    WireguardDevice,
+    WireguardPeer,
 )
 
-every_case = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
-deletable = pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, id=case.name) for case in CASES if not isinstance(case.item, Sysctl)],
-)
-changeable = pytest.mark.parametrize(
-    "case", [pytest.param(case, id=case.name) for case in CASES if case.other is not None]
-)
+
+def over(*cases: Case) -> pytest.MarkDecorator:
+    """Run a test over *cases*, each on a kernel that has what it needs."""
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(
+                case, id=case.name, marks=pytest.mark.kernel(case.feature) if case.feature else ()
+            )
+            for case in cases
+        ],
+    )
+
+
+every_case = over(*CASES)
+deletable = over(*(case for case in CASES if not isinstance(case.item, Sysctl)))
+changeable = over(*(case for case in CASES if case.other is not None))
 
 
 def test_the_cases_cover_every_kind() -> None:
-    assert {type(case.item) for case in CASES} == set(get_args(KernelObject))
+    elsewhere = {WireguardDevice, WireguardPeer, AllowedIp}  # test_wireguard.py
+    assert {type(case.item) for case in CASES} == set(get_args(KernelObject)) - elsewhere
     assert {case.item.key.kind for case in CASES} == {
         "link", "address", "route", "neighbour", "proxy", "fdb", "rule", "sysctl", "nft",
     }  # fmt: skip

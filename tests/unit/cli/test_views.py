@@ -32,6 +32,7 @@ from podway.lab.throughput import Measurement
 from podway.model.addresses import Family
 from podway.model.kernel import (
     Address,
+    AllowedIp,
     Bridge,
     FdbEntry,
     KernelObject,
@@ -44,10 +45,13 @@ from podway.model.kernel import (
     Sysctl,
     Veth,
     Vxlan,
+    WireguardDevice,
+    WireguardPeer,
     link_key,
 )
 from podway.model.networks import parse_network
 from podway.model.nodes import Lease, Node
+from podway.model.secret import Secret
 from podway.store.protocol import NodeStatus, Reservation
 
 NOW = 1_800_000_000.0
@@ -171,6 +175,16 @@ OBJECTS: list[KernelObject] = [
     Neighbour("podway.1", ip_address("10.244.2.0"), "0a:58:0a:f4:02:00"),
     Neighbour("pw0123", ip_address("169.254.1.1"), proxy=True),
     FdbEntry("podway.1", "0a:58:0a:f4:02:00", ip_address("172.30.2.2")),
+    WireguardDevice(dev="podway-wg", public_key="a" * 43 + "=", listen_port=51820),
+    WireguardPeer(
+        dev="podway-wg",
+        public_key="b" * 43 + "=",
+        endpoint=ip_address("2001:db8::2"),
+        port=51820,
+        psk=Secret("hidden"),
+        keepalive_s=25,
+    ),
+    AllowedIp("podway-wg", ip_network("10.244.2.0/24"), "b" * 43 + "="),
     Rule(family=Family.IPV4, priority=100, table=7, src=ip_network("10.244.0.0/16"), fwmark=16),
     Sysctl("ipv4/conf/pw0123/proxy_arp", "1", "pw0123"),
     NftTable("inet", "podway", "chain x {}"),

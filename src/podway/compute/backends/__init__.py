@@ -7,7 +7,7 @@ node's whole state is the union: a change of one peer never touches another's pa
 
 from typing import Protocol
 
-from podway.compute.backends import alloc, host_gw, ipip, udp, vxlan
+from podway.compute.backends import alloc, host_gw, ipip, udp, vxlan, wireguard
 from podway.compute.plans import PeerPlan
 from podway.model.addresses import Family
 from podway.model.kernel import KernelObject
@@ -55,7 +55,9 @@ def backend_of(network: Network) -> Backend:
             return udp
         case IpipConfig():
             return ipip
-        case WireguardConfig() | ExtensionConfig():
+        case WireguardConfig():
+            return wireguard
+        case ExtensionConfig():
             raise NotImplementedError
         case AllocConfig():
             return alloc

@@ -1,0 +1,101 @@
+"""WireGuard where the kernel has none: Debian's wireguard-go, one process per device.
+
+The process makes the device (a TUN), answers the text protocol on a Unix socket, and ends when the
+device is deleted; when it ends, the device is gone, which the agent sees as drift and makes both
+anew. It is nobody's child and outlives the agent, so packets flow on while that restarts.
+
+wireguard-go listens at ``/var/run/wireguard/<device>.sock`` and nowhere else. So that the nodes of
+a lab, which share one file system, do not meet there, it is started in a mount namespace of its own
+in which that directory is one of this node's (``python -m podway.kernel.wireguard_process``).
+"""
+
+import errno
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from podway.kernel.protocol import KernelError
+from podway.kernel.wireguard_text import END, GET
+
+PROGRAM = "wireguard-go"
+_SOCKETS = "/var/run/wireguard"
+_START_S = 10.0
+_ANSWER_S = 5.0
+
+
+class WireguardProcesses:
+    """The processes of one node.
+
+    Args:
+        directory: where their sockets lie.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def start(self, dev: str) -> None:
+        """Start the process for *dev*; when this returns, the device is there and it answers.
+
+        Called in the network namespace in which the device shall be.
+
+        Raises:
+            KernelError: EOPNOTSUPP where there is no such program; EIO when it does not start.
+        """
+        if shutil.which(PROGRAM) is None:
+            rule = "this kernel has no WireGuard, and there is no wireguard-go: install either"
+            raise KernelError(errno.EOPNOTSUPP, f"create link {dev}", rule)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._directory / f"{dev}.sock").unlink(missing_ok=True)
+        command = (sys.executable, "-m", __spec__.name, str(self._directory), dev)
+        log = self._directory / f"{dev}.log"
+        with log.open("wb") as output:
+            done = subprocess.run(  # it leaves the process behind and ends
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "LOG_LEVEL": "error"},
+                timeout=_START_S,
+                check=False,
+            )
+        if done.returncode:
+            said = log.read_text(errors="replace").strip().rpartition("\n")[2]
+            raise KernelError(errno.EIO, f"start {PROGRAM} {dev}", said or f"see {log}")
+
+    def answers(self, dev: str) -> bool:
+        """Tell whether the process for *dev* lives."""
+        try:
+            return bool(self.ask(dev, GET))
+        except OSError:
+            return False
+
+    def ask(self, dev: str, request: bytes) -> bytes:
+        """Return the answer of *dev*'s process. Raises `OSError` as the socket does."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_ANSWER_S)
+            connection.connect(str(self._directory / f"{dev}.sock"))
+            connection.sendall(request)
+            answer = bytearray()
+            while not answer.endswith(END):
+                piece = connection.recv(1 << 16)
+                if not piece:
+                    break
+                answer += piece
+        return bytes(answer)
+
+
+def main(directory: str, dev: str) -> None:
+    """Become wireguard-go for *dev*, with its sockets in *directory*."""
+    from podway.netlink.mounts import enter_private_mounts, mount_over  # noqa: PLC0415
+
+    Path(_SOCKETS).mkdir(mode=0o700, parents=True, exist_ok=True)
+    enter_private_mounts()
+    mount_over(_SOCKETS, directory)
+    os.execvp(PROGRAM, [PROGRAM, dev])  # noqa: S606  (no shell is meant)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
