@@ -14,7 +14,7 @@ from podway.netlink.links import dump_links
 from podway.netlink.socket import NetlinkSocket
 from podway.netlink.traffic_control import delete_qdisc, dump_qdiscs
 from podway.netlink.traffic_filters import dump_filters
-from podway.plugins.bandwidth_conf import parse_conf
+from podway.plugins.bandwidth_conf import BandwidthConf, parse_conf
 from podway.plugins.bandwidth_devices import KIND, PREFIX, find_host_end, find_ifbs, ifb_name
 from podway.plugins.bandwidth_plans import INGRESS, ROOT
 from podway.plugins.lingering import LinkDeletion
@@ -46,20 +46,34 @@ def delete(call: "Call") -> None:
         if outer is None:
             attempt_all(*(LinkDeletion(index).wait for index in ifbs))
             return
-        _remove_redirection(host, outer["index"], ifbs)
+        conf = _readable_conf(call)
+        _remove_redirection(host, outer["index"], ifbs, conf)
         # While the devices go.
         deletions = [LinkDeletion(index) for index in ifbs]
         attempt_all(
-            lambda: _remove_shaper(host, call, outer["index"]),
+            lambda: _remove_shaper(host, outer["index"], conf),
             *(deletion.wait for deletion in deletions),
         )
 
 
-def _remove_redirection(host: NetlinkSocket, index: int, ifbs: list[int]) -> None:
-    """Delete the qdisc that leads to one of *ifbs*, or to a device that is gone (0)."""
-    targets = {target for each in _dump_ingress(host, index) for target in redirected_to(each)}
-    if targets & {0, *ifbs}:
-        _delete_if_any(host, {"ifindex": index, "parent": TC_H_INGRESS})
+def _readable_conf(call: "Call") -> BandwidthConf:
+    """Return the configuration; one that breaks a rule has no limits: ADD made nothing of it."""
+    try:
+        return parse_conf(call.config)
+    except CniError:
+        return BandwidthConf(ingress=None, egress=None)
+
+
+def _remove_redirection(
+    host: NetlinkSocket, index: int, ifbs: list[int], conf: BandwidthConf
+) -> None:
+    """Delete the qdisc that leads to one of *ifbs*, to a device that is gone (0), or nowhere."""
+    filters = _dump_ingress(host, index)
+    targets = {target for each in filters for target in redirected_to(each)}
+    if targets & {0, *ifbs} or (conf.egress and not filters):
+        _delete_if_any(
+            host, {"ifindex": index, "parent": TC_H_INGRESS, "handle": INGRESS, "kind": "ingress"}
+        )
 
 
 def _dump_ingress(host: NetlinkSocket, index: int) -> "list[TrafficMessage]":
@@ -83,13 +97,9 @@ def redirected_to(message: "TrafficMessage") -> set[int]:
     }
 
 
-def _remove_shaper(host: NetlinkSocket, call: "Call", index: int) -> None:
+def _remove_shaper(host: NetlinkSocket, index: int, conf: BandwidthConf) -> None:
     """Delete the qdisc of what the container receives, if the configuration has a limit."""
-    try:
-        ingress = parse_conf(call.config).ingress
-    except CniError:  # ADD made nothing of that
-        return
-    for kind in _SHAPERS if ingress else ():
+    for kind in _SHAPERS if conf.ingress else ():
         _delete_if_any(host, {"ifindex": index, "parent": TC_H_ROOT, "handle": ROOT, "kind": kind})
 
 
