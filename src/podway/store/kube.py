@@ -65,6 +65,7 @@ class KubeOptions(Struct, frozen=True, kw_only=True):
     Attributes:
         prefix: of the annotations, ready to stand before a name.
         net_conf: file with the network's configuration.
+        look_s: how often to look whether that file is another.
         set_available: say on our Node that its network is available (NetworkUnavailable=False).
         set_available_s: pause between two attempts at that, for who says the opposite.
         pauses: after failures of the watch.
@@ -73,6 +74,7 @@ class KubeOptions(Struct, frozen=True, kw_only=True):
 
     prefix: str = DEFAULT_PREFIX
     net_conf: Path = DEFAULT_NET_CONF
+    look_s: float = 2.0
     set_available: bool = True
     set_available_s: float = 5.0
     pauses: Pauses = Pauses()
@@ -276,7 +278,8 @@ class KubeStore:
                 tasks.create_task(self._hold_available())
 
     async def _follow_net_conf(self) -> None:
-        async for conf in follow_net_conf(self._options.net_conf):
+        options = self._options
+        async for conf in follow_net_conf(options.net_conf, options.look_s):
             self._tell(self._view.configure(conf))
 
     def _tell(self, event: Snapshot | Delta | None) -> None:

@@ -14,7 +14,6 @@ from msgspec import Struct
 from podway.errors import ConfigError
 from podway.model.networks import Network, parse_network
 
-LOOK_S = 2.0
 _MAX_BYTES = 1 << 20
 
 
@@ -44,8 +43,8 @@ def read_text(path: Path) -> bytes:
         return file.read(_MAX_BYTES)
 
 
-async def follow_net_conf(path: Path) -> AsyncIterator[NetConf]:
-    """Yield what *path* says whenever that is something else than before, for ever."""
+async def follow_net_conf(path: Path, look_s: float) -> AsyncIterator[NetConf]:
+    """Yield what *path* says whenever that is something else, for ever; look every *look_s*."""
     said: NetConf | None = None
     seen: tuple[int, ...] | None = (-1,)
     while True:
@@ -56,7 +55,7 @@ async def follow_net_conf(path: Path) -> AsyncIterator[NetConf]:
                 yield conf
             # An edit between the two looks is seen with the next one.
             seen, said = stamp, conf
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(look_s)
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
