@@ -22,6 +22,7 @@ RUN_PACKAGES := python3 python3-venv iproute2 nftables libnftables1 iperf3 procp
 TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack \
   user-mode-linux kmod \
   wireguard-go wireguard-tools \
+  etcd-server etcd-client \
   strace
 KUBERNETES_PACKAGES := golang-go dpkg-dev etcd-server
 BENCH_PACKAGES := containernetworking-plugins iptables

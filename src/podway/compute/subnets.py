@@ -24,6 +24,7 @@ from podway.model.nodes import BackendData, Claim, Lease, VtepData, WireguardDat
 NAME_MAX_CHARS = 253  # DNS, and with it Kubernetes
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 TTL_MAX_S = 10 * 365 * 86400
+MISFITS_SHOWN = 3
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -102,6 +103,31 @@ def fits(pool: Pool, subnet: IPNetwork) -> bool:
         return False
     first, last = pool.subnet_min.network_address, pool.subnet_max.network_address
     return int(first) <= int(subnet.network_address) <= int(last)
+
+
+def describe_misfits(network: Network, holdings: Holdings) -> str:
+    """Return what nodes hold that has no place in *network*, in words; "" for nothing."""
+    misfits = [
+        f"{held.subnet} of node {held.owner} {misfit}"
+        for table in holdings.tables.values()
+        for held in table
+        if (misfit := _misfit(network, held.subnet))
+    ]
+    if not misfits:
+        return ""
+    shown = "; ".join(misfits[:MISFITS_SHOWN])
+    more = f"; and {len(misfits) - MISFITS_SHOWN} more" if len(misfits) > MISFITS_SHOWN else ""
+    return (
+        f"it would break what nodes hold: {shown}{more}; force it to let those nodes claim other "
+        "subnets (their pods lose their addresses)"
+    )
+
+
+def _misfit(network: Network, subnet: IPNetwork) -> str:
+    pool = network.pool(family_of(subnet))
+    if pool is None:
+        return f"({family_of(subnet).label} would be gone)"
+    return "" if fits(pool, subnet) else f"({describe_pool(pool)})"
 
 
 def describe_pool(pool: Pool) -> str:

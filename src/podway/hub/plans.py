@@ -15,13 +15,12 @@ from podway.compute.subnets import (
     check_name,
     check_reservation,
     compute_leases,
-    describe_pool,
-    fits,
+    describe_misfits,
 )
 from podway.errors import ConfigError
 from podway.hub.state import Record, State
 from podway.hub.terms import Term, start_term
-from podway.model.addresses import IPNetwork, family_of
+from podway.model.addresses import IPNetwork
 from podway.model.networks import Network, parse_network
 from podway.model.nodes import Node
 from podway.store.codec import claim_from_body, encode_node, encode_subnets, parse_subnet
@@ -45,7 +44,6 @@ from podway.store.wire import (
 )
 
 KIND_MAX_CHARS = 63
-MISFITS_SHOWN = 3
 
 
 class Write(Struct, frozen=True):
@@ -253,28 +251,6 @@ def _check_network(state: State, request: Put) -> None:
         network = parse_network(request.value)
     except ConfigError as error:
         raise ValueRefused(f"net-conf.json refused: {error}") from error
-    misfits = _misfits(state, network)
+    misfits = describe_misfits(network, state.holdings)
     if misfits and not request.force:
-        shown = "; ".join(misfits[:MISFITS_SHOWN])
-        more = f"; and {len(misfits) - MISFITS_SHOWN} more" if len(misfits) > MISFITS_SHOWN else ""
-        raise ValueRefused(
-            f"net-conf.json refused: it would break what nodes hold: {shown}{more}; "
-            "force it to let those nodes claim other subnets (their pods lose their addresses)"
-        )
-
-
-def _misfits(state: State, network: Network) -> list[str]:
-    """Return what nodes hold that has no place in *network*, in words."""
-    return [
-        f"{held.subnet} of node {held.owner} {_misfit(network, held.subnet)}"
-        for table in state.holdings.tables.values()
-        for held in table
-        if _misfit(network, held.subnet)
-    ]
-
-
-def _misfit(network: Network, subnet: IPNetwork) -> str:
-    pool = network.pool(family_of(subnet))
-    if pool is None:
-        return f"({family_of(subnet).label} would be gone)"
-    return "" if fits(pool, subnet) else f"({describe_pool(pool)})"
+        raise ValueRefused(f"net-conf.json refused: {misfits}")

@@ -4,6 +4,8 @@
 
     unix:/PATH                               a hub on this machine
     tcp:HOST:PORT                            a hub anywhere
+    etcd:http://HOST:PORT[,...][/PREFIX]     etcd v3, with flannel's keys
+    etcd:https://HOST:PORT[,...][/PREFIX]    the same, over TLS
     kubernetes:[KUBECONFIG]                  a Kubernetes cluster, from a pod or by kubeconfig
 
 An engine is a class that keeps `podway.store.protocol.AdminStore` and a function that opens it; a
@@ -78,6 +80,12 @@ def _open_hub(url: str, access: StoreAccess) -> AdminStore:
     return open_hub(url, tls=tls_files(access), plaintext=access.plaintext)
 
 
+def _open_etcd(url: str, access: StoreAccess) -> AdminStore:
+    from podway.store.etcd_open import open_etcd  # noqa: PLC0415
+
+    return open_etcd(url, access)
+
+
 def _open_kubernetes(url: str, access: StoreAccess) -> AdminStore:
     from podway.store.kube_url import open_kube  # noqa: PLC0415
 
@@ -87,5 +95,6 @@ def _open_kubernetes(url: str, access: StoreAccess) -> AdminStore:
 _OPENERS: Mapping[str, Opener] = {
     "unix": _open_hub,
     "tcp": _open_hub,
+    "etcd": _open_etcd,
     "kubernetes": _open_kubernetes,
 }

@@ -1,0 +1,293 @@
+"""Calls to an etcd cluster through its JSON gateway: which member, as whom, and what a refusal is.
+
+In: one request. Out: its answer, or a `StoreError`. The gateway is HTTP/1.1 at the client port of
+every etcd since 3.4 (paths under /v3); it speaks gRPC to its own member. What gRPC clients send as
+metadata goes into headers: the token as ``Authorization``, and ``hasleader``, by which a member
+that has lost its leader ends a watch at once instead of telling old news.
+
+A member that cannot be reached, or has no leader, is passed over for the next one, each once per
+call. A call that ends with `StoreAway` may or may not have been carried out.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from enum import IntEnum
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from podway.model.secret import Secret
+from podway.store.counts import StoreCounts
+from podway.store.etcd_messages import (
+    AuthenticateRequest,
+    AuthenticateResponse,
+    Fault,
+    GrantRequest,
+    LeaseRequest,
+    LeaseResponse,
+    RangeRequest,
+    RangeResponse,
+    Streamed,
+    TxnRequest,
+    TxnResponse,
+    WatchCreate,
+    WatchRequest,
+    WatchResponse,
+    decode,
+    encode,
+)
+from podway.store.http_client import HttpClient, HttpExchange, HttpRequest
+from podway.store.protocol import StoreAway, StoreError
+from podway.store.refusals import NotAllowed, StorageFailed
+
+T = TypeVar("T")
+_LINE_MAX_BYTES = 64 << 20
+
+
+class GrpcCode(IntEnum):
+    """What kind of no (google.golang.org/grpc/codes)."""
+
+    CANCELLED = 1
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    OUT_OF_RANGE = 11
+    UNAUTHENTICATED = 16
+
+
+class EtcdRefused(StoreError):  # noqa: N818  (an answer, not an accident)
+    """etcd says no; *code* is one of `GrpcCode`, or another number of gRPC's."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Login(Struct, frozen=True):
+    """Whom to log in as; no *user*: nobody."""
+
+    user: str = ""
+    password: Secret = Secret("")
+
+
+class EtcdClient:
+    """Members of one cluster, tried in turn.
+
+    Args:
+        members: returns a client for each; asked before every call, since files of keys and
+            certificates may have been renewed.
+        login: whom to log in as.
+        request_s: for one call, whatever members it takes.
+
+    Attributes:
+        counts: what was sent.
+    """
+
+    def __init__(
+        self,
+        members: Callable[[], tuple[HttpClient, ...]],
+        login: Login,
+        counts: StoreCounts,
+        *,
+        request_s: float,
+    ) -> None:
+        self._members = members
+        self._login = login
+        self._request_s = request_s
+        self._current = 0
+        self._token = ""
+        self.counts = counts
+
+    # -- calls
+
+    async def range(self, request: RangeRequest) -> RangeResponse:
+        """Read keys."""
+        return await self._call("/v3/kv/range", request, RangeResponse)
+
+    async def txn(self, request: TxnRequest) -> TxnResponse:
+        """Carry out a transaction."""
+        return await self._call("/v3/kv/txn", request, TxnResponse)
+
+    async def grant(self, ttl_s: int) -> int:
+        """Make a lease of *ttl_s*; return its number."""
+        granted = await self._call("/v3/lease/grant", GrantRequest(ttl_s), LeaseResponse)
+        return granted.ID
+
+    async def keep_alive(self, lease: int) -> int:
+        """Start the lease's time anew; return its time to live in seconds, 0 when it is gone."""
+        reply = await self._call("/v3/lease/keepalive", LeaseRequest(lease), Streamed)
+        return max(0, _decode(LeaseResponse, reply.result).TTL)
+
+    async def time_to_live(self, lease: int) -> LeaseResponse:
+        """Return how long a lease has, and had."""
+        return await self._call("/v3/lease/timetolive", LeaseRequest(lease), LeaseResponse)
+
+    async def revoke(self, lease: int) -> None:
+        """End a lease, and every key that it holds. No error when there is none."""
+        try:
+            await self._call("/v3/lease/revoke", LeaseRequest(lease), LeaseResponse)
+        except EtcdRefused as error:
+            if error.code != GrpcCode.NOT_FOUND:
+                raise
+
+    @asynccontextmanager
+    async def watch(self, create: WatchCreate) -> AsyncIterator[AsyncIterator[WatchResponse]]:
+        """Open a watch at the current member; what is yielded ends only with an error.
+
+        Raises:
+            StoreAway: the member is away, or has no leader (any more).
+            StoreError: the watch is refused.
+        """
+        http = self._member()
+        async with http.open(await self._request("/v3/watch", WatchRequest(create))) as exchange:
+            if exchange.status != 200:
+                self._refuse(http, exchange.status, await exchange.body(_LINE_MAX_BYTES))
+            yield self._responses(http, exchange)
+
+    async def check_current(self, key: bytes) -> None:
+        """Ask the current member, and through it a majority, for *key*. Raises StoreAway."""
+        request = RangeRequest(key=key, count_only=True)
+        await self._ask(self._member(), "/v3/kv/range", request, RangeResponse)
+
+    def rotate(self) -> None:
+        """Let the next member be the current one."""
+        self._current += 1
+
+    # -- one call
+
+    async def _call(self, path: str, request: Struct, kind: type[T]) -> T:
+        members = len(self._members())
+        try:
+            async with asyncio.timeout(self._request_s):
+                for _ in range(members - 1):
+                    try:
+                        return await self._ask(self._member(), path, request, kind)
+                    except StoreAway:
+                        self.rotate()
+                return await self._ask(self._member(), path, request, kind)
+        except TimeoutError as error:
+            away = f"no answer within {self._request_s:g} s"
+            raise StoreAway(f"{self._member().server}: {away}") from error
+
+    async def _ask(self, http: HttpClient, path: str, request: Struct, kind: type[T]) -> T:
+        try:
+            return await self._ask_once(http, path, request, kind)
+        except (EtcdRefused, NotAllowed) as error:
+            if not self._login.user or not _asks_for_login(error):
+                raise
+            self._token = ""  # it has expired, or users have changed since
+            return await self._ask_once(http, path, request, kind)
+
+    async def _ask_once(self, http: HttpClient, path: str, request: Struct, kind: type[T]) -> T:
+        reply = await http.call(await self._request(path, request))
+        if reply.status != 200:
+            self._refuse(http, reply.status, reply.body)
+        try:
+            return decode(kind, reply.body)
+        except msgspec.DecodeError as error:
+            raise StoreAway(f"{http.server}: {path}: cannot be read: {error}") from error
+
+    async def _request(self, path: str, request: Struct) -> HttpRequest:
+        self.counts.requests += 1
+        headers = {"Content-Type": "application/json", "Grpc-Metadata-hasleader": "true"}
+        if self._login.user:
+            headers["Authorization"] = self._token or await self._log_in()
+        return HttpRequest(method="POST", target=path, headers=headers, body=encode(request))
+
+    async def _log_in(self) -> str:
+        http = self._member()
+        login = AuthenticateRequest(self._login.user, self._login.password.value)
+        request = HttpRequest(method="POST", target="/v3/auth/authenticate", body=encode(login))
+        self.counts.requests += 1
+        reply = await http.call(request)
+        if reply.status != 200:
+            self._refuse_login(http, reply.status, reply.body)
+        self._token = _decode(AuthenticateResponse, reply.body).token
+        return self._token
+
+    def _refuse_login(self, http: HttpClient, status: int, body: bytes) -> None:
+        try:
+            self._refuse(http, status, body)
+        except EtcdRefused as error:
+            if error.code == GrpcCode.FAILED_PRECONDITION:
+                rule = f"does not ask for users: leave {self._login.user!r} out"
+                raise NotAllowed(f"{http.server}: etcd {rule} ({error})") from error
+            raise NotAllowed(f"user {self._login.user!r}: {error}") from error
+
+    def _member(self) -> HttpClient:
+        members = self._members()
+        return members[self._current % len(members)]
+
+    def _refuse(self, http: HttpClient, status: int, body: bytes) -> None:
+        try:
+            fault = decode(Fault, body)
+        except msgspec.DecodeError as error:
+            raise StoreAway(f"{http.server}: {_not_etcd(status)}") from error
+        if not (fault.code or fault.grpc_code):
+            raise StoreAway(f"{http.server}: {_not_etcd(status)}")
+        raise error_of(f"{http.server}", fault)
+
+    async def _responses(
+        self, http: HttpClient, exchange: HttpExchange
+    ) -> AsyncIterator[WatchResponse]:
+        async for line in _lines(exchange):
+            streamed = _decode(Streamed, line)
+            if streamed.error is not None:
+                raise error_of(f"{http.server}: watch", streamed.error)
+            yield _decode(WatchResponse, streamed.result)
+        raise StoreAway(f"{http.server}: the watch ended")
+
+
+def error_of(who: str, fault: Fault) -> StoreError:
+    """Return what *fault* means: away for what may pass, else why not."""
+    code = fault.code or fault.grpc_code
+    text = f"{who}: {fault.message or fault.error}"
+    match code:
+        case GrpcCode.PERMISSION_DENIED:
+            return NotAllowed(text)
+        case GrpcCode.RESOURCE_EXHAUSTED:
+            return StorageFailed(text)
+        case (
+            GrpcCode.INVALID_ARGUMENT
+            | GrpcCode.NOT_FOUND
+            | GrpcCode.FAILED_PRECONDITION
+            | GrpcCode.OUT_OF_RANGE
+            | GrpcCode.UNAUTHENTICATED
+        ):
+            return EtcdRefused(code, text)
+        case _:  # no leader, leader changed, timed out, too many requests, going down
+            return StoreAway(text)
+
+
+def _not_etcd(status: int) -> str:
+    return f"HTTP status {status}: is that etcd, and its JSON gateway on (--enable-grpc-gateway)?"
+
+
+def _asks_for_login(error: StoreError) -> bool:
+    """Tell whether *error* may be about the token, not about the request."""
+    codes = {GrpcCode.UNAUTHENTICATED, GrpcCode.INVALID_ARGUMENT}
+    return isinstance(error, EtcdRefused) and error.code in codes
+
+
+def _decode(kind: type[T], text: bytes | msgspec.Raw) -> T:
+    try:
+        return decode(kind, text)
+    except msgspec.DecodeError as error:
+        raise StoreAway(f"etcd sent what cannot be read: {error}") from error
+
+
+async def _lines(exchange: HttpExchange) -> AsyncIterator[bytes]:
+    rest = bytearray()
+    async for chunk in exchange.chunks():
+        *whole, last = chunk.split(b"\n")
+        for line in whole:
+            yield bytes(rest) + line
+            rest.clear()
+        rest += last
+        if len(rest) > _LINE_MAX_BYTES:
+            raise StoreAway(f"a message of more than {_LINE_MAX_BYTES} bytes")

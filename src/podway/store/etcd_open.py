@@ -1,0 +1,107 @@
+"""From an ``etcd:`` URL to an open store: members, certificates, login."""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from podway.errors import ConfigError
+from podway.store.access import StoreAccess, read_password
+from podway.store.counts import StoreCounts
+from podway.store.etcd import EtcdStore
+from podway.store.etcd_address import EtcdAddress, parse_etcd_url
+from podway.store.etcd_client import EtcdClient, Login
+from podway.store.etcd_keys import EtcdKeys
+from podway.store.etcd_watch import EtcdOptions
+from podway.store.http_client import HttpClient, HttpServer
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def open_etcd(url: str, access: StoreAccess, options: EtcdOptions | None = None) -> EtcdStore:
+    """Return the store at *url* (see `parse_etcd_url`); it connects when first used.
+
+    Raises:
+        ConfigError: the URL, a file or their combination cannot be used.
+    """
+    address = parse_etcd_url(url)
+    check_access(url, address, access)
+    options = options or EtcdOptions()
+    login = Login(access.store_user, read_password(access))
+    client = EtcdClient(
+        _members(address, access, options), login, StoreCounts(), request_s=options.request_s
+    )
+    return EtcdStore(client, EtcdKeys(address.prefix), options)
+
+
+def check_access(url: str, address: EtcdAddress, access: StoreAccess) -> None:
+    """Refuse what would give a secret away, or would be passed over. Raises ConfigError."""
+    given = [path for path in (access.tls_ca, access.tls_cert, access.tls_key) if path is not None]
+    if given and not address.tls:
+        raise ConfigError("store", url, "has certificates (--tls-*) but no https")
+    if (access.tls_cert is None) != (access.tls_key is None):
+        raise ConfigError("--tls-*", str(given[-1]), "--tls-cert and --tls-key go together")
+    hosts = {endpoint.host for endpoint in address.endpoints}
+    if access.store_user and not (address.tls or access.plaintext or hosts <= _LOOPBACK):
+        rule = "a password needs https (or --plaintext, in a lab)"
+        raise ConfigError("--store-user", access.store_user, rule)
+
+
+def _members(
+    address: EtcdAddress, access: StoreAccess, options: EtcdOptions
+) -> Callable[[], tuple[HttpClient, ...]]:
+    """Return a function that gives a client per member, anew when certificates were renewed."""
+    files = [path for path in (access.tls_ca, access.tls_cert, access.tls_key) if path is not None]
+    seen: list[int] = []
+    clients: tuple[HttpClient, ...] = ()
+
+    def members() -> tuple[HttpClient, ...]:
+        nonlocal seen, clients
+        now = [_age(path) for path in files]
+        if not clients or now != seen:
+            context = client_context(access) if address.tls else None
+            seen, clients = now, _clients(address, context, options)
+        return clients
+
+    members()  # so that wrong files are told now and not with every connection
+    return members
+
+
+def _clients(
+    address: EtcdAddress, context: ssl.SSLContext | None, options: EtcdOptions
+) -> tuple[HttpClient, ...]:
+    return tuple(
+        HttpClient(
+            HttpServer(each.host, each.port, context),
+            connect_s=options.connect_s,
+            answer_s=options.request_s,
+        )
+        for each in address.endpoints
+    )
+
+
+def _age(path: Path) -> int:
+    """Return when *path* was changed; of a file that is just being replaced, as if long ago."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def client_context(access: StoreAccess) -> ssl.SSLContext:
+    """Return TLS as flannel speaks it to etcd: 1.2 or later, a certificate of our own if asked for.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=access.tls_ca)
+    except OSError as error:  # ssl.SSLError is one, too
+        raise ConfigError("--tls-ca", str(access.tls_ca), f"cannot be used: {error}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if access.tls_cert is not None:
+        try:
+            context.load_cert_chain(access.tls_cert, access.tls_key)
+        except OSError as error:
+            rule = f"must be PEM files that belong together: {error}"
+            raise ConfigError("--tls-cert", str(access.tls_cert), rule) from error
+    return context

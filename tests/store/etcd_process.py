@@ -1,0 +1,246 @@
+"""Real etcd servers for tests, from Debian's package, and etcdctl as the independent witness.
+
+``EtcdProcess`` is one member in a directory that outlives it::
+
+    with EtcdProcess() as etcd:
+        etcd.ctl("put", "/coreos.com/network/config", "{}")
+        etcd.kill()
+        etcd.start()
+
+It listens on loopback alone. Every process is ended by its own number, every file removed.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from podway.store.access import StoreAccess
+from podway.store.etcd import EtcdStore
+from podway.store.etcd_open import open_etcd
+from podway.store.etcd_watch import EtcdOptions
+
+START_S = 30.0
+# So that a test that lost its store waits for milliseconds and not for seconds.
+QUICK = EtcdOptions(backoff_min_s=0.01, backoff_max_s=0.1, request_s=20.0)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports on loopback that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+class EtcdProcess:
+    """One member, alone or of a cluster.
+
+    Attributes:
+        directory: holds its data and its log.
+        endpoint: where clients reach it: ``http://127.0.0.1:PORT``.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "m0",
+        ports: Sequence[int] = (),
+        cluster: str = "",
+        arguments: Sequence[str] = (),
+        scheme: str = "http",
+    ) -> None:
+        self.name = name
+        self.directory = Path(tempfile.mkdtemp(prefix="podway-etcd-", dir=_quick_disk()))
+        client_port, self._peer_port = ports or free_ports(2)
+        self.endpoint = f"{scheme}://127.0.0.1:{client_port}"
+        self._cluster = cluster or f"{name}={self._peer_url}"
+        self._arguments = list(arguments)
+        self.ctl_arguments: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    @property
+    def _peer_url(self) -> str:
+        return f"http://127.0.0.1:{self._peer_port}"
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """Everything that it has logged, over all starts."""
+        return (self.directory / "log").read_text()
+
+    def url(self, prefix: str = "/coreos.com/network") -> str:
+        """Return where podway finds the network under *prefix*."""
+        return f"etcd:{self.endpoint}{prefix}"
+
+    def open_store(
+        self,
+        prefix: str = "/coreos.com/network",
+        access: StoreAccess | None = None,
+        options: EtcdOptions = QUICK,
+    ) -> EtcdStore:
+        """Return a client; the caller closes it."""
+        return open_etcd(self.url(prefix), access or StoreAccess(), options)
+
+    def start(self) -> None:
+        """Start it and wait until it serves."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it; a member of a cluster serves only when most are there."""
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *("etcd", "--name", self.name, "--data-dir", str(self.directory / "data")),
+                    *("--listen-client-urls", self.endpoint),
+                    *("--advertise-client-urls", self.endpoint),
+                    *("--listen-peer-urls", self._peer_url),
+                    *("--initial-advertise-peer-urls", self._peer_url),
+                    *("--initial-cluster", self._cluster),
+                    *("--heartbeat-interval", "20", "--election-timeout", "200"),
+                    *("--logger", "zap", "--log-level", "warn"),
+                    *self._arguments,
+                ],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def wait(self) -> None:
+        """Wait until it serves, and has a leader."""
+        deadline_s = time.monotonic() + START_S
+        while True:
+            assert self._process is not None
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                raise AssertionError(f"etcd did not start:\n{self.log}")
+            if self._listens() and self._try_ctl("get", "x").returncode == 0:
+                return
+            time.sleep(0.01)
+
+    def _listens(self) -> bool:
+        port = int(self.endpoint.rpartition(":")[2])
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    def kill(self) -> None:
+        """End it as a power cut would (kill -9)."""
+        self._signal(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Have it hang: its connections stay, and say nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """End it and remove its files."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait(timeout=START_S)
+
+    def ctl(self, *words: str) -> str:
+        """Return what ``etcdctl words...`` prints."""
+        done = self._try_ctl(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _try_ctl(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["etcdctl", f"--endpoints={self.endpoint}", *self.ctl_arguments, *words],
+            env={**os.environ, "ETCDCTL_API": "3"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def put(self, key: str, value: str) -> None:
+        """Write *value* at *key*, without a lease."""
+        self.ctl("put", "--", key, value)
+
+    def get(self, key: str) -> str | None:
+        """Return what *key* holds, None where it is not there."""
+        found = self.keys(key)
+        return found.get(key, (None, 0))[0]
+
+    def keys(self, prefix: str) -> dict[str, tuple[str, int]]:
+        """Return the value and the lease of every key that begins with *prefix*."""
+        from base64 import b64decode  # noqa: PLC0415
+
+        document: dict[str, Any] = json.loads(self.ctl("get", "--prefix", prefix, "-w", "json"))
+        return {
+            b64decode(kv["key"]).decode(): (
+                b64decode(kv.get("value", "")).decode(),
+                int(kv.get("lease", 0)),
+            )
+            for kv in document.get("kvs", ())
+        }
+
+    def revision(self) -> int:
+        """Return the store's revision."""
+        return int(json.loads(self.ctl("get", "x", "-w", "json"))["header"]["revision"])
+
+    def compact(self) -> None:
+        """Forget all history."""
+        self.ctl("compact", str(self.revision()))
+
+    def restore(self, snapshot: Path) -> None:
+        """Put back what *snapshot* (``etcdctl snapshot save``) holds; it must not run."""
+        shutil.rmtree(self.directory / "data")
+        self.ctl(
+            *("snapshot", "restore", str(snapshot), "--name", self.name),
+            *("--data-dir", str(self.directory / "data")),
+            *("--initial-cluster", self._cluster),
+            *("--initial-advertise-peer-urls", self._peer_url),
+        )
+
+
+def login(user: str, password_file: Path) -> StoreAccess:
+    """Return the access of *user*."""
+    return StoreAccess(store_user=user, store_password_file=password_file)
+
+
+def _quick_disk() -> str | None:
+    """Return a directory in memory, where an fsync costs nothing; None where there is none."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
