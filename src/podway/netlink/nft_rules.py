@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         position: int
         userdata: bytes
         expressions: Mapping[str, Any]
+        compat: Mapping[str, int]
         elements: Mapping[str, Any]
         key_type: int
         key_len: int
@@ -144,12 +145,16 @@ _CHAIN = _schema(
     (12, "userdata", BYTES),
 )
 _EXPRESSIONS = AttributeSet("NFTA_LIST", ((1, "elem", Repeated("elem", Nested(EXPRESSION))),))
+# For extensions of iptables (net/netfilter/nft_compat.c, nft_parse_compat): the protocol that the
+# rule matches, which some insist on. The kernel does not give it back.
+_COMPAT = AttributeSet("NFTA_RULE_COMPAT", ((1, "proto", BE32), (2, "flags", BE32)))
 RULE = _schema(
     "rule",
     (1, "table", TEXT),
     (2, "chain", TEXT),
     (3, "handle", _U64BE),
     (4, "expressions", Nested(_EXPRESSIONS)),
+    (5, "compat", Nested(_COMPAT)),
     (6, "position", _U64BE),
     (7, "userdata", BYTES),
 )

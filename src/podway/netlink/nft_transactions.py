@@ -119,13 +119,13 @@ class NftSocket(NetlinkSocket):
             raise
         return True
 
-    def find_rules(
-        self, family: int, table: str, chain: str, needle: bytes = b""
-    ) -> list[NftFields]:
-        """Return the rules of a chain that hold *needle* somewhere in their bytes.
+    def find_rules(self, family: int, table: str, chain: str, *needles: bytes) -> list[NftFields]:
+        """Return the rules of a chain that hold one of *needles* somewhere in their bytes.
 
-        Of thousands of rules only those are decoded. No such table or chain: no rules.
+        Of thousands of rules only those are decoded; without needles all. No such table or chain:
+        no rules.
         """
+        needles = needles or (b"",)
         request = dump_rules(family, table, chain)
         for _ in range(_LIST_ATTEMPTS):
             datagrams, ack, is_torn = self._list_once(request)
@@ -138,7 +138,7 @@ class NftSocket(NetlinkSocket):
                     request.schema.decode(data, frame[4], frame[5])
                     for data, frames in datagrams
                     for frame in frames
-                    if data.find(needle, frame[4], frame[5]) >= 0
+                    if any(data.find(needle, frame[4], frame[5]) >= 0 for needle in needles)
                 ]
         reason = "it changed while being read"
         raise NetlinkError(EINTR, request.describe(str), reason)

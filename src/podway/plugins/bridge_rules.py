@@ -5,9 +5,6 @@ siblings. Everything that one call removes is one transaction on one socket: who
 after a deletion waits for a grace period, however much it was (`podway.netlink.nft_transactions`).
 """
 
-from errno import EBUSY
-
-from podway.netlink.errors import NetlinkError
 from podway.netlink.nft_transactions import NftSocket
 from podway.plugins.masquerade import (
     add_masquerade,
@@ -19,11 +16,12 @@ from podway.plugins.masquerade import (
     find_masquerade_garbage,
     masquerade_of,
 )
+from podway.plugins.nft_commits import commit_found
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Final
+    from typing import Any
 
     from podway.netlink.messages import Request
     from podway.plugins.bridge_conf import BridgeConf
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
 
 # The spoof check is rare: who has none does not load it.
 # ruff: noqa: PLC0415
-
-# How often to look again when somebody else deletes what was found.
-_ATTEMPTS: "Final" = 5
 
 
 def write_rules(
@@ -130,22 +125,3 @@ def check_rules(
     if conf.ip_masq and cidrs:
         wanted = masquerade_of(call.request, cidrs)
         check_masquerade(nft, wanted, choose_backend(conf.masq_backend))
-
-
-def commit_found(nft: NftSocket, find: "Callable[[], list[Request[Any]]]") -> bool:
-    """Commit the deletions that *find* finds, anew if somebody was faster; tell if there were any.
-
-    Raises:
-        NetlinkError: the kernel refuses.
-    """
-    for attempt in range(_ATTEMPTS):
-        requests = find()
-        try:
-            nft.commit(requests)
-        except NetlinkError as error:
-            is_momentary = error.is_not_found or error.errno == EBUSY
-            if not is_momentary or attempt == _ATTEMPTS - 1:
-                raise
-        else:
-            return bool(requests)
-    raise AssertionError("the last attempt returns or raises")

@@ -53,6 +53,11 @@ def finish(code: int, stdout: str, stderr: str = "") -> "NoReturn":
     posix._exit(code if written else 1)  # noqa: SLF001 - its name in POSIX
 
 
+def complain(text: str) -> None:
+    """Say something that is no error: a runtime logs standard error, and reads on in the result."""
+    _write(2, f"{text}\n".encode(errors="backslashreplace"))
+
+
 def _text(name: bytes, value: bytes) -> str:
     try:
         return value.decode()

@@ -86,6 +86,11 @@ PLUGINS: "Final" = (
         about="an interface with a MAC address of its own on a device of the host",
     ),
     Plugin(
+        name="portmap",
+        module="podway.plugins.portmap",
+        about="publishes ports of a container on the host",
+    ),
+    Plugin(
         name="ptp",
         module="podway.plugins.ptp",
         about="a pair of devices between container and host, and routes on both ends",

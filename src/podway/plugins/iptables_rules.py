@@ -1,0 +1,293 @@
+r"""Rules of iptables as values: in the words of iptables-save, and as the nft kind has them.
+
+In: addresses, ports, names of chains. Out: `IptablesRule`. Pure; called by `portmap_iptables` and
+`firewall_iptables`, carried out by `iptables_changes`. A rule is known in two forms::
+
+    -A CNI-DN-1 -s 10.1.0.0/24 -p tcp -m tcp --dport 8080 -j CNI-HOSTPORT-SETMARK
+
+    meta load l4proto => reg 1, cmp eq reg 1 06, payload load 3b @ network + 12 => reg 1, ...
+
+The text must be as iptables-save prints it, since what is there is found by comparing. The second
+form is what iptables 1.8 of the nft kind writes; extensions of iptables are C structs in it
+(include/uapi/linux/netfilter/xt_*.h), padded to 8 bytes (XT_ALIGN). Conditions that a user wrote in
+iptables' words have the first form alone.
+"""
+
+from _struct import Struct
+from sys import byteorder
+
+from podway.cni.addresses import parse_address, render_address
+from podway.cni.errors import broken_rule
+from podway.cni.values import Value
+from podway.netlink.nft_expressions import (
+    NFT_CMP_EQ,
+    NFT_CMP_NEQ,
+    NFT_JUMP,
+    NFT_META_IIFNAME,
+    NFT_META_MARK,
+    NFT_META_OIFNAME,
+    NFT_RETURN,
+    compare,
+    count,
+    load_meta,
+    mask,
+    match_address,
+    match_l4proto,
+    match_port,
+    network_of,
+    verdict,
+    xt_match,
+    xt_target,
+)
+from podway.netlink.nft_rules import NF_ACCEPT, NF_DROP
+from podway.plugins.iptables import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Final, TypeAlias
+
+    Expressions: TypeAlias = list[dict[str, Any]]
+
+PROTOCOLS: "Final" = {"tcp": 6, "udp": 17, "sctp": 132}
+# XT_EXTENSION_MAXNAMELEN with its closing zero byte.
+MAX_CHAIN_CHARACTERS: "Final" = 28
+MULTIPORT_MAX: "Final" = 15
+_COMMENT_BYTES: "Final" = 256
+_U32: "Final" = Struct("=I")
+# struct xt_addrtype_info_v1: source, dest (bits of RTN_*), flags.
+_LOCAL: "Final" = Struct("=HHI").pack(0, 1 << 2, 0)
+_MULTIPORT_DESTINATION: "Final" = 1
+# struct xt_conntrack_mtinfo3: 146 bytes of what is not asked for, then match_flags
+# (XT_CONNTRACK_STATE), invert_flags, state_mask (ESTABLISHED, RELATED).
+_ESTABLISHED: "Final" = (bytes(146) + Struct("=HHH").pack(1, 0, 2 | 4)).ljust(168, b"\0")
+# struct nf_nat_range2: NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED.
+_TO_ADDRESS_AND_PORT: "Final" = 3
+# struct nf_nat_ipv4_multi_range_compat with one range, struct nf_nat_range, both empty.
+_MASQUERADE: "Final" = {4: _U32.pack(1).ljust(24, b"\0"), 6: bytes(40)}
+_ODD_CHARACTERS: "Final" = "\"'\\"
+
+
+class Phrase(Value):
+    """A match or a target.
+
+    Attributes:
+        text: as iptables-save prints it.
+        expressions: as the nft kind has it; None where only the program knows.
+        jump: of a target: the chain to go on in, "" for none.
+    """
+
+    text: str
+    expressions: "Expressions | None"
+    jump: str = ""
+
+
+class IptablesRule(Value):
+    """A rule of one chain.
+
+    Attributes:
+        chain: in which it stands.
+        text: what iptables-save prints behind the chain's name.
+        expressions: as the nft kind has it; None where only the program knows.
+        jump: the chain that it jumps to, "" for none.
+        is_first: it is put before what is there, else behind.
+        protocol: IPPROTO_* that it matches, 0 for any; extensions of iptables insist on it.
+    """
+
+    chain: str
+    text: str
+    expressions: "Expressions | None"
+    jump: str = ""
+    is_first: bool = False
+    protocol: int = 0
+
+
+def make_rule(
+    chain: str,
+    target: Phrase,
+    *matches: Phrase,
+    protocol: str = "",
+    source: str = "",
+    destination: str = "",
+    is_first: bool = False,
+) -> IptablesRule:
+    """Return a rule.
+
+    Args:
+        chain: in which it stands.
+        target: what happens.
+        matches: in the order in which the program would be told.
+        protocol: a key of PROTOCOLS, "" for any.
+        source: prefix that packets come from, "" for any.
+        destination: likewise.
+        is_first: it goes before what is there.
+    """
+    words = []
+    expressions: Expressions = match_l4proto(PROTOCOLS[protocol]) if protocol else []
+    for option, prefix, is_source in (("-s", source, True), ("-d", destination, False)):
+        if prefix:
+            words.append(f"{option} {network_text(prefix)}")
+            expressions += _match_prefix(prefix, source=is_source)
+    words += [f"-p {protocol}"] if protocol else []
+    words += [phrase.text for phrase in (*matches, target)]
+    parts = [phrase.expressions for phrase in (*matches, target)]
+    for part in parts[:-1]:
+        expressions += part or []
+    expressions += [count(), *(parts[-1] or [])]
+    return IptablesRule(
+        chain=chain,
+        text=" ".join(words),
+        expressions=None if None in parts else expressions,
+        jump=target.jump,
+        is_first=is_first,
+        protocol=PROTOCOLS.get(protocol, 0),
+    )
+
+
+def network_text(prefix: str) -> str:
+    """Return ``10.1.0.5/24`` as iptables prints it: ``10.1.0.0/24``; an address as ``/32``."""
+    address, slash, bits = prefix.partition("/")
+    packed = parse_address(address)
+    length = int(bits) if slash else len(packed) * 8
+    return f"{render_address(network_of(packed, length)[0])}/{length}"
+
+
+def _match_prefix(prefix: str, *, source: bool) -> "Expressions":
+    address, _, bits = prefix.partition("/")
+    return match_address(parse_address(address), int(bits or 0), source=source, inet=False)
+
+
+def comment(text: str) -> Phrase:
+    """Say what a rule is for; at most 255 bytes."""
+    data = text.encode()[: _COMMENT_BYTES - 1]
+    told = xt_match("comment", data.ljust(_COMMENT_BYTES, b"\0"))
+    return Phrase(text=f"-m comment --comment {quote(data.decode())}", expressions=[told])
+
+
+def to_this_host() -> Phrase:
+    """Match packets to one of the host's own addresses."""
+    told = xt_match("addrtype", _LOCAL, 1)
+    return Phrase(text="-m addrtype --dst-type LOCAL", expressions=[told])
+
+
+def to_port(protocol: str, port: int) -> Phrase:
+    """Match the destination port of *protocol*, which the rule asks for."""
+    text = f"-m {protocol} --dport {port}"
+    if protocol != "sctp":
+        return Phrase(text=text, expressions=match_port(port))
+    # struct xt_sctp_info; iptables has no shorter form for it.
+    ports = Struct("=HHHH").pack(port, port, 0, 0)
+    flag_info, flags = b"\xff\0\0" * 4, Struct("=iII").pack(0, 2, 0)
+    info = ports + bytes(64 * 4 + 4) + flag_info + flags
+    return Phrase(text=text, expressions=[xt_match("sctp", info.ljust(296, b"\0"))])
+
+
+def to_ports(ports: "tuple[int, ...]") -> Phrase:
+    """Match one of up to 15 destination ports."""
+    # struct xt_multiport_v1
+    head = bytes((_MULTIPORT_DESTINATION, len(ports)))
+    told = b"".join(port.to_bytes(2, byteorder) for port in ports)
+    info = (head + told.ljust(2 * MULTIPORT_MAX, b"\0")).ljust(48, b"\0")
+    text = f"-m multiport --dports {','.join(map(str, ports))}"
+    return Phrase(text=text, expressions=[xt_match("multiport", info, 1)])
+
+
+def marked(bit: int) -> Phrase:
+    """Match packets with a bit in their mark."""
+    bits = _U32.pack(1 << bit)
+    told = [load_meta(NFT_META_MARK), mask(bits), compare(bits)]
+    return Phrase(text=f"-m mark --mark {1 << bit:#x}/{1 << bit:#x}", expressions=told)
+
+
+def established() -> Phrase:
+    """Match packets of connections that the other side began."""
+    told = xt_match("conntrack", _ESTABLISHED, 3)
+    return Phrase(text="-m conntrack --ctstate RELATED,ESTABLISHED", expressions=[told])
+
+
+def through(incoming: str, outgoing: str, *, other: bool = False) -> Phrase:
+    """Match devices, "" for any.
+
+    Args:
+        incoming: device that a packet came by.
+        outgoing: device that it leaves by.
+        other: it leaves by any other than *outgoing*.
+    """
+    words: list[str] = []
+    told: Expressions = []
+    if incoming:
+        words.append(f"-i {incoming}")
+        told += [load_meta(NFT_META_IIFNAME), compare(incoming.encode() + b"\0")]
+    if outgoing:
+        words.append(f"! -o {outgoing}" if other else f"-o {outgoing}")
+        op = NFT_CMP_NEQ if other else NFT_CMP_EQ
+        told += [load_meta(NFT_META_OIFNAME), compare(outgoing.encode() + b"\0", op)]
+    return Phrase(text=" ".join(words), expressions=told)
+
+
+def conditions(words: "Iterable[str]") -> Phrase:
+    """Match what a user wrote in iptables' words."""
+    return Phrase(text=" ".join(_shell_quoted(word) for word in words), expressions=None)
+
+
+def _shell_quoted(word: str) -> str:
+    plain = word and not any(each.isspace() or each in _ODD_CHARACTERS for each in word)
+    return word if plain else quote(word)
+
+
+def jump(chain: str) -> Phrase:
+    """Go on in another chain."""
+    return Phrase(text=f"-j {chain}", expressions=[verdict(NFT_JUMP, chain)], jump=chain)
+
+
+def accept() -> Phrase:
+    """Let the packet pass."""
+    return Phrase(text="-j ACCEPT", expressions=[verdict(NF_ACCEPT)])
+
+
+def drop() -> Phrase:
+    """Drop the packet."""
+    return Phrase(text="-j DROP", expressions=[verdict(NF_DROP)])
+
+
+def leave() -> Phrase:
+    """Go back to where the chain was jumped to from."""
+    return Phrase(text="-j RETURN", expressions=[verdict(NFT_RETURN)])
+
+
+def set_mark(bit: int) -> Phrase:
+    """Set a bit of the packet's mark."""
+    told = xt_target("MARK", _U32.pack(1 << bit) * 2, 2)
+    return Phrase(text=f"-j MARK --set-xmark {1 << bit:#x}/{1 << bit:#x}", expressions=[told])
+
+
+def masquerade(family: int) -> Phrase:
+    """Replace the source by the address of the outgoing device."""
+    told = xt_target("MASQUERADE", _MASQUERADE[family])
+    return Phrase(text="-j MASQUERADE", expressions=[told])
+
+
+def forward_to(address: str, port: int) -> Phrase:
+    """Replace destination and port (DNAT)."""
+    packed = parse_address(address)
+    place = packed.ljust(16, b"\0") * 2 + port.to_bytes(2, "big") * 2
+    told = xt_target("DNAT", (_U32.pack(_TO_ADDRESS_AND_PORT) + place).ljust(48, b"\0"), 2)
+    shown = f"[{address}]" if len(packed) > 4 else address
+    return Phrase(text=f"-j DNAT --to-destination {shown}:{port}", expressions=[told])
+
+
+def check_chain_name(field: str, name: str) -> None:
+    """Refuse what is no name of a chain.
+
+    Raises:
+        CniError: INVALID_CONFIG.
+    """
+    rule = ""
+    if not 1 <= len(name) <= MAX_CHAIN_CHARACTERS:
+        rule = f"must have 1 to {MAX_CHAIN_CHARACTERS} characters"
+    elif not name.isascii() or not all(each.isalnum() or each in "_.-" for each in name):
+        rule = "must be letters, digits, '_', '.' and '-'"
+    elif name.startswith("-"):
+        rule = "must not begin with '-'"
+    if rule:
+        raise broken_rule(field, name, rule)

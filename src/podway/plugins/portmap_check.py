@@ -1,0 +1,56 @@
+"""CHECK and STATUS of the ``portmap`` plugin: is every rule there that ADD wrote, or could be?
+
+In: a call, CHECK's with prevResult. Out: nothing, or the first thing that is missing. Called by
+`portmap`.
+"""
+
+from podway.cni.errors import UNAVAILABLE, CniError
+from podway.netlink.nft_transactions import NftSocket
+from podway.plugins.portmap_conf import choose_backend, parse_portmap_conf, publication_of
+from podway.plugins.previous import required_previous_result
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from podway.plugins.skeleton import Call
+
+# Each call loads the back end that it needs.
+# ruff: noqa: PLC0415
+
+
+def check(call: "Call") -> None:
+    """See that what ADD made is there.
+
+    Raises:
+        CniError: CHECK_FAILED; INVALID_CONFIG, prevResult is missing.
+    """
+    conf = parse_portmap_conf(call.request)
+    result = required_previous_result(call.request)
+    wanted = publication_of(call.request, conf, result)
+    if not conf.mappings or not wanted.addresses:
+        return
+    with NftSocket() as nft:
+        if choose_backend(conf) == "nftables":
+            from podway.plugins import portmap_nftables
+
+            portmap_nftables.check(nft, wanted)
+            return
+        from podway.plugins.iptables_changes import check_plan
+        from podway.plugins.portmap_iptables import compute_plan
+
+        for family in wanted.addresses:
+            check_plan(nft, compute_plan(wanted, family))
+
+
+def status(call: "Call") -> None:
+    """See that an ADD would find its back end.
+
+    Raises:
+        CniError: UNAVAILABLE, it would not; INVALID_CONFIG.
+    """
+    conf = parse_portmap_conf(call.request)
+    try:
+        choose_backend(conf)
+    except CniError as error:
+        raise CniError(UNAVAILABLE, error.msg) from error
+    # Opened to see that the kernel has nf_tables.
+    NftSocket().close()

@@ -1,0 +1,314 @@
+"""Published ports by nftables, in the reference plugin's tables.
+
+In: what is published for a container. Out: requests for an `NftSocket`. Called by `portmap` and its
+siblings. A table of family ip and one of family ip6, as they are since its version 1.9::
+
+    table ip cni_hostport {
+        chain hostports {
+            ip daddr 192.0.2.1 tcp dport 8080 dnat to 10.1.0.5:80 comment "<container>"
+        }
+        chain hostip_hostports { }                  # of versions before
+        chain hostports_all { jump hostip_hostports; jump hostports }
+        chain prerouting { type nat hook prerouting priority dstnat;
+                           <conditions> fib daddr type local jump hostports_all }
+        chain output     { type nat hook output priority dstnat; the same }
+        chain masquerading { type nat hook postrouting priority srcnat;
+            ip saddr 10.1.0.5 ip daddr 10.1.0.5 masquerade comment "<container>"
+            ip saddr 127.0.0.1 ip daddr 10.1.0.5 masquerade comment "<container>"
+        }
+    }
+
+The comment is the container alone, by which the reference plugin finds its rules. Behind it, where
+`nft` does not look (a type of user data of podway's own), stand network and interface, so that one
+attachment does not take another's rules. Rules without are the reference plugin's.
+
+A container's rules go before those of others: should two publish one port, the last one has it.
+"""
+
+from sys import byteorder
+
+from podway.cni.addresses import parse_address
+from podway.cni.errors import CHECK_FAILED, CniError
+from podway.netlink.constants import NFPROTO_IPV4, NFPROTO_IPV6
+from podway.netlink.nft_expressions import (
+    NFT_FIB_RESULT_ADDRTYPE,
+    NFT_JUMP,
+    NFT_REG_2,
+    NFTA_FIB_F_DADDR,
+    compare,
+    destination_nat,
+    load_fib,
+    load_value,
+    masquerade,
+    match_address,
+    match_l4proto,
+    match_port,
+    verdict,
+)
+from podway.netlink.nft_rules import (
+    NF_INET_LOCAL_OUT,
+    NF_INET_POST_ROUTING,
+    NF_INET_PRE_ROUTING,
+    NF_IP_PRI_NAT_DST,
+    NF_IP_PRI_NAT_SRC,
+    add_chain,
+    add_table,
+    append_rule,
+    comment,
+    comment_of,
+    delete_rule,
+    insert_rule,
+)
+from podway.plugins.digests import sha512_hex
+from podway.plugins.iptables_changes import program_of, shape_of
+from podway.plugins.iptables_rules import PROTOCOLS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Final
+
+    from podway.netlink.messages import Request
+    from podway.netlink.nft_rules import NftFields
+    from podway.netlink.nft_transactions import NftSocket
+    from podway.plugins.iptables_changes import Requests
+    from podway.plugins.portmap_conf import PortMapping, Publication
+
+TABLE: "Final" = "cni_hostport"
+NFPROTO: "Final" = {4: NFPROTO_IPV4, 6: NFPROTO_IPV6}
+HOSTPORTS: "Final" = "hostports"
+_HOSTIP: "Final" = "hostip_hostports"
+_ALL: "Final" = "hostports_all"
+MASQUERADING: "Final" = "masquerading"
+_DNAT_CHAINS: "Final" = {"prerouting": NF_INET_PRE_ROUTING, "output": NF_INET_LOCAL_OUT}
+_RULE_CHAINS: "Final" = (HOSTPORTS, _HOSTIP, MASQUERADING)
+_TO_THIS_HOST: "Final" = (
+    load_fib(NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR),
+    compare((2).to_bytes(4, byteorder)),  # RTN_LOCAL
+)
+_COMMENT: "Final" = "CNI portmap plugin"
+# Of the user data of rules: libnftnl knows 0 and 1 (include/libnftnl/udata.h), and nft passes over
+# what it does not know.
+_OWNER: "Final" = 0x70
+_DIGITS: "Final" = 16
+_CONDITIONS: "Final" = "conditions "
+
+
+def add(nft: "NftSocket", wanted: "Publication") -> None:
+    """Write the rules of an attachment in place of those that it may have had.
+
+    Raises:
+        NetlinkError: nothing has changed; CniError: the program nft refuses conditions.
+    """
+    requests = _find_own(nft, wanted)
+    for family in wanted.addresses:
+        requests += _base(nft, wanted, family)
+        requests += [
+            insert_rule(_place(wanted, family, chain), rule)
+            for chain, rule in reversed(compute_rules(wanted, family))
+        ]
+    nft.commit(requests)
+    for family in wanted.addresses:
+        _write_conditions(nft, wanted, family)
+
+
+def compute_rules(wanted: "Publication", family: int) -> "list[tuple[str, list[dict[str, Any]]]]":
+    """Return chain and expressions of each rule of an attachment."""
+    packed = parse_address(wanted.addresses[family].partition("/")[0])
+    rules = [
+        (HOSTPORTS, _mapping_rule(mapping, packed, family))
+        for mapping in wanted.conf.mappings_of(family)
+    ]
+    if wanted.conf.snat:
+        sources: list[bytes | None] = [packed]
+        if wanted.conf.masq_all:
+            sources = [None]
+        elif family == 4:
+            sources.append(b"\x7f\0\0\x01")
+        for source in sources:
+            near = [] if source is None else match_address(source, source=True, inet=False)
+            to = match_address(packed, source=False, inet=False)
+            rules.append((MASQUERADING, [*near, *to, masquerade()]))
+    return rules
+
+
+def _mapping_rule(mapping: "PortMapping", packed: bytes, family: int) -> "list[dict[str, Any]]":
+    host = parse_address(mapping.host_address) if mapping.host_address else b""
+    return [
+        *(match_address(host, source=False, inet=False) if host else ()),
+        *match_l4proto(PROTOCOLS[mapping.protocol]),
+        *match_port(mapping.host_port),
+        load_value(packed),
+        load_value(mapping.container_port.to_bytes(2, "big"), NFT_REG_2),
+        destination_nat(NFPROTO[family], with_port=True),
+    ]
+
+
+def find(nft: "NftSocket", wanted: "Publication") -> "Requests":
+    """Return the requests that take away the rules of an attachment.
+
+    Of rules that the reference plugin wrote, those of the container go.
+    """
+    return [] if not _has_tables(nft) else _find_own(nft, wanted)
+
+
+def _find_own(nft: "NftSocket", wanted: "Publication") -> "Requests":
+    owner = owner_of(wanted.network, wanted.container_id, wanted.ifname)
+    needle = wanted.container_id[:_DIGITS].encode()
+    return [
+        _deletion(rule, family)
+        for family in NFPROTO
+        for chain in _RULE_CHAINS
+        for rule in nft.find_rules(NFPROTO[family], TABLE, chain, needle)
+        if comment_of(rule["userdata"]) == _cut(wanted.container_id)
+        and _owner_in(rule["userdata"]) in {"", owner}
+    ]
+
+
+def find_garbage(nft: "NftSocket", network: str, valid: "Iterable[tuple[str, str]]") -> "Requests":
+    """Return the requests that take away rules of attachments of *network* not in *valid*.
+
+    Args:
+        nft: to look with.
+        network: name.
+        valid: (container, interface) of attachments that stay.
+    """
+    kept = {owner_of(network, container, ifname) for container, ifname in valid}
+    start = f"{sha512_hex(network)[:_DIGITS]}-"
+    return [
+        _deletion(rule, family)
+        for family in NFPROTO
+        for chain in _RULE_CHAINS
+        for rule in nft.find_rules(NFPROTO[family], TABLE, chain, start.encode())
+        if _owner_in(rule["userdata"]).startswith(start) and _owner_in(rule["userdata"]) not in kept
+    ]
+
+
+def check(nft: "NftSocket", wanted: "Publication") -> None:
+    """See that every rule is there, and that packets come by.
+
+    Raises:
+        CniError: CHECK_FAILED.
+    """
+    for family in wanted.addresses:
+        nfproto = NFPROTO[family]
+        there = {
+            chain: [program_of(rule) for rule in nft.find_rules(nfproto, TABLE, chain)]
+            for chain in (*_RULE_CHAINS, _ALL)
+        }
+        # The reference plugin before 1.9 had rules for one address in a chain of their own.
+        there[HOSTPORTS] += there[_HOSTIP]
+        for chain, rule in compute_rules(wanted, family):
+            if shape_of(rule) not in there[chain]:
+                raise CniError(CHECK_FAILED, f"nft {_name(family)} {TABLE} {chain}: lacks a rule")
+        if wanted.conf.mappings_of(family) and not there[_ALL]:
+            raise CniError(CHECK_FAILED, f"nft {_name(family)} {TABLE} {_ALL}: is empty")
+        for chain in _DNAT_CHAINS:
+            if not nft.find_rules(nfproto, TABLE, chain, _ALL.encode()):
+                raise CniError(CHECK_FAILED, f"nft {_name(family)} {TABLE} {chain}: is empty")
+
+
+def owner_of(network: str, container_id: str, ifname: str) -> str:
+    """Return what stands behind the comment of an attachment's rules."""
+    digests = (sha512_hex(network), sha512_hex(f"{ifname}:{container_id}"))
+    return "-".join(digest[:_DIGITS] for digest in digests)
+
+
+def _place(wanted: "Publication", family: int, chain: str) -> "NftFields":
+    owner = owner_of(wanted.network, wanted.container_id, wanted.ifname).encode() + b"\0"
+    data = comment(wanted.container_id) + bytes((_OWNER, len(owner))) + owner
+    return {"family": NFPROTO[family], "table": TABLE, "chain": chain, "userdata": data}
+
+
+def _owner_in(userdata: bytes) -> str:
+    position = 0
+    while position + 2 <= len(userdata):
+        kind, size = userdata[position], userdata[position + 1]
+        if kind == _OWNER:
+            value = userdata[position + 2 : position + 2 + size]
+            return value.rstrip(b"\0").decode(errors="replace")
+        position += 2 + size
+    return ""
+
+
+def _cut(container_id: str) -> str:
+    """Return a container's id as a comment holds it."""
+    return comment_of(comment(container_id))
+
+
+def _has_tables(nft: "NftSocket") -> bool:
+    return any(nft.has_chain(nfproto, TABLE, HOSTPORTS) for nfproto in NFPROTO.values())
+
+
+def _deletion(rule: "NftFields", family: int) -> "Request[Any]":
+    place: NftFields = {"family": NFPROTO[family], "table": TABLE, "chain": rule["chain"]}
+    return delete_rule({**place, "handle": rule["handle"]})
+
+
+def _name(family: int) -> str:
+    return "ip" if family == 4 else "ip6"
+
+
+def _base(nft: "NftSocket", wanted: "Publication", family: int) -> "Requests":
+    """Return the requests that make table and chains, and lead packets to them.
+
+    What is there is left alone: to flush a chain at every ADD would wait for a grace period.
+    """
+    nfproto = NFPROTO[family]
+    table: NftFields = {"family": nfproto, "table": TABLE}
+    requests: Requests = [
+        add_table({"family": nfproto, "name": TABLE, "userdata": comment(_COMMENT)}),
+        *(add_chain({**table, "name": chain}) for chain in (HOSTPORTS, _HOSTIP, _ALL)),
+    ]
+    for chain, hook in _DNAT_CHAINS.items():
+        requests.append(_base_chain(table, chain, hook, NF_IP_PRI_NAT_DST))
+    if wanted.conf.snat:
+        hook = NF_INET_POST_ROUTING
+        requests.append(_base_chain(table, MASQUERADING, hook, NF_IP_PRI_NAT_SRC))
+    if len(nft.find_rules(nfproto, TABLE, _ALL)) != 2:
+        requests.append(delete_rule({**table, "chain": _ALL}))
+        requests += [
+            append_rule({**table, "chain": _ALL}, [verdict(NFT_JUMP, chain)])
+            for chain in (_HOSTIP, HOSTPORTS)
+        ]
+    if not wanted.conf.conditions[family]:
+        requests += _entries(nft, nfproto)
+    return requests
+
+
+def _base_chain(table: "NftFields", name: str, hook: int, priority: int) -> "Request[Any]":
+    told = {"hooknum": hook, "priority": priority}
+    return add_chain({**table, "name": name, "type": "nat", "hook": told})
+
+
+def _entries(nft: "NftSocket", nfproto: int) -> "Requests":
+    """Return the requests that lead all packets to this host through the chains."""
+    wanted = [*_TO_THIS_HOST, verdict(NFT_JUMP, _ALL)]
+    requests: Requests = []
+    for chain in _DNAT_CHAINS:
+        rules = nft.find_rules(nfproto, TABLE, chain)
+        if [program_of(rule) for rule in rules] != [shape_of(wanted)]:
+            place: NftFields = {"family": nfproto, "table": TABLE, "chain": chain}
+            requests += [delete_rule(place), append_rule(place, wanted)]
+    return requests
+
+
+def _write_conditions(nft: "NftSocket", wanted: "Publication", family: int) -> None:
+    """Lead the packets that the user's conditions match through the chains.
+
+    Only `nft` understands them. Their digest is the comment by which they are found next time.
+    """
+    words = " ".join(wanted.conf.conditions[family])
+    if not words:
+        return
+    mark = _CONDITIONS + sha512_hex(words)[:_DIGITS]
+    if all(nft.find_rules(NFPROTO[family], TABLE, chain, mark.encode()) for chain in _DNAT_CHAINS):
+        return
+    from podway.plugins.nft_program import run_nft  # noqa: PLC0415 - rarely needed
+
+    lines = []
+    for chain in _DNAT_CHAINS:
+        place = f"{_name(family)} {TABLE} {chain}"
+        rule = f'{words} fib daddr type local jump {_ALL} comment "{mark}"'
+        lines += [f"flush chain {place}", f"add rule {place} {rule}"]
+    run_nft(lines)
