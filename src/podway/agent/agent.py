@@ -28,6 +28,7 @@ from podway.agent.ledger import Ledger
 from podway.agent.lookout import Lookout
 from podway.agent.memory import Memory
 from podway.agent.metrics import Metrics
+from podway.agent.programs import FirstProgram, Programs
 from podway.agent.settings import Settings, wireguard_key_file
 from podway.compute.node import Place
 from podway.diff.operations import Operation, Verb
@@ -39,7 +40,7 @@ from podway.kernel.protocol import Kernel, KernelError
 from podway.kernel.wireguard_keys import WireguardKey
 from podway.model.endpoints import EndpointKey, host_ifname
 from podway.model.kernel import Key, Link, Veth, Wireguard, link_key
-from podway.model.networks import Network, WireguardConfig
+from podway.model.networks import ExtensionConfig, Network, WireguardConfig
 from podway.model.nodes import Claim, Identity, Node, Uplink
 from podway.store.protocol import Away, Back, Delta, Snapshot, Store
 
@@ -86,7 +87,9 @@ class Agent:
         self.tracker = Tracker()
         self.cluster = Cluster()
         self.endpoints = Endpoints()
-        self.desires = Desires(settings.node, self.tracker)
+        self.log = get_log("podway.agent")
+        self.programs = Programs(ledger, self.log)
+        self.desires = Desires(settings.node, self.tracker, self.programs)
         self.ipam = Ipam(ledger, settings.cooldown_s)
         self.ledger = ledger
         self.me: Node | None = None
@@ -96,12 +99,12 @@ class Agent:
         self.store_reason = ""
         self.store_since = time.monotonic()
         self.last_pass: dict[str, object] = {}
-        self.log = get_log("podway.agent")
         self.leases = LeaseKeeper(
             store, self._wanted_claim, self._granted, settings.lease_ttl_s, self.log
         )
         self._store = store
         self._memory = Memory(ledger, self.log)
+        self._prepare = FirstProgram(self.log, self.leases.look_again)
         self._wireguard_key = WireguardKey(wireguard_key_file(settings))
         self._thread = KernelThread(open_kernel)
         self._kernel: Kernel | None = None
@@ -127,6 +130,8 @@ class Agent:
                 tasks.create_task(self.lookout.poll(self._own_sysctls), name="sysctls")
                 tasks.create_task(self._every(self.settings.resync_s, self.resync), name="resync")
                 tasks.create_task(self._every(TUNNEL_POLL_S, self._look_at_tunnels), name="tunnels")
+                tasks.create_task(self.programs.run(), name="programs")
+                tasks.create_task(self._prepare.run(), name="first program")
                 tasks.create_task(self._work(), name="work")
         finally:
             self._ended = True
@@ -297,8 +302,14 @@ class Agent:
 
     def _identity(self, network: Network) -> Identity:
         """Return what only this node knows of itself. Raises `ConfigError`."""
-        key = self._wireguard_key if isinstance(network.backend, WireguardConfig) else None
-        return Identity(name=self.settings.node, wireguard_key=key.public() if key else "")
+        name = self.settings.node
+        match network.backend:
+            case WireguardConfig():
+                return Identity(name=name, wireguard_key=self._wireguard_key.public())
+            case ExtensionConfig(pre_startup=command):
+                return Identity(name=name, extension=self._prepare.output(command))
+            case _:
+                return Identity(name=name)
 
     def _granted(self, node: Node) -> None:
         if node != self.me:
@@ -351,6 +362,7 @@ class Agent:
                 self.lookout.look_at_all()
             self.desires.refresh(place, self.cluster, self.endpoints)
             self.tracker.sweeping = self.cluster.complete
+            self.programs.sweep(on=self.cluster.complete)
         if self.desires.place is None:
             return []
         await self.lookout.read(self._own_sysctls())

@@ -8,10 +8,18 @@ from msgspec.structs import replace
 
 from podway.agent.cluster import Cluster
 from podway.agent.endpoints import Endpoints
-from podway.compute.node import Place, compute_endpoint, compute_own, compute_peer
+from podway.agent.programs import Programs
+from podway.compute.node import (
+    Place,
+    compute_endpoint,
+    compute_node_program,
+    compute_own,
+    compute_peer,
+)
 from podway.diff.tracker import Source, Tracker
 from podway.model.endpoints import EndpointKey
 from podway.model.kernel import Key
+from podway.model.programs import NODE, peer_program_name
 
 OWN: Source = ("node",)
 
@@ -32,19 +40,23 @@ class Desires:
     Attributes:
         place: for which everything was last computed; None before the node has a lease.
         skipped: by peer, why a part of it cannot be reached.
+        computed: peers whose part was computed, be it nothing.
     """
 
-    def __init__(self, name: str, tracker: Tracker) -> None:
+    def __init__(self, name: str, tracker: Tracker, programs: Programs) -> None:
         self._name = name
         self._tracker = tracker
+        self._programs = programs
         self.place: Place | None = None
         self.skipped: dict[str, tuple[str, ...]] = {}
+        self.computed: set[str] = set()
 
     def refresh(self, place: Place, cluster: Cluster, endpoints: Endpoints) -> None:
         """Compute what is dirty; all of it when *place* is not the last one."""
         if place != self.place:
             self.place = place
             self._tracker.desire(OWN, compute_own(place))
+            self._programs.want(NODE, compute_node_program(place))
             cluster.dirty |= cluster.nodes.keys()
             endpoints.touch_all()
         for name in cluster.take_dirty():
@@ -65,10 +77,14 @@ class Desires:
         peer = cluster.nodes.get(name)
         if peer is None or name == self._name:
             self.skipped.pop(name, None)
+            self.computed.discard(name)
             self._tracker.desire(peer_source(name), ())
+            self._programs.want(peer_program_name(name), None)
             return
         plan = compute_peer(place, peer)
+        self.computed.add(name)
         self._tracker.desire(peer_source(name), plan.objects)
+        self._programs.want(peer_program_name(name), plan.program)
         if plan.skipped:
             self.skipped[name] = plan.skipped
         else:

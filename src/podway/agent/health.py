@@ -57,6 +57,7 @@ def _store_reasons(agent: "Agent") -> list[str]:
 def _failure_reasons(agent: "Agent") -> list[str]:
     failures = list(agent.tracker.failures.values())
     reasons = [f"the kernel fails: {agent.lookout.error}"] if agent.lookout.error else []
+    reasons += [f"{name}: {text}" for name, text in sorted(agent.programs.failures.items())]
     if failures:
         first = min(failures, key=lambda failure: failure.since)
         reasons.append(f"{len(failures)} kernel operations fail, first: {first.error}")

@@ -8,6 +8,7 @@ import msgspec
 from podway.diff.operations import Operation
 from podway.model.kernel import KernelObject
 from podway.model.nodes import Node
+from podway.model.programs import peer_program_name
 
 if TYPE_CHECKING:
     from podway.agent.agent import Agent
@@ -80,12 +81,15 @@ def _peers(agent: "Agent") -> list[dict[str, Any]]:
 
 def _peer(agent: "Agent", node: Node, failing: Iterable[object]) -> dict[str, Any]:
     part = agent.tracker.part(("peer", node.name))
+    program = peer_program_name(node.name)
     skipped = agent.desires.skipped.get(node.name, ())
     broken = [key for key in part if key in failing]
     if skipped:
         state, reason = "skipped", "; ".join(skipped)
-    elif not part or broken:
-        state, reason = "pending", str(agent.tracker.failures[broken[0]].error) if broken else ""
+    elif broken:
+        state, reason = "pending", str(agent.tracker.failures[broken[0]].error)
+    elif node.name not in agent.desires.computed or not agent.programs.is_done(program):
+        state, reason = "pending", agent.programs.failures.get(program, "")
     else:
         state, reason = "programmed", ""
     return {

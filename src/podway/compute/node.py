@@ -9,13 +9,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from podway.compute import endpoints, forwarding, mtu
-from podway.compute.backends import backend_of
+from podway.compute.backends import backend_of, extension
 from podway.compute.plans import PeerPlan
 from podway.model.addresses import Family, IPNetwork, prefix_contains
 from podway.model.endpoints import Endpoint
 from podway.model.kernel import KernelObject
-from podway.model.networks import Network
+from podway.model.networks import ExtensionConfig, Network
 from podway.model.nodes import Lease, Node, Uplink
+from podway.model.programs import Program
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -59,6 +60,13 @@ def compute_own(place: Place) -> tuple[KernelObject, ...]:
     )
 
 
+def compute_node_program(place: Place) -> Program | None:
+    """Return what the operator's own programs do for the node itself."""
+    if isinstance(place.network.backend, ExtensionConfig):
+        return extension.compute_node_program(place.network, place.me)
+    return None
+
+
 def compute_peer(place: Place, peer: Node) -> PeerPlan:
     """Return what the node holds because of *peer*.
 
@@ -72,7 +80,8 @@ def compute_peer(place: Place, peer: Node) -> PeerPlan:
     clashes = {lease: _clash(place.me, peer, lease) for lease in peer.leases}
     sound = replace(peer, leases=tuple(lease for lease in peer.leases if not clashes[lease]))
     plan = backend_of(place.network).compute_peer(place.network, place.me, place.uplink, sound)
-    return PeerPlan(plan.objects, (*(text for text in clashes.values() if text), *plan.skipped))
+    skipped = (*(text for text in clashes.values() if text), *plan.skipped)
+    return replace(plan, skipped=skipped)
 
 
 def _clash(me: Node, peer: Node, lease: Lease) -> str:

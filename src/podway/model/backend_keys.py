@@ -15,7 +15,6 @@ from podway.model.backends import (
     KERNEL_VXLAN_PORT,
     AllocConfig,
     BackendConfig,
-    Command,
     ExtensionConfig,
     HostGwConfig,
     IpipConfig,
@@ -25,6 +24,7 @@ from podway.model.backends import (
     WireguardMode,
 )
 from podway.model.fields import Fields
+from podway.model.programs import Command
 from podway.model.secret import Secret
 
 MIN_MTU_IPV4 = 576

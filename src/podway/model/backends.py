@@ -8,14 +8,13 @@ from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
+from podway.model.programs import Command
 from podway.model.secret import Secret
 
 # drivers/net/vxlan: what the kernel takes when IFLA_VXLAN_PORT is absent, and so flannel's port.
 KERNEL_VXLAN_PORT = 8472
 
 WireguardMode: TypeAlias = Literal["separate", "auto", "ipv4", "ipv6"]
-# An argument vector: never a line for a shell.
-Command: TypeAlias = tuple[str, ...]
 
 
 class VxlanConfig(Struct, frozen=True, kw_only=True, tag="vxlan", tag_field="Type"):

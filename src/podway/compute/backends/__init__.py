@@ -5,14 +5,16 @@
 node's whole state is the union: a change of one peer never touches another's part.
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from podway.compute.backends import alloc, host_gw, ipip, udp, vxlan, wireguard
+from podway.compute.backends import alloc, extension, host_gw, ipip, udp, vxlan, wireguard
 from podway.compute.plans import PeerPlan
 from podway.model.addresses import Family
 from podway.model.kernel import KernelObject
 from podway.model.networks import (
     AllocConfig,
+    BackendConfig,
     ExtensionConfig,
     HostGwConfig,
     IpipConfig,
@@ -46,18 +48,15 @@ class Backend(Protocol):
 
 def backend_of(network: Network) -> Backend:
     """Return the backend that *network* is configured with."""
-    match network.backend:
-        case VxlanConfig():
-            return vxlan
-        case HostGwConfig():
-            return host_gw
-        case UdpConfig():
-            return udp
-        case IpipConfig():
-            return ipip
-        case WireguardConfig():
-            return wireguard
-        case ExtensionConfig():
-            raise NotImplementedError
-        case AllocConfig():
-            return alloc
+    return _BACKENDS[type(network.backend)]
+
+
+_BACKENDS: Mapping[type[BackendConfig], Backend] = {
+    VxlanConfig: vxlan,
+    HostGwConfig: host_gw,
+    UdpConfig: udp,
+    IpipConfig: ipip,
+    WireguardConfig: wireguard,
+    ExtensionConfig: extension,
+    AllocConfig: alloc,
+}
