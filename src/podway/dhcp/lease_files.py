@@ -129,7 +129,7 @@ def _document(record: Record) -> dict[str, Any]:
         "netns": record.place.path,
         "netnsIdentity": list(record.place.identity),
         "clientID": record.client_id.hex(),
-        "requested": list(record.requested),
+        "requested": bytes(record.requested).hex(),
         "provided": _hex(record.provided),
         "address": f"{lease.address}/{lease.prefix_bits}",
         "server": str(lease.server),
@@ -150,13 +150,15 @@ def _parse(document: dict[str, Any]) -> Record:
     )
     device, inode = document["netnsIdentity"]
     server_mac = bytes.fromhex(document["serverMAC"])
-    if len(server_mac) != MAC_BYTES or not 0 <= int(bits) <= 32:
+    if len(server_mac) != MAC_BYTES or not 0 < int(bits) <= 32:
         raise ValueError("no MAC address, or no prefix length")
+    if not renewal_s <= rebinding_s <= expiry_s:
+        raise ValueError("times are not in order")
     return Record(
         key=Key(str(document["network"]), str(document["containerID"]), str(document["ifname"])),
         place=Place(str(document["netns"]), (int(device), int(inode)), str(document["ifname"])),
         client_id=bytes.fromhex(document["clientID"]),
-        requested=tuple(bytes(document["requested"])),
+        requested=tuple(bytes.fromhex(document["requested"])),
         provided=_unhex(document["provided"]),
         lease=Lease(
             address=IPv4Address(address),
@@ -176,4 +178,7 @@ def _hex(options: Any) -> dict[str, str]:
 
 
 def _unhex(options: dict[str, str]) -> dict[int, bytes]:
-    return {int(code): bytes.fromhex(value) for code, value in options.items()}
+    values = {int(code): bytes.fromhex(value) for code, value in options.items()}
+    if not all(0 < code < 255 for code in values):
+        raise ValueError("no number of an option")
+    return values
