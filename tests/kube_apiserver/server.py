@@ -116,11 +116,11 @@ class KubeServer:
         revision = status["header"]["revision"]
         self._etcd("/v3/kv/compaction", {"revision": revision, "physical": True})
 
-    def kubeconfig(self, path: Path, token: str, server: str = "") -> Path:
-        """Write a kubeconfig for *token* (as JSON, which is YAML) and return *path*."""
+    def kubeconfig(self, path: Path, user: Json, server: str = "") -> Path:
+        """Write a kubeconfig for *user* (as JSON, which is YAML) and return *path*."""
         url = server or f"https://127.0.0.1:{self.port}"
         cluster = {"server": url, "certificate-authority": str(self.ca)}
-        path.write_text(json.dumps(kubeconfig(cluster, {"token": token})))
+        path.write_text(json.dumps(kubeconfig(cluster, user)))
         return path
 
     def _etcd(self, path: str, body: Json) -> Json:

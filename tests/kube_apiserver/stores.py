@@ -40,13 +40,15 @@ def open_kube_store(
     *,
     url: str = "",
     token: str = ADMIN_TOKEN,
+    token_file: Path | None = None,
     conf: dict[str, Any] | str = VXLAN,
     api: KubeApiOptions | None = None,
     pauses: Pauses = PAUSES,
     set_available: bool = True,
 ) -> KubeStore:
     """Return a store on *server* (or on what stands before it at *url*); the caller closes it."""
-    kubeconfig = server.kubeconfig(directory / "kubeconfig", token, url)
+    user = {"tokenFile": str(token_file)} if token_file else {"token": token}
+    kubeconfig = server.kubeconfig(directory / "kubeconfig", user, url)
     options = KubeOptions(
         net_conf=net_conf(directory, conf),
         pauses=pauses,
