@@ -9,7 +9,7 @@ import pytest
 from podway.lab.members import hub_station, pod_stations
 from podway.lab.ping import Outcome, Station, ping_all
 from podway.lab.runtime import add_pods, check_pod, remove_pods
-from podway.lab.specs import BackendName, LabSpec
+from podway.lab.specs import LabSpec
 from podway.model.addresses import Family
 from podway.model.networks import Attach
 
@@ -18,24 +18,47 @@ FAMILIES = {
     "IPv6": (Family.IPV6,),
     "dual": (Family.IPV4, Family.IPV6),
 }
-KINDS = [
-    pytest.param(
-        {
-            "backend": backend,
-            "attach": attach,
-            "families": FAMILIES[families],
-            "routed_underlay": routed,
-        },
+
+
+def kind(backend: str, attach: str, families: str, *, routed: bool) -> Any:
+    """Return one lab to try, on a kernel that can carry it."""
+    fields = {
+        "backend": backend,
+        "attach": attach,
+        "families": FAMILIES[families],
+        "routed_underlay": routed,
+    }
+    needs = {Family.IPV4: "ipip", Family.IPV6: "ip6tnl"}
+    features = [needs[family] for family in FAMILIES[families]] if backend == "ipip" else []
+    return pytest.param(
+        fields,
         id=f"{backend} {attach} {families} {'routed' if routed else 'flat'}",
+        marks=pytest.mark.kernel(*features) if features else (),
     )
-    for backend, attach, families, routed in itertools.product(
-        get_args(BackendName), get_args(Attach), FAMILIES, (False, True)
-    )
-    if not (backend == "host-gw" and routed)
+
+
+KINDS = [
+    *(
+        kind(backend, attach, families, routed=routed)
+        for backend, attach, families, routed in itertools.product(
+            ("vxlan", "host-gw"), get_args(Attach), FAMILIES, (False, True)
+        )
+        if not (backend == "host-gw" and routed)
+    ),
+    # Attachments and families are the same code for all; each backend is tried once over all.
+    kind("wireguard", "bridge", "dual", routed=True),
+    kind("wireguard", "routed", "IPv6", routed=False),
+    kind("ipip", "bridge", "dual", routed=True),
+    kind("extension", "bridge", "dual", routed=False),
+    kind("alloc", "routed", "dual", routed=True),
 ]
-# IP and ICMP headers; the outer Ethernet, UDP and VXLAN ones with IPv4 and IPv6 outside.
+# IP and ICMP headers; the outer headers of each tunnel with IPv4 and IPv6 outside.
 HEADERS = {Family.IPV4: 20 + 8, Family.IPV6: 40 + 8}
-OVERLAY = {Family.IPV4: 50, Family.IPV6: 70}
+OVERLAY = {
+    "vxlan": {Family.IPV4: 50, Family.IPV6: 70},
+    "ipip": {Family.IPV4: 20, Family.IPV6: 40},
+    "wireguard": {Family.IPV4: 80, Family.IPV6: 80},
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,7 +86,7 @@ def expect_all(outcomes: list[Outcome], count: int) -> None:
 def expect_full_packets(spec: LabSpec, stations: list[Station], nodes: dict[str, str]) -> None:
     """Packets as large as the path's MTU pass unfragmented to any node, one byte more to none."""
     for family in spec.families:
-        mtu = spec.mtu - (OVERLAY[family] if spec.backend == "vxlan" else 0)
+        mtu = spec.mtu - (OVERLAY[spec.backend][family] if spec.backend in OVERLAY else 0)
         largest = mtu - HEADERS[family]
         single = [one_family(station, family) for station in stations]
         expect_all(ping_all(single, payload_bytes=largest), 9)

@@ -32,6 +32,7 @@ from unit.compute.clusters import (
     IPV6,
     UPLINK,
     endpoint_of,
+    identity_of,
     network_of,
     node_of,
     place_of,
@@ -60,7 +61,7 @@ VTEPS = {
     for place in (VXLAN, OTHER_VNI)
     for number in range(1, 10)
     for family in DUAL
-    if isinstance(data := publish(place.network, f"node-{number}", family), VtepData)
+    if isinstance(data := publish(place.network, identity_of(number), family), VtepData)
 }
 
 # --- nodes --------------------------------------------------------------------------------------

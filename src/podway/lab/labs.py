@@ -21,6 +21,7 @@ from podway.agent.calls import AgentAway, AgentError, call_agent
 from podway.errors import ConfigError
 from podway.lab.errors import LabError, StartFailed
 from podway.lab.interrupts import uninterrupted
+from podway.lab.kernels import check_kernel
 from podway.lab.names import FABRIC, agent_socket, hub_socket, lab_dir, namespace_of, node_name
 from podway.lab.namespaces import (
     create_namespace,
@@ -35,8 +36,8 @@ from podway.lab.runtime import check_node, remove_pods
 from podway.lab.specs import MAX_NODES, LabSpec, check_spec
 from podway.lab.state import create_lab_dir, read_pods, write_spec, write_whole
 from podway.lab.teardown import all_labs, take_down
-from podway.lab.topology import Plan, plan_agent, plan_lab, plan_subnets
-from podway.lab.underlay import plan_cable, underlay_neighbours
+from podway.lab.topology import Plan, plan_agent, plan_lab
+from podway.lab.underlay import plan_cable, plan_subnets, underlay_neighbours
 from podway.plugins.install import install
 from podway.store.engines import open_store
 
@@ -98,6 +99,7 @@ def _build(spec: LabSpec, plan: Plan, report: Report) -> None:
     write_spec(spec)
     for namespace in plan.namespaces:
         create_namespace(namespace)
+    check_kernel(spec, plan.namespaces[0])
     make(namespace_of(spec.name, FABRIC), plan.fabric)
     report(FABRIC, f"{len(plan.namespaces)} namespaces made and cabled")
     with ThreadPoolExecutor(1) as aside:

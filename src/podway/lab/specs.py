@@ -8,6 +8,8 @@ from podway.model.addresses import Family
 from podway.model.backends import BackendName
 from podway.model.networks import Attach
 
+# Backends whose peers must be on the node's own subnet.
+BY_NEXT_HOP = frozenset({"host-gw", "extension"})
 MAX_NODES = 250
 MIN_MTU = 1280
 MAX_MTU = 65535
@@ -42,10 +44,10 @@ def check_spec(spec: LabSpec) -> LabSpec:
         raise ConfigError("nodes", len(spec.nodes), f"must be 1 to {MAX_NODES}")
     if not MIN_MTU <= spec.mtu <= MAX_MTU:
         raise ConfigError("MTU of the underlay", spec.mtu, f"must be {MIN_MTU} to {MAX_MTU} bytes")
-    if spec.backend == "host-gw" and spec.routed_underlay:
+    if spec.backend in BY_NEXT_HOP and spec.routed_underlay:
         rule = (
-            "cannot work on a routed underlay: host-gw makes each node the next hop for its pods, "
-            "and a next hop must be on the node's own subnet; use --backend vxlan"
+            f"cannot work on a routed underlay: {spec.backend} makes each node the next hop for "
+            "its pods, and a next hop must be on the node's own subnet; use --backend vxlan"
         )
         raise ConfigError("backend", spec.backend, rule)
     return spec

@@ -6,12 +6,12 @@ the programs to start. `labs` carries it out; the same plan undoes faults, since
 to be there.
 """
 
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
+from podway.lab.backends import backend_document
 from podway.lab.names import (
     FABRIC,
     HUB,
@@ -24,19 +24,19 @@ from podway.lab.names import (
 from podway.lab.specs import LabSpec, check_spec
 from podway.lab.underlay import (
     HUB_NUMBER,
+    POD_IPV4,
+    POD_IPV6,
     UPLINK,
     plan_cable,
     plan_cables,
     plan_fabric,
     underlay_addresses,
 )
-from podway.model.addresses import Family, IPNetwork, family_of
+from podway.model.addresses import Family, family_of
 from podway.model.kernel import KernelObject
 
 HUB_PORT = 7472
 METRICS_PORT = 9472
-_POD_IPV4 = "10.244.0.0/16"
-_POD_IPV6 = "fd00:10:244::/48"
 
 
 class Process(Struct, frozen=True, kw_only=True):
@@ -108,25 +108,12 @@ def plan_network(spec: LabSpec) -> dict[str, Any]:
     ipv4, ipv6 = Family.IPV4 in spec.families, Family.IPV6 in spec.families
     return {
         "EnableIPv4": ipv4,
-        **({"Network": _POD_IPV4} if ipv4 else {}),
+        **({"Network": POD_IPV4} if ipv4 else {}),
         "EnableIPv6": ipv6,
-        **({"IPv6Network": _POD_IPV6} if ipv6 else {}),
-        "Backend": {"Type": spec.backend},
+        **({"IPv6Network": POD_IPV6} if ipv6 else {}),
+        "Backend": backend_document(spec),
         "Attach": spec.attach,
     }
-
-
-def plan_subnets(spec: LabSpec, number: int) -> tuple[IPNetwork, ...]:
-    """Return the subnets that are kept for the node *number*: 10.244.3.0/24 for n3.
-
-    Nodes would get theirs without that, in the order in which they come; a reader of a lab is
-    better served by numbers that agree.
-    """
-    pools: dict[Family, IPNetwork] = {
-        Family.IPV4: IPv4Network((int(IPv4Network(_POD_IPV4)[0]) + (number << 8), 24)),
-        Family.IPV6: IPv6Network((int(IPv6Network(_POD_IPV6)[0]) + (number << 64), 64)),
-    }
-    return tuple(pools[family] for family in spec.families)
 
 
 def plan_hub(spec: LabSpec) -> Process:

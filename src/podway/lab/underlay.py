@@ -25,7 +25,7 @@ from ipaddress import (
 
 from podway.lab.names import FABRIC, HUB, netns_path, node_name
 from podway.lab.specs import LabSpec
-from podway.model.addresses import Family, IPAddress, IPInterface, derive_mac
+from podway.model.addresses import Family, IPAddress, IPInterface, IPNetwork, derive_mac, family_of
 from podway.model.kernel import (
     Address,
     Bridge,
@@ -36,6 +36,7 @@ from podway.model.kernel import (
     Route,
     Sysctl,
     Veth,
+    default_metric,
 )
 
 UPLINK = "eth0"
@@ -44,11 +45,26 @@ CUT_TABLE = "podway-lab"
 # RTPROT_STATIC: the agent must not take the node's own default route for one of its routes.
 STATIC = 4
 HUB_NUMBER = 0
+POD_IPV4 = "10.244.0.0/16"
+POD_IPV6 = "fd00:10:244::/48"
 
 
 def underlay_addresses(spec: LabSpec, number: int) -> tuple[IPAddress, ...]:
     """Return the addresses of the node *number* (0: the hub) on the underlay, one per family."""
     return tuple(_host(spec, number, 2, family).ip for family in spec.families)
+
+
+def plan_subnets(spec: LabSpec, number: int) -> tuple[IPNetwork, ...]:
+    """Return the subnets that are kept for the node *number*: 10.244.3.0/24 for n3.
+
+    Nodes would get theirs without that, in the order in which they come; a reader of a lab is
+    better served by numbers that agree.
+    """
+    pools: dict[Family, IPNetwork] = {
+        Family.IPV4: IPv4Network((int(IPv4Network(POD_IPV4)[0]) + (number << 8), 24)),
+        Family.IPV6: IPv6Network((int(IPv6Network(POD_IPV6)[0]) + (number << 64), 64)),
+    }
+    return tuple(pools[family] for family in spec.families)
 
 
 def underlay_neighbours(spec: LabSpec) -> int:
@@ -84,9 +100,24 @@ def plan_cable(spec: LabSpec, number: int) -> tuple[KernelObject, ...]:
         mac=derive_mac(spec.name, FABRIC, port),
         master="" if spec.routed_underlay else BRIDGE,
     )
+    routes = _pod_routes(spec, number, port)
     if not spec.routed_underlay:
-        return (link,)
-    return (link, *_fabric_addresses(spec, number, port))
+        return (link, *routes)
+    return (link, *_fabric_addresses(spec, number, port), *routes)
+
+
+def _pod_routes(spec: LabSpec, number: int, port: str) -> tuple[Route, ...]:
+    """Return how the fabric reaches the pods of a node, where nobody else is to know the way."""
+    if spec.backend != "alloc" or number == HUB_NUMBER:
+        return ()
+    dev = port if spec.routed_underlay else BRIDGE
+    pairs = zip(plan_subnets(spec, number), underlay_addresses(spec, number), strict=True)
+    return tuple(
+        Route(
+            dst=subnet, dev=dev, via=via, protocol=STATIC, metric=default_metric(family_of(subnet))
+        )
+        for subnet, via in pairs
+    )
 
 
 def plan_uplink(spec: LabSpec, number: int) -> tuple[KernelObject, ...]:

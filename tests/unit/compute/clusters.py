@@ -4,6 +4,7 @@ Node n leases 10.244.n.0/24 and fd00:10:244:n::/64. Its public addresses are 192
 2001:db8:0:1::1n while it is on this node's link, 198.51.100.1n and 2001:db8:0:2::1n elsewhere.
 """
 
+import base64
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_interface, ip_network
 
@@ -16,9 +17,11 @@ from podway.model.networks import (
     Attach,
     BackendConfig,
     HostGwConfig,
+    IpipConfig,
     Network,
     Pool,
     VxlanConfig,
+    WireguardConfig,
 )
 from podway.model.nodes import Identity, Lease, Node, Uplink
 
@@ -84,6 +87,12 @@ def public_ip(number: int, family: Family, *, on_link: bool = True) -> IPAddress
     return ip_address(f"2001:db8:0:{1 if on_link else 2}::1{number}")
 
 
+def identity_of(number: int) -> Identity:
+    """Return what node *number* knows of itself."""
+    key = base64.b64encode(number.to_bytes(32, "big")).decode()
+    return Identity(name=f"node-{number}", wireguard_key=key, extension=f"said by node-{number}")
+
+
 def node_of(
     network: Network,
     number: int,
@@ -98,7 +107,7 @@ def node_of(
         Lease(
             subnet=subnet_of(number, family),
             public_ip=public_ip(number, family, on_link=on_link),
-            data=backend.publish(network, Identity(name=name), family),
+            data=backend.publish(network, identity_of(number), family),
         )
         for family in chosen
     ]
@@ -127,6 +136,9 @@ BACKENDS: dict[str, BackendConfig] = {
     "vxlan": VxlanConfig(),
     "vxlan-direct": VxlanConfig(direct_routing=True),
     "host-gw": HostGwConfig(),
+    "ipip": IpipConfig(),
+    "ipip-direct": IpipConfig(direct_routing=True),
+    "wireguard": WireguardConfig(),
 }
 FAMILIES: dict[str, tuple[Family, ...]] = {"ipv4": (IPV4,), "ipv6": (IPV6,), "dual": DUAL}
 ATTACHES: tuple[Attach, ...] = ("bridge", "routed")

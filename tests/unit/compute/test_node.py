@@ -16,6 +16,7 @@ from podway.compute.plans import PeerPlan
 from podway.model.kernel import (
     ALIAS_PREFIX,
     Address,
+    AllowedIp,
     FdbEntry,
     KernelObject,
     Link,
@@ -23,6 +24,8 @@ from podway.model.kernel import (
     NftTable,
     Route,
     Sysctl,
+    WireguardDevice,
+    WireguardPeer,
     by_key,
 )
 from podway.model.networks import Attach
@@ -41,6 +44,9 @@ from unit.compute.clusters import (
     subnet_of,
 )
 from unit.compute.rendering import render
+
+# What stands on a device.
+STANDING = (Route, Address, Neighbour, FdbEntry, WireguardDevice, WireguardPeer, AllowedIp)
 
 MATRIX = [
     pytest.param(backend, attach, family, id=f"{backend}-{attach}-{family}")
@@ -104,7 +110,7 @@ def test_whatever_stands_on_a_device_names_one_that_is_there(
     for item in objects:
         if isinstance(item, Route) and item.kind != "unicast":
             assert item.dev == ""
-        elif isinstance(item, Route | Address | Neighbour | FdbEntry):
+        elif isinstance(item, STANDING):
             assert item.dev in names
         elif isinstance(item, Link) and item.master:
             assert item.master in names
@@ -239,6 +245,10 @@ def is_ipv6(item: KernelObject) -> bool:
             return address.version == 6
         case FdbEntry(dst=address):
             return address.version == 6
+        case WireguardPeer(endpoint=address):
+            return address.version == 6
+        case AllowedIp(prefix=prefix):
+            return prefix.version == 6
         case _:
             raise AssertionError(f"a peer needs no {item}")
 

@@ -11,16 +11,18 @@ from msgspec import structs
 from golden_files import Golden
 from podway.errors import ConfigError
 from podway.lab.labs import NEIGHBOUR_LIMIT, warning_of
-from podway.lab.specs import MAX_NODES, BackendName, LabSpec, check_spec
-from podway.lab.topology import plan_lab, plan_subnets
+from podway.lab.specs import BY_NEXT_HOP, MAX_NODES, LabSpec, check_spec
+from podway.lab.topology import plan_lab
 from podway.lab.underlay import (
     plan_cable,
     plan_cut,
+    plan_subnets,
     plan_uplink,
     underlay_addresses,
     underlay_neighbours,
 )
 from podway.model.addresses import Family, family_of
+from podway.model.backends import BACKEND_NAMES
 from podway.model.kernel import Address, Link, Route, Veth
 from podway.model.networks import Attach, parse_network
 
@@ -42,6 +44,8 @@ def shown(value: Any) -> str:
         pytest.param("flat-ipv4", {}, id="flat, IPv4"),
         pytest.param("flat-dual", {"families": DUAL, "attach": "routed"}, id="flat, dual stack"),
         pytest.param("flat-host-gw", {"backend": "host-gw", "nodes": (2,)}, id="host-gw"),
+        pytest.param("flat-alloc", {"backend": "alloc", "families": DUAL}, id="alloc"),
+        pytest.param("flat-extension", {"backend": "extension"}, id="extension"),
         pytest.param("routed-ipv6", {"families": IPV6, "routed_underlay": True}, id="routed, IPv6"),
         pytest.param("routed-dual", {"families": DUAL, "routed_underlay": True}, id="routed, dual"),
     ],
@@ -53,9 +57,9 @@ def test_plan(golden: Golden, name: str, fields: dict[str, Any]) -> None:
 ALL_SPECS = [
     spec(backend=backend, attach=attach, families=families, routed_underlay=routed, nodes=(1, 7))
     for backend, attach, families, routed in itertools.product(
-        get_args(BackendName), get_args(Attach), (IPV4, IPV6, DUAL), (False, True)
+        BACKEND_NAMES, get_args(Attach), (IPV4, IPV6, DUAL), (False, True)
     )
-    if not (backend == "host-gw" and routed)
+    if not (backend in BY_NEXT_HOP and routed)
 ]
 
 
