@@ -101,6 +101,11 @@ PLUGINS: "Final" = (
         about="a tap device in the container, for a virtual machine or another process",
     ),
     Plugin(
+        name="tuning",
+        module="podway.plugins.tuning",
+        about="kernel parameters and properties of an interface that is there already",
+    ),
+    Plugin(
         name="vlan",
         module="podway.plugins.vlan",
         about="an interface for one VLAN of a device of the host",
