@@ -1,0 +1,187 @@
+"""From peers to TUN: one receive, one decision for each run of segments in it, one write each.
+
+In: the UDP sockets and the peers. Out: packets in TUN, large ones where datagrams belong together.
+What comes from nobody we know, is no packet, has no hop left or is for another node is dropped and
+counted; for the last two its sender is told. Whether its source is the peer's is not looked at:
+routers and hosts on the peer's side speak for themselves.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from struct import Struct
+
+from podway.udp import bare, packets
+from podway.udp.checksums import Bytes
+from podway.udp.complaints import Complaints
+from podway.udp.counters import Counters
+from podway.udp.icmp import Reason
+from podway.udp.peers import Peers, Prefixes
+from podway.udp.segments import Joiner, header_bytes, is_segment, open_run, rebuild
+from podway.udp.sockets import GRO_SPACE
+from podway.udp.tun import VNET_BYTES
+
+_INT = Struct("=i")
+_NO_OFFLOAD = bytes(VNET_BYTES)
+_RECEIVE_BYTES = 65536
+
+
+class Incoming:
+    """Carries packets from peers to TUN.
+
+    Args:
+        tun: descriptor, non-blocking, with virtio-net headers.
+        peers: from whom packets are taken.
+        own: this node's prefixes: for what packets are taken.
+        counters: counts.
+        complaints: tells senders.
+    """
+
+    def __init__(
+        self,
+        tun: int,
+        peers: Peers,
+        own: Prefixes,
+        counters: Counters,
+        complaints: Complaints,
+    ) -> None:
+        self._tun = tun
+        self._peers = peers
+        self._own = own
+        self._counters = counters
+        self._complaints = complaints
+        self._buffer = bytearray(_RECEIVE_BYTES)
+        self._view = memoryview(self._buffer)
+        self._into = [self._buffer]
+        self._joiner = Joiner(self._buffer)
+
+    def take(self, opened: socket.socket) -> bool:
+        """Carry what one receive on *opened* gives; False: there is nothing.
+
+        Raises:
+            OSError: the device is gone (EBADFD).
+        """
+        try:
+            end, extra, _, where = opened.recvmsg_into(self._into, GRO_SPACE)
+        except BlockingIOError:
+            return False
+        if not self._peers.knows(where[:2]):
+            self._counters["strangers"] += 1
+            return True
+        size = _INT.unpack(extra[0][2])[0] if extra else end
+        start = 0
+        while start < end:
+            # A run ends where another begins; size is that of every datagram but the last one.
+            stop = min(start + size, end)
+            if is_segment(self._buffer[start]):
+                start += size * self._take_segments(start, end, stop, size)
+            else:
+                start += size * self._take_bare(start, end, stop, size)
+        if not end:
+            self._counters["malformed"] += 1
+        return True
+
+    # --- podway's format ------------------------------------------------------------------------
+
+    def _take_segments(self, start: int, end: int, stop: int, size: int) -> int:
+        """Carry the run of segments that begins at *start*; return how many it has."""
+        buffer = self._buffer
+        header = header_bytes(buffer, start, stop)
+        if not header:
+            self._counters["malformed"] += 1
+            return 1
+        count = 1
+        if stop < end and header < size:
+            count = self._joiner.run_length(start, end, size, header)
+            stop = min(start + count * size, end)
+        template, is_end = open_run(buffer, start, start + (count - 1) * size, header)
+        payloads = self._joiner.payloads(start, stop, size, header, count)
+        payload_bytes = stop - start - count * header
+        reason = self._obstacle(template, 0)
+        head = rebuild(template, count, size - header, payload_bytes, is_end=is_end)
+        if reason is None:
+            self._write([head, *payloads], header + payload_bytes)
+        else:
+            self._refuse(head[VNET_BYTES:] + bytes(payloads[0]), reason)
+        return count
+
+    # --- flannel's format -----------------------------------------------------------------------
+
+    def _take_bare(self, start: int, end: int, stop: int, size: int) -> int:
+        """Carry the packet at *start*, and those that go on where it ends; return how many."""
+        length = packets.length_of(self._buffer, start, stop)
+        if not length:
+            self._counters["malformed"] += 1
+            return 1
+        reason = self._obstacle(self._buffer, start)
+        if reason is not None:
+            self._refuse(bytes(self._view[start : start + length]), reason)
+            return 1
+        count, header = 1, 0
+        if length == size and stop < end and packets.has_plain_header(self._buffer, start):
+            header = header_bytes(self._buffer, start, stop)
+            count = self._joinable(start, end, size, header)
+        if count == 1:
+            packets.take_hop(self._buffer, start)
+            self._write([_NO_OFFLOAD, self._view[start : start + length]], length)
+        else:
+            self._write_joined(start, min(start + count * size, end), size, header, count)
+        return count
+
+    def _joinable(self, start: int, end: int, size: int, header: int) -> int:
+        """Return how many packets from *start* on are one flow's, in order and whole."""
+        first = self._view[start : start + size]
+        payload_bytes = bare.joinable_bytes(first, header)
+        count, at, step = 1, start + size, payload_bytes
+        while payload_bytes and at < end and not bare.ends_run(first, header):
+            packet = self._view[at : min(at + size, end)]
+            step = self._next_joinable(at, packet, header)
+            if not step or not bare.follows(first, payload_bytes, packet, header):
+                break
+            count, at, payload_bytes = count + 1, at + size, payload_bytes + step
+            if bare.ends_run(packet, header):
+                break
+        return count
+
+    def _next_joinable(self, at: int, packet: memoryview, header: int) -> int:
+        if packets.length_of(self._buffer, at, at + len(packet)) != len(packet):
+            return 0
+        if not packets.has_plain_header(self._buffer, at):
+            return 0
+        if header_bytes(self._buffer, at, at + len(packet)) != header:
+            return 0
+        return bare.joinable_bytes(packet, header)
+
+    def _write_joined(self, start: int, stop: int, size: int, header: int, count: int) -> None:
+        payloads = self._joiner.payloads(start, stop, size, header, count)
+        payload_bytes = stop - start - count * header
+        template = bare.open_run(self._view, start, start + (count - 1) * size, header)
+        head = rebuild(template, count, size - header, payload_bytes, is_end=True)
+        self._write([head, *payloads], header + payload_bytes)
+
+    # --- both -----------------------------------------------------------------------------------
+
+    def _obstacle(self, buffer: bytearray, start: int) -> Reason | None:
+        """Return why the packet at *start* does not go into this node, or None."""
+        if not self._own.contains(packets.destination_of(buffer, start)):
+            self._counters["misrouted"] += 1
+            return Reason.UNREACHABLE
+        if packets.ttl_of(buffer, start) <= 1:
+            self._counters["ttl_expired"] += 1
+            return Reason.TIME_EXCEEDED
+        return None
+
+    def _refuse(self, packet: bytes, reason: Reason) -> None:
+        self._complaints.about(packet, reason)
+
+    def _write(self, pieces: Sequence[Bytes], length: int) -> None:
+        try:
+            os.writev(self._tun, pieces)
+        except OSError as error:
+            if error.errno == errno.EBADFD:
+                raise
+            self._counters["write_failed"] += 1
+            return
+        self._counters["received_packets"] += 1
+        self._counters["received_bytes"] += length

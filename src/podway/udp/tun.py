@@ -1,0 +1,96 @@
+"""TUN devices: made to stay, and opened with offloads.
+
+In: a name. Out: a device in the calling thread's namespace, or a descriptor on which each packet
+has a `struct virtio_net_hdr` in front. rtnetlink makes no TUN device (``tun_validate`` refuses), so
+it is ``/dev/net/tun`` and its ioctls.
+
+With offloads on, one read returns up to 64 KiB of one TCP flow and says of what size the segments
+are to be, and one write may hand over as much; checksums are left to whoever comes last. Without
+them the kernel would cut, add up and hand over packets one by one.
+
+Sources: include/uapi/linux/if_tun.h, include/uapi/linux/virtio_net.h, drivers/net/tun.c.
+"""
+
+import errno
+import os
+import socket
+from fcntl import ioctl
+from struct import Struct
+
+TUN_PATH = "/dev/net/tun"
+
+# struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset, host order.
+VNET = Struct("=BBHHHH")
+VNET_BYTES = VNET.size
+NEEDS_CSUM = 1
+GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 = 0, 1, 4, 5
+# What one read can return: a packet of any size, and the header before it.
+READ_BYTES = VNET_BYTES + 65535
+
+_IFF_TUN = 0x0001
+_IFF_NO_PI = 0x1000
+_IFF_VNET_HDR = 0x4000
+_IFF_TUN_EXCL = 0x8000
+_TUNSETIFF = 0x400454CA
+_TUNSETPERSIST = 0x400454CB
+_TUNSETOFFLOAD = 0x400454D0
+_IFREQ = Struct("=16sH22x")
+
+_CSUM, _TSO4, _TSO6, _USO4, _USO6 = 0x01, 0x02, 0x04, 0x20, 0x40
+# From the most to the least: segmentation of UDP came with Linux 6.2.
+_OFFLOADS = (_CSUM | _TSO4 | _TSO6 | _USO4 | _USO6, _CSUM | _TSO4 | _TSO6)
+
+
+def make_tun(name: str) -> None:
+    """Make the TUN device *name*, to stay when nobody has it open.
+
+    Raises:
+        OSError: EBUSY when there is a device of that name; else as the kernel says.
+    """
+    fd = _attach(name, _IFF_TUN_EXCL)
+    try:
+        ioctl(fd, _TUNSETPERSIST, 1)
+    finally:
+        os.close(fd)
+
+
+def open_tun(name: str) -> int:
+    """Return a descriptor, non-blocking, of the TUN device *name*, with every offload there is.
+
+    Raises:
+        OSError: ENODEV without such a device; EBUSY while somebody else has it open.
+    """
+    # TUNSETIFF makes what is not there; a device that nobody asked for would stay unnoticed.
+    if name not in (known for _, known in socket.if_nameindex()):
+        raise OSError(errno.ENODEV, f"there is no device {name}")
+    fd = _attach(name)
+    try:
+        _set_offloads(fd)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _set_offloads(fd: int) -> None:
+    *better, last = _OFFLOADS
+    for offloads in better:
+        try:
+            ioctl(fd, _TUNSETOFFLOAD, offloads)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        else:
+            return
+    ioctl(fd, _TUNSETOFFLOAD, last)
+
+
+def _attach(name: str, flags: int = 0) -> int:
+    fd = os.open(TUN_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR | flags
+        ioctl(fd, _TUNSETIFF, _IFREQ.pack(name.encode(), mode))
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
