@@ -41,7 +41,7 @@ def open_kube_store(
     url: str = "",
     token: str = ADMIN_TOKEN,
     token_file: Path | None = None,
-    conf: dict[str, Any] | str = VXLAN,
+    conf: dict[str, Any] | str | None = VXLAN,
     api: KubeApiOptions | None = None,
     pauses: Pauses = PAUSES,
     set_available: bool = True,
@@ -49,8 +49,9 @@ def open_kube_store(
     """Return a store on *server* (or on what stands before it at *url*); the caller closes it."""
     user = {"tokenFile": str(token_file)} if token_file else {"token": token}
     kubeconfig = server.kubeconfig(directory / "kubeconfig", user, url)
+    path = directory / "net-conf.json" if conf is None else net_conf(directory, conf)
     options = KubeOptions(
-        net_conf=net_conf(directory, conf),
+        net_conf=path,
         pauses=pauses,
         look_s=0.02,
         set_available=set_available,
