@@ -1,0 +1,138 @@
+"""Logins from kubeconfigs and from a pod's files; what cannot be done is refused by name."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from podway.errors import ConfigError
+from podway.store.engines import open_store
+from podway.store.kube_login import login_by_kubeconfig, login_in_cluster
+from podway.store.kube_url import parse_kube_url
+from podway.store.protocol import StoreAway
+
+
+def write(directory: Path, cluster: dict[str, Any], user: dict[str, Any]) -> Path:
+    document = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": user}],
+    }
+    path = directory / "kubeconfig"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_yaml_and_json_are_one(tmp_path: Path) -> None:
+    path = write(tmp_path, {"server": "http://10.0.0.1:8080/k8s/clusters/c1/"}, {"token": "t"})
+    login = login_by_kubeconfig(path)
+    assert (login.server.host, login.server.port, login.server.tls) == ("10.0.0.1", 8080, None)
+    assert login.path == "/k8s/clusters/c1"
+    assert login.headers() == {"Authorization": "Bearer t"}
+    path.write_text(json.dumps(yaml.safe_load(path.read_text())))
+    assert login_by_kubeconfig(path) == login
+
+
+def test_a_token_file_is_read_each_time_and_lies_beside_the_kubeconfig(tmp_path: Path) -> None:
+    path = write(tmp_path, {"server": "http://[fd00::1]:8080"}, {"tokenFile": "tok"})
+    login = login_by_kubeconfig(path)
+    assert login.server.host == "fd00::1"
+    for text in ("one", "two\n"):
+        (tmp_path / "tok").write_text(text)
+        assert login.headers() == {"Authorization": f"Bearer {text.strip()}"}
+    for text in ("", "a\nb", "\x00"):
+        (tmp_path / "tok").write_text(text)
+        with pytest.raises(StoreAway):
+            login.headers()
+
+
+def test_the_token_is_shown_nowhere(tmp_path: Path) -> None:
+    login = login_by_kubeconfig(write(tmp_path, {"server": "http://h:1"}, {"token": "s3cret"}))
+    assert "s3cret" not in repr(login) + str(login)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "user", "told"),
+    [
+        pytest.param({"server": "ftp://x"}, {}, "server", id="scheme"),
+        pytest.param({"server": "https://x:99999"}, {}, "server", id="port"),
+        pytest.param({}, {}, "server", id="no server"),
+        pytest.param({"server": "https://x", "proxy-url": "http://p"}, {}, "proxy-url", id="proxy"),
+        pytest.param({"server": "https://x"}, {"exec": {"command": "aws"}}, "aws", id="exec"),
+        pytest.param(
+            {"server": "https://x"}, {"auth-provider": {"name": "gcp"}}, "gcp", id="auth-provider"
+        ),
+        pytest.param({"server": "https://x"}, {"username": "u"}, "username", id="password"),
+        pytest.param(
+            {"server": "https://x", "certificate-authority": "nowhere.pem"},
+            {},
+            "certificate-authority",
+            id="missing authority",
+        ),
+        pytest.param(
+            {"server": "https://x", "certificate-authority-data": "%%"}, {}, "base64", id="base64"
+        ),
+        pytest.param(
+            {"server": "https://x"},
+            {
+                "client-certificate-data": base64.b64encode(b"x").decode(),
+                "client-key-data": base64.b64encode(b"y").decode(),
+            },
+            "client-certificate",
+            id="no certificate",
+        ),
+    ],
+)
+def test_what_is_refused(
+    tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        login_by_kubeconfig(write(tmp_path, cluster, user))
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "a: [", "current-context: x", "\x00", "clusters: 7"]
+)
+def test_what_is_no_kubeconfig(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="kubeconfig"):
+        login_by_kubeconfig(path)
+
+
+def test_in_a_pod(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="KUBERNETES_SERVICE_HOST"):
+        login_in_cluster({})
+    with pytest.raises(ConfigError, match=r"ca\.crt"):
+        login_in_cluster({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, tmp_path)
+
+
+def test_urls() -> None:
+    assert parse_kube_url("kubernetes:")[0] is None
+    path, options = parse_kube_url(
+        "kubernetes:/etc/k.conf?net-conf=/n.json&annotation-prefix=example.com/blue"
+        "&set-network-unavailable=false"
+    )
+    assert path == Path("/etc/k.conf")
+    assert (options.net_conf, options.prefix) == (Path("/n.json"), "example.com/blue-")
+    assert not options.set_available
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "kubernetes:relative",
+        "kubernetes:?net-conf=relative",
+        "kubernetes:?unknown=1",
+        "kubernetes:?set-network-unavailable=maybe",
+        "kubernetes:/nonexistent/kubeconfig",
+    ],
+)
+def test_urls_that_are_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        open_store(url)
