@@ -14,7 +14,7 @@ and nobody jumps to it, which need not be looked up.
 
 from podway.cni.errors import CHECK_FAILED, CniError
 from podway.cni.values import Value
-from podway.netlink.constants import NFPROTO_IPV4, NFPROTO_IPV6
+from podway.netlink.constants import NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
 from podway.netlink.errors import NetlinkError
 from podway.netlink.nft_rules import (
     NF_INET_FORWARD,
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 # What only some systems need is loaded there.
 # ruff: noqa: PLC0415
 
+# A table of nftables' own, for both families; iptables has none.
+INET: "Final" = 0
 NFPROTO: "Final" = {IPV4: NFPROTO_IPV4, IPV6: NFPROTO_IPV6}
 # Built-in chains: hook and priority.
 _BASE_CHAINS: "Final" = {
@@ -73,7 +75,7 @@ class IptablesPlan(Value):
     """What one table of one family must have.
 
     Attributes:
-        family: IPV4 or IPV6.
+        family: IPV4 or IPV6; INET, and then it is no table of iptables.
         table: "nat" or "filter".
         chains: that plugins share; made unless they are there.
         own: chain of the container's, "" for none; likewise.
@@ -86,14 +88,19 @@ class IptablesPlan(Value):
     own: str
     rules: "tuple[IptablesRule, ...]"
 
+    @property
+    def nfproto(self) -> int:
+        """The family as netlink numbers it."""
+        return NFPROTO.get(self.family, NFPROTO_INET)
+
 
 def compute_additions(nft: "NftSocket", plan: IptablesPlan) -> "Requests":
     """Return the requests that make what is missing and netlink can write."""
-    place: NftFields = {"family": NFPROTO[plan.family], "table": plan.table}
+    place: NftFields = {"family": plan.nfproto, "table": plan.table}
     missing, replaced = _compare(nft, plan)
     requests: Requests = [add_table({"family": place["family"], "name": plan.table})]
     for name in dict.fromkeys(rule.chain for rule in plan.rules):
-        if name in _BASE_CHAINS[plan.table]:
+        if name in _BASE_CHAINS.get(plan.table, {}):
             hook, priority = _BASE_CHAINS[plan.table][name]
             base: NftFields = {**place, "name": name, "type": plan.table}
             # No policy: a chain that is there keeps its own.
@@ -110,6 +117,8 @@ def _write(place: "NftFields", rule: "IptablesRule") -> "Request[Any]":
     fields: NftFields = {**place, "chain": rule.chain}
     if rule.protocol:
         fields["compat"] = {"proto": rule.protocol, "flags": 0}
+    if rule.userdata:
+        fields["userdata"] = rule.userdata
     return (insert_rule if rule.is_first else append_rule)(fields, rule.expressions or [])
 
 
@@ -162,9 +171,10 @@ def find_missing(nft: "NftSocket", plan: IptablesPlan) -> "list[IptablesRule]":
 
     Rules that another version of iptables wrote in another form are found in its own listing.
     """
-    missing = _compare(nft, plan)[0] if writes_nft(plan.family) else list(plan.rules)
-    if not missing:
-        return []
+    is_nft = plan.family == INET or writes_nft(plan.family)
+    missing = _compare(nft, plan)[0] if is_nft else list(plan.rules)
+    if not missing or plan.family == INET:
+        return missing
     from podway.plugins.iptables_lines import find_missing_lines
 
     return find_missing_lines(plan, missing)
@@ -177,8 +187,8 @@ def check_plan(nft: "NftSocket", plan: IptablesPlan) -> None:
         CniError: CHECK_FAILED.
     """
     for rule in find_missing(nft, plan):
-        command = "iptables" if plan.family == IPV4 else "ip6tables"
-        text = f"{command} -t {plan.table}: missing is -A {rule.chain} {rule.text}"
+        command = {IPV4: "iptables -t", IPV6: "ip6tables -t"}.get(plan.family, "nft inet")
+        text = f"{command} {plan.table}: missing is -A {rule.chain} {rule.text}"
         raise CniError(CHECK_FAILED, text)
 
 
@@ -188,7 +198,7 @@ def _compare(nft: "NftSocket", plan: IptablesPlan) -> "tuple[list[IptablesRule],
     In its way stands a rule of the own chain that matches the same and does something else: an
     address that the container had before.
     """
-    nfproto = NFPROTO[plan.family]
+    nfproto = plan.nfproto
     is_new = bool(plan.own) and not nft.has_chain(nfproto, plan.table, plan.own)
     seen: dict[tuple[str, bytes], list[Program]] = {}
     missing: list[IptablesRule] = []
@@ -216,7 +226,7 @@ def _find_replaced(
     ]
     if not wanted:
         return []
-    nfproto = NFPROTO[plan.family]
+    nfproto = plan.nfproto
     rules = nft.find_rules(nfproto, plan.table, plan.own)
     # A rule that marks and one that forwards match the same: both go, or neither.
     return [

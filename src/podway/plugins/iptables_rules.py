@@ -92,6 +92,7 @@ class IptablesRule(Value):
         jump: the chain that it jumps to, "" for none.
         is_first: it is put before what is there, else behind.
         protocol: IPPROTO_* that it matches, 0 for any; extensions of iptables insist on it.
+        userdata: what is said of it where iptables does not look (`nft_rules.comment`).
     """
 
     chain: str
@@ -100,6 +101,7 @@ class IptablesRule(Value):
     jump: str = ""
     is_first: bool = False
     protocol: int = 0
+    userdata: bytes = b""
 
 
 def make_rule(

@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 def find_conflicts(nft: "NftSocket", wanted: "Publication", backend: str) -> list[str]:
     """Return a sentence for each port that another container has published."""
     find = _in_nftables if backend == "nftables" else _in_iptables
-    return [
+    sentences = (
         f"hostPort {mapping.host_port}/{mapping.protocol} is published for {other} already: "
         "it leads to this container now"
         for family in wanted.addresses
-        for mapping, other in dict.fromkeys(find(nft, wanted, family))
-    ]
+        for mapping, other in find(nft, wanted, family)
+    )
+    return list(dict.fromkeys(sentences))
 
 
 def _in_nftables(

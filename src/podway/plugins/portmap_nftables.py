@@ -193,19 +193,30 @@ def check(nft: "NftSocket", wanted: "Publication") -> None:
     for family in wanted.addresses:
         nfproto = NFPROTO[family]
         there = {
-            chain: [program_of(rule) for rule in nft.find_rules(nfproto, TABLE, chain)]
+            chain: [_comparable(program_of(rule)) for rule in nft.find_rules(nfproto, TABLE, chain)]
             for chain in (*_RULE_CHAINS, _ALL)
         }
         # The reference plugin before 1.9 had rules for one address in a chain of their own.
         there[HOSTPORTS] += there[_HOSTIP]
         for chain, rule in compute_rules(wanted, family):
-            if shape_of(rule) not in there[chain]:
+            if _comparable(shape_of(rule)) not in there[chain]:
                 raise CniError(CHECK_FAILED, f"nft {_name(family)} {TABLE} {chain}: lacks a rule")
         if wanted.conf.mappings_of(family) and not there[_ALL]:
             raise CniError(CHECK_FAILED, f"nft {_name(family)} {TABLE} {_ALL}: is empty")
         for chain in _DNAT_CHAINS:
             if not nft.find_rules(nfproto, TABLE, chain, _ALL.encode()):
                 raise CniError(CHECK_FAILED, f"nft {_name(family)} {TABLE} {chain}: is empty")
+
+
+def _comparable(program: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
+    """Return a program without what the kernel adds to a translation: ends of ranges, flags."""
+    added = ("reg_addr_max", "reg_proto_max", "flags")
+    return [
+        {**each, "data": {key: value for key, value in each["data"].items() if key not in added}}
+        if each["name"] == "nat"
+        else each
+        for each in program
+    ]
 
 
 def owner_of(network: str, container_id: str, ifname: str) -> str:

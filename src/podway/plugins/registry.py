@@ -1,8 +1,8 @@
 """Which CNI executables there are: the name that a configuration's ``type`` uses, and its module.
 
-Read by `install`, by the command line, and by executables that delegate to another of podway's
-plugins (`delegation`), so it imports nothing heavy. A module of this table has a function
-``main()`` without arguments that answers one CNI call and ends the process, and, unless it is
+Read by `install` and the command line. A module of this table is called as the plugin, with ``_``
+for ``-``, which is how executables that delegate to another find it (`delegation`). It has a
+function ``main()`` without arguments that answers one CNI call and ends the process, and, unless it is
 ``podway`` itself, a `podway.plugins.skeleton.CniPlugin` called ``PLUGIN``.
 """
 
@@ -66,6 +66,11 @@ PLUGINS: "Final" = (
         about="attaches by another plugin, in the subnet that flannel gave the node",
     ),
     Plugin(
+        name="firewall",
+        module="podway.plugins.firewall",
+        about="lets a container's traffic pass the host's firewall",
+    ),
+    Plugin(
         name="host-device",
         module="podway.plugins.host_device",
         about="a device of the host, moved into the container and back",
@@ -94,6 +99,11 @@ PLUGINS: "Final" = (
         name="ptp",
         module="podway.plugins.ptp",
         about="a pair of devices between container and host, and routes on both ends",
+    ),
+    Plugin(
+        name="sbr",
+        module="podway.plugins.sbr",
+        about="what a container sends from an address goes by that address' own routes",
     ),
     Plugin(
         name="tap",
