@@ -190,12 +190,14 @@ def _is_ours(path: str, name: str) -> bool:
 
 
 def _own_plugin(name: str) -> CniPlugin | None:
-    """Return podway's plugin *name* if it can be called in this process."""
-    from podway.plugins.registry import PLUGINS  # noqa: PLC0415 - not all configurations have IPAM
+    """Return podway's plugin *name* if it can be called in this process.
 
-    for plugin in PLUGINS:
-        if plugin.name == name:
-            __import__(plugin.module)
-            found: CniPlugin | None = getattr(modules[plugin.module], "PLUGIN", None)
-            return found
-    return None
+    The registry would say the same (a test compares), and take 0.1 ms to load.
+    """
+    module = f"podway.plugins.{name.replace('-', '_')}"
+    try:
+        __import__(module)
+    except ModuleNotFoundError:
+        return None
+    found: CniPlugin | None = getattr(modules[module], "PLUGIN", None)
+    return found

@@ -3,9 +3,10 @@
 In: a plugin of the registry, an interpreter, the place of podway. Out: the text of the file. Called
 by `install`. Flags: ``-I`` keeps PYTHON* variables and the working directory out, ``-S`` leaves
 site-packages unread (2.6 ms). Podway's place is appended, so that no module there can stand before
-one of Python's own. The garbage collector is off: it would look through 60 modules being loaded (1
-ms), and what it could free the process's end frees; a daemon switches it on. Why these are scripts
-and not something faster: `podway.plugins.podway`.
+one of Python's own; `quick_imports` is loaded from where it is, without a search (0.3 ms). The
+garbage collector is off: it would look through 60 modules being loaded (1 ms), and what it could
+free the process's end frees; a daemon switches it on. Why these are scripts and not something
+faster: `podway.plugins.podway`.
 """
 
 import os
@@ -35,15 +36,21 @@ def render_executable(plugin: Plugin, interpreter: str, package_root: str) -> by
     if not _fits_shebang(interpreter):
         rule = f"must be an absolute path without blanks, of at most {MAX_INTERPRETER_BYTES} bytes"
         raise ConfigError("interpreter", interpreter, rule)
+    quick_imports = f"{package_root.rstrip('/')}/podway/plugins/quick_imports.py"
     return (
         f"#!{interpreter} -IS\n"
         f"# CNI plugin {plugin.name} of podway {__version__}, written by 'podway cni install'.\n"
         "import gc\n"
-        "import sys\n\n"
+        "import sys\n"
+        "from _frozen_importlib_external import SourceFileLoader\n\n"
         "gc.disable()\n"
         f"sys.path.append({package_root!a})\n"
-        "from podway.plugins.quick_imports import install\n\n"
-        "install()\n"
+        "name = 'podway.plugins.quick_imports'\n"
+        f"loader = SourceFileLoader(name, {quick_imports!a})\n"
+        "quick_imports = sys.modules[name] = type(sys)(name)\n"
+        f"quick_imports.__file__ = {quick_imports!a}\n"
+        "exec(loader.get_code(name), quick_imports.__dict__)\n"
+        "quick_imports.install()\n"
         f"from {plugin.module} import main\n\n"
         "main()\n"
     ).encode()

@@ -2,8 +2,8 @@
 
 Read by `install` and the command line. A module of this table is called as the plugin, with ``_``
 for ``-``, which is how executables that delegate to another find it (`delegation`). It has a
-function ``main()`` without arguments that answers one CNI call and ends the process, and, unless it is
-``podway`` itself, a `podway.plugins.skeleton.CniPlugin` called ``PLUGIN``.
+function ``main()`` without arguments that answers one CNI call and ends the process, and, unless it
+is ``podway`` itself, a `podway.plugins.skeleton.CniPlugin` called ``PLUGIN``.
 """
 
 from podway.cni.values import Value

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from podway import __version__
-from podway.plugins.bundles import make_bundle
+from podway.plugins.bundles import PARTS, compute_parts, make_bundle
 from podway.plugins.executables import base_interpreter, package_directory
 from podway.plugins.install import install
 
@@ -36,6 +36,25 @@ def read_link(fd):
         return ''
 """
 BOTH = ["podway.plugins.undo", "podway.plugins.macs"]
+
+
+def test_what_begins_parts_exists() -> None:
+    for name in (name for names in PARTS for name in names):
+        assert Path(package_directory(), *name.split(".")).with_suffix(".py").is_file(), name
+
+
+@pytest.mark.parametrize(
+    ("begins", "parts"),
+    [
+        pytest.param([], [("a",), ("b",), ("c",), ("d",)], id="none"),
+        pytest.param([["b"]], [("b", "c"), ("a",), ("d",)], id="what it needs"),
+        pytest.param([["a"], ["d"]], [("a", "b", "c"), ("d",)], id="what no part before has"),
+        pytest.param([["d", "b"], ["x"]], [("b", "c", "d"), (), ("a",)], id="two; unknown"),
+    ],
+)
+def test_parts(begins: list[list[str]], parts: list[tuple[str, ...]]) -> None:
+    needs = {"a": ["b"], "b": ["c"], "c": ["b"], "d": ["c"]}
+    assert compute_parts(needs, begins) == parts
 
 
 @pytest.fixture(scope="session")
@@ -146,9 +165,10 @@ def damage_code_of_zeros(path: Path) -> None:
 
 def damage_other_version(path: Path) -> None:
     """Of an older podway, on a file system on which all files bear the same time."""
-    data, version = path.read_bytes(), __version__.encode()
-    assert data.count(version)
-    path.write_bytes(data.replace(version, version[:-1] + b"x", 1))
+    source = path.parents[2] / "__init__.py"
+    status, text = source.stat(), source.read_text(encoding="utf-8")
+    source.write_text(text.replace(__version__, __version__[:-1] + "9"), encoding="utf-8")
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 DAMAGES = [value for name, value in list(globals().items()) if name.startswith("damage_")]

@@ -42,6 +42,7 @@ def actions(steps: tuple[Step, ...]) -> list[tuple[str, Action]]:
 def test_registry_names_are_unique_and_their_modules_exist() -> None:
     assert len({plugin.name for plugin in PLUGINS}) == len(PLUGINS)
     for plugin in PLUGINS:
+        assert plugin.module == f"podway.plugins.{plugin.name.replace('-', '_')}"
         path = Path(package_directory(), *plugin.module.split(".")).with_suffix(".py")
         assert "def main() ->" in path.read_text(encoding="utf-8")
 
@@ -61,12 +62,16 @@ def test_executable_text() -> None:
     assert lines[2:] == [
         "import gc",
         "import sys",
+        "from _frozen_importlib_external import SourceFileLoader",
         "",
         "gc.disable()",
         'sys.path.append("/usr/lib/it\'s here")',
-        "from podway.plugins.quick_imports import install",
-        "",
-        "install()",
+        "name = 'podway.plugins.quick_imports'",
+        'loader = SourceFileLoader(name, "/usr/lib/it\'s here/podway/plugins/quick_imports.py")',
+        "quick_imports = sys.modules[name] = type(sys)(name)",
+        'quick_imports.__file__ = "/usr/lib/it\'s here/podway/plugins/quick_imports.py"',
+        "exec(loader.get_code(name), quick_imports.__dict__)",
+        "quick_imports.install()",
         "from podway.plugins.podway import main",
         "",
         "main()",
