@@ -1,6 +1,6 @@
 """Links: from the model's values to RTM_NEWLINK fields and back. Pure."""
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 
 from podway.model.kernel import (
     UNFINISHED_ALIAS,
@@ -20,9 +20,7 @@ from podway.netlink.constants import (
     BRIDGE_MODE_HAIRPIN,
     IFF_UP,
     IN6_ADDR_GEN_MODE_NONE,
-    IP6_TNL_F_IGN_ENCAP_LIMIT,
     IPPROTO_IPIP,
-    IPPROTO_IPV6,
 )
 
 _MTU_MIN = 68
@@ -149,7 +147,7 @@ def kind_name(kind: LinkKind) -> str:
         case Vxlan():
             return "vxlan"
         case Ipip():
-            return "ipip" if kind.local.version == 4 else "ip6tnl"
+            return "ipip"
         case Wireguard():
             return "wireguard"
         case Veth():
@@ -174,23 +172,13 @@ def _creation_data(kind: LinkKind, index_of: "IndexOf", pod_fd: int) -> "Mapping
             }
             return {**data, "gbp": True} if kind.gbp else data
         case Ipip():
-            return _ipip_data(kind)
+            # The outer TTL is the inner one's, and what must not be cut inside is not outside.
+            return {"local": kind.local.packed, "proto": IPPROTO_IPIP}
         case Veth(pod=PodSide() as pod):
             end = {"ifname": pod.ifname, "mtu": pod.mtu, "address": pod.mac, "net_ns_fd": pod_fd}
             return {"peer": end}
         case _:
             return {}
-
-
-def _ipip_data(kind: Ipip) -> "dict[str, Any]":
-    """Return a tunnel's parameters: outer TTL from inside, don't-fragment, no option of IPv6.
-
-    (The option would cost 8 bytes of each packet to say how often it may be wrapped again.)
-    """
-    if kind.local.version == 4:
-        return {"local": kind.local.packed, "proto": IPPROTO_IPIP}
-    data = {"local": kind.local.packed, "proto": IPPROTO_IPV6}
-    return {**data, "flags": IP6_TNL_F_IGN_ENCAP_LIMIT}
 
 
 def _parse_kind(kind: str, data: "Mapping[str, Any]", name_of: "NameOf") -> LinkKind | None:
@@ -212,20 +200,17 @@ def _parse_kind(kind: str, data: "Mapping[str, Any]", name_of: "NameOf") -> Link
             )
         case "wireguard":
             return Wireguard()
-        case "ipip" | "ip6tnl":
+        case "ipip":
             return _parse_ipip(data)
         case _:
             return None
 
 
 def _parse_ipip(data: "Mapping[str, Any]") -> Ipip | None:
-    """Return the tunnel, None for one with a far end, a key or another payload: nobody's here."""
-    local = ip_address(data.get("local", bytes(4)))
-    remote = data.get("remote", b"")
-    proto = IPPROTO_IPIP if local.version == 4 else IPPROTO_IPV6
-    if any(remote) or data.get("proto", proto) != proto:
+    """Return the tunnel, None for one with a far end or for another payload: nobody's here."""
+    if any(data.get("remote", b"")) or data.get("proto", IPPROTO_IPIP) != IPPROTO_IPIP:
         return None
-    return Ipip(local=local)
+    return Ipip(local=IPv4Address(data.get("local", bytes(4))))
 
 
 def _parse_hairpin(info: "Mapping[str, Any]") -> bool:

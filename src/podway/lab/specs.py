@@ -50,4 +50,7 @@ def check_spec(spec: LabSpec) -> LabSpec:
             "its pods, and a next hop must be on the node's own subnet; use --backend vxlan"
         )
         raise ConfigError("backend", spec.backend, rule)
+    if spec.backend == "ipip" and spec.families != (Family.IPV4,):
+        rule = "carries IPv4 alone: leave --dual and --ipv6 out, or use --backend vxlan"
+        raise ConfigError("backend", spec.backend, rule)
     return spec

@@ -9,6 +9,7 @@ A field that is None is not ours to decide: it is neither written nor compared.
 """
 
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -58,13 +59,12 @@ class Vxlan(Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Ipip(Struct, frozen=True, tag=True, kw_only=True):
-    """A tunnel without a far end: the next hop of each route is the outer destination.
+    """A tunnel of IPv4 in IPv4 (RFC 2003) without a far end.
 
-    IPv4 in IPv4 (``ipip``, RFC 2003) where `local` is IPv4, IPv6 in IPv6 (``ip6tnl``, RFC 2473)
-    where it is IPv6.
+    The next hop of each route is the outer destination.
     """
 
-    local: IPAddress
+    local: IPv4Address
 
 
 class Wireguard(Struct, frozen=True, tag=True):

@@ -105,9 +105,13 @@ def parse_network(text: bytes | str) -> Network:
     if not isinstance(document, dict):
         raise ConfigError("net-conf.json", _shortened(text), "must be one JSON object")
     fields = Fields(document)
+    pools, backend = _parse_pools(fields), parse_backend(fields.child("Backend"))
+    if isinstance(backend, IpipConfig) and any(pool.family is Family.IPV6 for pool in pools):
+        rule = "ipip carries IPv4 alone: leave it false, or take vxlan, wireguard or host-gw"
+        raise ConfigError("EnableIPv6", True, rule)  # noqa: FBT003
     return Network(
-        pools=_parse_pools(fields),
-        backend=parse_backend(fields.child("Backend")),
+        pools=pools,
+        backend=backend,
         attach=_parse_attach(fields),
         masquerade=fields.flag("Masquerade", default=True),
         non_masquerade=_parse_prefixes(fields, "NonMasqueradeCIDRs"),

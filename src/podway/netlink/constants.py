@@ -141,8 +141,6 @@ ETH_P_8021Q = 0x8100
 ETH_P_8021AD = 0x88A8
 IPPROTO_IPIP = 4
 IPPROTO_IPV6 = 41
-# include/uapi/linux/ip6_tunnel.h: without the tunnel encapsulation limit option (RFC 2473).
-IP6_TNL_F_IGN_ENCAP_LIMIT = 0x1
 
 # Address flags.
 IFA_F_SECONDARY = 0x01

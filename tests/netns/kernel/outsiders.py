@@ -31,7 +31,6 @@ from podway.model.kernel import (
 )
 
 Facts = dict[str, Any]
-_NO_OPTION = ["encaplimit", "none"]
 
 
 class Outsider:
@@ -352,8 +351,7 @@ def _kind_words(item: Link) -> list[str]:
             words += ["local", str(kind.local), "learning" if kind.learning else "nolearning"]
             return words + (["gbp"] if kind.gbp else [])
         case Ipip(local=local):
-            mode = ["ipip", "mode", "ipip"] if local.version == 4 else ["ip6tnl", "mode", "ip6ip6"]
-            return [*mode, "local", str(local), *([] if local.version == 4 else _NO_OPTION)]
+            return ["ipip", "mode", "ipip", "local", str(local)]
         case Wireguard():
             return ["wireguard"]
 

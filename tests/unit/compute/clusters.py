@@ -140,5 +140,6 @@ BACKENDS: dict[str, BackendConfig] = {
     "ipip-direct": IpipConfig(direct_routing=True),
     "wireguard": WireguardConfig(),
 }
+IPV4_ALONE = frozenset({"ipip", "ipip-direct"})
 FAMILIES: dict[str, tuple[Family, ...]] = {"ipv4": (IPV4,), "ipv6": (IPV6,), "dual": DUAL}
 ATTACHES: tuple[Attach, ...] = ("bridge", "routed")

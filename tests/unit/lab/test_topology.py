@@ -59,7 +59,7 @@ ALL_SPECS = [
     for backend, attach, families, routed in itertools.product(
         BACKEND_NAMES, get_args(Attach), (IPV4, IPV6, DUAL), (False, True)
     )
-    if not (backend in BY_NEXT_HOP and routed)
+    if not (backend in BY_NEXT_HOP and routed) and not (backend == "ipip" and families != IPV4)
 ]
 
 
