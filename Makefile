@@ -23,7 +23,8 @@ TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack 
   user-mode-linux kmod \
   wireguard-go wireguard-tools \
   etcd-server etcd-client \
-  strace
+  strace \
+  podman containerd runc conmon busybox-static
 KUBERNETES_PACKAGES := golang-go dpkg-dev etcd-server
 BENCH_PACKAGES := containernetworking-plugins iptables
 
