@@ -97,11 +97,11 @@ class EtcdStore:
         granted = 0
         try:
             for attempt in range(ATTEMPTS_MAX):
-                plan = plan_claim(view, claim, attempt)
+                plan = plan_claim(view, self._keys, claim, attempt)
                 lease = await self._lease_for(plan, claim.ttl_s, granted)
                 kept = plan.own.stored.lease if plan.own is not None else 0
                 granted = granted or (lease if lease != kept else 0)
-                txn = render_claim(view, self._keys, plan, lease)
+                txn = render_claim(self._keys, plan, lease)
                 if txn is None:
                     return plan.node
                 reply = await self._client.txn(txn)

@@ -7,7 +7,7 @@ the chosen subnet, that no reservation is new. If any of that is different by no
 and the answer holds everything as it is now, to decide anew.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 
 from msgspec import Struct
@@ -42,28 +42,30 @@ from podway.store.refusals import Conflict, ValueRefused
 
 
 class ClaimPlan(Struct, frozen=True, kw_only=True):
-    """What a claim gives.
+    """What a claim gives, and what has to be written for it, but for the number of an etcd lease.
+
+    It stands on the view of one moment; views change while requests are under way.
 
     Attributes:
         node: as everybody will see it.
-        key: of its lease (its last part).
-        own: its lease as it stands now, None for none.
-        removed: leases of this node's address that it does not keep.
+        own: its lease as it stood, None for none.
+        reserved: the lease that it keeps never ends: somebody has reserved the subnet so.
+        compare: what must still be so.
+        puts: keys and their values.
+        deletes: keys that go.
+        standing: the etcd lease (0: none) with which all of it is written already, or None.
     """
 
     node: Node
-    key: str
     own: Entry | None
-    removed: tuple[Entry, ...]
-
-    @property
-    def reserved(self) -> bool:
-        """Whether the lease it keeps never ends: somebody has reserved the subnet so."""
-        own = self.own
-        return own is not None and own.key == self.key and own.stored.lease == 0
+    reserved: bool
+    compare: tuple[Compare, ...]
+    puts: dict[bytes, bytes]
+    deletes: tuple[bytes, ...]
+    standing: int | None
 
 
-def plan_claim(view: EtcdView, claim: Claim, attempt: int = 0) -> ClaimPlan:
+def plan_claim(view: EtcdView, keys: EtcdKeys, claim: Claim, attempt: int = 0) -> ClaimPlan:
     """Return what *claim* gives; each *attempt* looks for free subnets at another place.
 
     Raises:
@@ -71,23 +73,70 @@ def plan_claim(view: EtcdView, claim: Claim, attempt: int = 0) -> ClaimPlan:
     """
     network = _usable_network(view)
     own = find_own(view, claim, network)
-    holdings = holdings_of(view, claim.name, own)
+    node = _granted(view, claim, network, own, attempt)
+    key = render_subnet_key(node.leases)
+    if own is not None and set(own.subnets) == {lease.subnet for lease in node.leases}:
+        key = own.key  # as it is written there, should that be another way
+    puts = _puts(keys, node, key)
+    gone = _left_over(view, claim, network, own, key)
+    deletes = [keys.subnets + entry.key.encode() for entry in gone]
+    deletes += [held for held in _own_ipv6(view, keys, node.name) if held not in puts]
+    return ClaimPlan(
+        node=node,
+        own=own,
+        reserved=own is not None and own.key == key and own.stored.lease == 0,
+        compare=(
+            _unchanged(keys.config, view.revision_of(keys.config)),
+            _nothing_newer(keys.reservations, view.revision),
+            *(_unchanged(each, view.revision_of(each)) for each in (*puts, *deletes)),
+            *_nobody_else(keys, key, gone),
+        ),
+        puts=puts,
+        deletes=tuple(deletes),
+        standing=None if deletes else _standing(view, puts),
+    )
+
+
+def render_claim(keys: EtcdKeys, plan: ClaimPlan, lease: int) -> TxnRequest | None:
+    """Return the transaction that writes *plan* with the etcd lease *lease* (0: for good).
+
+    None when it stands there already.
+    """
+    if plan.standing == lease:
+        return None
+    success = [
+        *(_put(key, value, lease) for key, value in plan.puts.items()),
+        *(_delete(key) for key in plan.deletes),
+    ]
+    return TxnRequest(compare=plan.compare, success=success, failure=[everything(keys)])
+
+
+def _granted(
+    view: EtcdView, claim: Claim, network: Network, own: Entry | None, attempt: int
+) -> Node:
+    """Return the node that *claim* makes. Raises ClaimRefused."""
     try:
         check_name(claim.name)
-        leases = compute_leases(
-            network, with_candidates(network, claim, holdings, attempt), holdings
-        )
+        holdings = holdings_of(view, claim.name, own)
+        wished = with_candidates(network, claim, holdings, attempt)
+        leases = compute_leases(network, wished, holdings)
     except SubnetRefused as error:
         raise ClaimRefused(str(error)) from error
-    key = render_subnet_key(leases)
-    if own is not None and set(own.subnets) == {lease.subnet for lease in leases}:
-        key = own.key  # as it is written there, should that be another way
-    return ClaimPlan(
-        node=Node(name=claim.name, backend=claim.backend, leases=leases),
-        key=key,
-        own=own,
-        removed=tuple(_left_over(view, claim, network, own, key)),
-    )
+    return Node(name=claim.name, backend=claim.backend, leases=leases)
+
+
+def _puts(keys: EtcdKeys, node: Node, key: str) -> dict[bytes, bytes]:
+    """Return what *node*, whose lease is at *key*, writes."""
+    first = min(node.leases, key=lambda lease: lease.family)
+    record = NodeRecord(key=key, public_ip=str(first.public_ip))
+    puts = {
+        keys.subnets + key.encode(): render_lease(node),
+        keys.nodes + node.name.encode(): render_record(record),
+    }
+    ipv6 = [lease for lease in node.leases if lease.subnet.version == 6]
+    if ipv6 and len(node.leases) > 1:
+        puts[keys.ipv6 + render_subnet_key(ipv6).encode()] = node.name.encode()
+    return puts
 
 
 def find_own(view: EtcdView, claim: Claim, network: Network) -> Entry | None:
@@ -114,12 +163,15 @@ def _of_address(view: EtcdView, claim: Claim) -> Iterator[Entry]:
 
 def _left_over(
     view: EtcdView, claim: Claim, network: Network, own: Entry | None, key: str
-) -> Iterator[Entry]:
-    if own is not None and own.key != key:
-        yield own
-    for entry in _of_address(view, claim):
-        if entry.key not in {key, own.key if own else ""} and not _fits(network, entry):
-            yield entry
+) -> list[Entry]:
+    """Return the leases of the claim's node that it does not keep."""
+    left = [] if own is None or own.key == key else [own]
+    known = {key, *(entry.key for entry in left)}
+    return left + [
+        entry
+        for entry in _of_address(view, claim)
+        if entry.key not in known and not _fits(network, entry)
+    ]
 
 
 def _fits(network: Network, entry: Entry) -> bool:
@@ -127,73 +179,31 @@ def _fits(network: Network, entry: Entry) -> bool:
     return all(pool is not None and fits(pool, subnet) for pool, subnet in pools)
 
 
-def render_claim(view: EtcdView, keys: EtcdKeys, plan: ClaimPlan, lease: int) -> TxnRequest | None:
-    """Return the transaction that writes *plan* with the etcd lease *lease* (0: for good).
-
-    None when it stands there already.
-    """
-    puts = {
-        keys.subnets + plan.key.encode(): render_lease(plan.node),
-        keys.nodes + plan.node.name.encode(): render_record(_record(plan)),
-    }
-    if (held := _ipv6_key(keys, plan.node.leases)) is not None:
-        puts[held] = plan.node.name.encode()
-    deletes = [keys.subnets + entry.key.encode() for entry in plan.removed]
-    deletes += [key for key in _own_ipv6(view, keys, plan.node.name) if key not in puts]
-    if not deletes and _stands(view, puts, lease):
-        return None
-    compare = [
-        _unchanged(keys.config, view.config.mod_revision if view.config else 0),
-        _nothing_newer(keys.reservations, view.revision),
-        *(_unchanged(key, view.revision_of(key)) for key in (*puts, *deletes)),
-        *_nobody_else(keys, plan),
-    ]
-    success = [
-        *(_put(key, value, lease) for key, value in puts.items()),
-        *(_delete(key) for key in deletes),
-    ]
-    return TxnRequest(compare=compare, success=success, failure=[everything(keys)])
-
-
-def _record(plan: ClaimPlan) -> NodeRecord:
-    return NodeRecord(key=plan.key, public_ip=_first_address(plan.node))
-
-
-def _first_address(node: Node) -> str:
-    """Return the address by which a lease is known again; in the order in which keys are read."""
-    lease = min(node.leases, key=lambda lease: lease.family)
-    return str(lease.public_ip)
-
-
-def _ipv6_key(keys: EtcdKeys, leases: Sequence[Lease]) -> bytes | None:
-    if len(leases) == 1:
-        return None
-    return keys.ipv6 + render_subnet_key([x for x in leases if x.subnet.version == 6]).encode()
-
-
 def _own_ipv6(view: EtcdView, keys: EtcdKeys, name: str) -> list[bytes]:
     own = name.encode()
     return [keys.ipv6 + key.encode() for key, held in view.ipv6.items() if held.value == own]
 
 
-def _stands(view: EtcdView, puts: dict[bytes, bytes], lease: int) -> bool:
+def _standing(view: EtcdView, puts: Mapping[bytes, bytes]) -> int | None:
+    """Return the etcd lease with which all of *puts* stand there already, else None."""
     stored = [(view.stored(key), value) for key, value in puts.items()]
-    return all(kv and (kv.value, kv.lease) == (value, lease) for kv, value in stored)
+    leases = {kv.lease if kv and kv.value == value else None for kv, value in stored}
+    return leases.pop() if len(leases) == 1 else None
 
 
-def _nobody_else(keys: EtcdKeys, plan: ClaimPlan) -> Iterator[Compare]:
+def _nobody_else(keys: EtcdKeys, key: str, gone: Iterable[Entry]) -> Iterator[Compare]:
     """Yield the conditions that nobody else has the first subnet, alone or with another family's.
 
     They leave out this node's own keys, which lie among those that must not be there.
     """
-    alone = plan.key.partition("&")[0].encode()
+    alone = key.partition("&")[0].encode()
     start, end = keys.subnets + alone, prefix_end(keys.subnets + alone)
-    own = {plan.key, *(entry.key for entry in plan.removed)}
-    for key in sorted(keys.subnets + each.encode() for each in own):
-        if start <= key < end:
-            if start < key:
-                yield _absent(start, key)
-            start = key + b"\0"
+    own = {key, *(entry.key for entry in gone)}
+    for each in sorted(keys.subnets + name.encode() for name in own):
+        if start <= each < end:
+            if start < each:
+                yield _absent(start, each)
+            start = each + b"\0"
     yield _absent(start, end)
 
 
@@ -237,7 +247,7 @@ def plan_reservation(
         key, value = _flannel_reservation(keys, address, subnets)
         stored = view.stored(key)
         value = value if stored is None else stored.value  # a lease that lives shall never end
-    if _stands(view, {key: value}, 0):
+    if _standing(view, {key: value}) == 0:
         return None
     return TxnRequest(
         compare=[

@@ -126,6 +126,7 @@ class EtcdWatch:
         self._header = header
         self.view = EtcdView(self._keys, everything.kvs, header.revision)
         self._tell_errors(self.view.errors)
+        self.live = True
         self.mailbox.put(Back())
         self._put_snapshot()
 
