@@ -1,0 +1,47 @@
+"""ADD of ``sbr``: gives each address of an interface its own routes.
+
+In: a call with prevResult. Out: prevResult, whose routes tell their tables. One call at a time for
+each container: tables are chosen by what is in use.
+"""
+
+from podway.cni.errors import IO_FAILURE, CniError
+from podway.netlink.socket import NetlinkSocket
+from podway.plugins.interfaces import find_link
+from podway.plugins.previous import required_previous_result
+from podway.plugins.sbr_conf import parse_conf, required_sources
+from podway.plugins.sbr_plans import Found, compute_plan, compute_result
+from podway.plugins.sbr_routes import lock_namespace, main_routes, tables_in_use
+from podway.plugins.undo import Undo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from podway.cni.results import Result
+    from podway.plugins.skeleton import Call
+
+
+def add(call: "Call") -> "Result":
+    """Route by source; return prevResult with the tables of its routes.
+
+    Raises:
+        CniError: INVALID_CONFIG, prevResult has no address; or there is no such interface.
+        NetlinkError: the kernel refuses; everything is as before.
+    """
+    conf, ifname = parse_conf(call.config), call.request.ifname
+    result = required_previous_result(call.request)
+    sources = required_sources(result, ifname)
+    lock_namespace(call.namespace)
+    with NetlinkSocket(netns_fd=call.namespace) as inside, Undo() as undo:
+        link = find_link(inside, ifname)
+        if link is None:
+            raise CniError(IO_FAILURE, f"interface {ifname} is missing in {call.request.netns}")
+        found = Found(
+            index=link["index"],
+            sources=sources,
+            routes=tuple(main_routes(inside, link["index"])),
+            used=frozenset(tables_in_use(inside)),
+        )
+        plan = compute_plan(conf, found)
+        for step in plan.steps:
+            inside.request(step.forward)
+            undo.push(inside.request, step.backward)
+    return compute_result(result, plan)
