@@ -11,6 +11,7 @@ message: headers carry credentials.
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +24,9 @@ from podway.store.protocol import StoreAway
 # Large enough for a handful of pieces of a watch; more would only be memory.
 _READ_BYTES = 64 << 10
 _HEADER_MAX_BYTES = 64 << 10
+_KEEPALIVE_IDLE_S = 30
+_KEEPALIVE_INTERVAL_S = 5
+_UNANSWERED_MS = 15_000
 
 
 class HttpServer(Struct, frozen=True):
@@ -118,7 +122,7 @@ class HttpClient:
         server = self.server
         try:
             async with asyncio.timeout(self._connect_s):
-                return await asyncio.open_connection(
+                reader, writer = await asyncio.open_connection(
                     server.host,
                     server.port,
                     ssl=server.tls,
@@ -129,6 +133,8 @@ class HttpClient:
             raise self._away(request, f"no connection within {self._connect_s:g} s") from error
         except OSError as error:  # ssl.SSLError is one, too
             raise self._away(request, _reason(error)) from error
+        _keep_alive(writer.get_extra_info("socket"))
+        return reader, writer
 
     def _away(self, request: HttpRequest, reason: str) -> StoreAway:
         return StoreAway(f"{self.server}: {_named(request)}: {reason}")
@@ -215,6 +221,14 @@ class HttpExchange:
         return StoreAway(f"{self._what}: {reason}")
 
 
+def _keep_alive(link: socket.socket) -> None:
+    """Have the kernel find out that the other side, or a NAT between, has forgotten a watch."""
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL_S)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
+
+
 def _named(request: HttpRequest) -> str:
     return f"{request.method} {request.target.partition('?')[0]}"
 
@@ -222,4 +236,6 @@ def _named(request: HttpRequest) -> str:
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS: {getattr(error, 'verify_message', '') or error.reason or error}"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
     return error.strerror or str(error) or type(error).__name__
