@@ -10,7 +10,13 @@ from podway.cli.arguments import add_groups, add_leaf
 from podway.cli.output import print_json, render_table, style_of
 from podway.cli.store_access import add_store, ask_store
 from podway.errors import ConfigError
-from podway.model.networks import Network, VxlanConfig, parse_network
+from podway.model.networks import (
+    Network,
+    UdpConfig,
+    VxlanConfig,
+    WireguardConfig,
+    parse_network,
+)
 from podway.store.protocol import AdminStore, StoredNetwork, StoreError
 
 
@@ -75,10 +81,20 @@ def _read(name: str) -> str:
 
 def _print(args: argparse.Namespace, text: str, network: Network, remark: str) -> int:
     if args.json:
-        print_json({"network": json.loads(text), "remark": remark})
+        print_json({"network": _without_secrets(json.loads(text)), "remark": remark})
     else:
         print("\n".join((*render_network(network), "", remark)))
     return 0
+
+
+def _without_secrets(document: Any) -> Any:
+    """Return *document* without what must not stand on a screen or in a log: the wireguard PSK."""
+    if isinstance(document, dict):
+        return {
+            key: "(set)" if key.lower() == "psk" and value else _without_secrets(value)
+            for key, value in document.items()
+        }
+    return document
 
 
 def render_network(network: Network) -> list[str]:
@@ -102,11 +118,21 @@ def _range(pool: Any) -> str:
 
 
 def _backend(network: Network) -> str:
-    config = network.backend
-    if not isinstance(config, VxlanConfig):
-        return network.backend_name
-    direct = ", direct routing" if config.direct_routing else ""
-    return f"{network.backend_name}, VNI {config.vni}, UDP port {config.port}{direct}"
+    words = [network.backend_name]
+    match network.backend:
+        case VxlanConfig() as config:
+            words += [f"VNI {config.vni}", f"UDP port {config.port}"]
+        case UdpConfig(port=port):
+            words.append(f"UDP port {port}")
+        case WireguardConfig() as config:
+            words += [f"mode {config.mode}", f"UDP port {config.listen_port}"]
+            words += [f"{config.listen_port_v6} for IPv6"] if config.mode == "separate" else []
+            words += ["a shared secret"] if config.psk else []
+        case _:
+            pass
+    if getattr(network.backend, "direct_routing", False):
+        words.append("direct routing")
+    return ", ".join(words)
 
 
 def _exempt(network: Network) -> str:

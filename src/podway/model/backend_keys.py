@@ -5,7 +5,7 @@ value and rule. Unknown keys pass, so that one file can serve flannel and podway
 """
 
 import shlex
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
 from typing import Any, cast, get_args
@@ -127,9 +127,10 @@ def _parse_psk(fields: Fields) -> Secret:
 def is_wireguard_key(text: str) -> bool:
     """Tell whether *text* is 32 bytes in base64, in the one way in which WireGuard writes them."""
     try:
-        return len(text) == 44 and len(b64decode(text, validate=True)) == WIREGUARD_KEY_BYTES
+        key = b64decode(text, validate=True)
     except (Base64Error, ValueError):
         return False
+    return len(key) == WIREGUARD_KEY_BYTES and b64encode(key).decode() == text
 
 
 def _parse_extension(fields: Fields) -> ExtensionConfig:
