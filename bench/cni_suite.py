@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeAlias
@@ -72,6 +73,10 @@ class List:
     def call(self, command: str, pod: str) -> float:
         """Call *command*; return the seconds."""
         return self.add(pod) if command == "ADD" else self.delete(pod)
+
+    def call_last(self, command: str, pod: str) -> float:
+        """Call the last plugin alone, after what others have made; return the seconds."""
+        return self._call(command, self.plugins[-1], pod, self.results[pod])[0]
 
     def _call(
         self, command: str, plugin: Document, pod: str, result: Document | None
@@ -159,7 +164,7 @@ def run() -> list[Row]:
             sections += [_chain, _at_once]
         for section in [*sections, _alone]:
             with namespace() as node:
-                rows += inside(node, lambda section=section: section(bench))  # type: ignore[misc]
+                rows += inside(node, partial(section, bench))
         rows += _crowded(bench, "bridge, host-local")
         if _has("portmap", "bandwidth"):
             rows += _crowded(bench, "with portmap, bandwidth", "portmap", "bandwidth")
@@ -196,10 +201,7 @@ def _compare(what: str, pair: tuple[List, List], limits: tuple[float, float]) ->
     rows: list[Row] = []
     with _pods(ROUNDS) as pods:
         for command, limit in zip(("ADD", "DEL"), limits, strict=True):
-            ours, theirs = _in_turn(
-                [lambda pod, each=each: each.call(command, pod) for each in pair],  # type: ignore[misc]  # noqa: B023
-                pods,
-            )
+            ours, theirs = _in_turn([partial(each.call, command) for each in pair], pods)
             note = f"podway {ours}, Debian {theirs}, {ROUNDS} each, in turn"
             told = f"{what}: {command}"
             ratio, tail = ours.median / theirs.median, ours.p99 / theirs.p99
@@ -287,7 +289,7 @@ def _alone(bench: Bench) -> list[Row]:
     cases = {"loopback": bench.alone({"type": "loopback"}), "static": bench.alone(static)}
     with _pods(ROUNDS) as pods:
         rows = [
-            _against_floor(what, command, [each.call for each in pair], pods)
+            _against_floor(what, command, [partial(each.call, command) for each in pair], pods)
             for what, pair in cases.items()
             for command in ("ADD", "DEL")
         ]
@@ -300,46 +302,33 @@ _ADDRESS: Final = "10.200.0.5/24"
 
 
 def _bandwidth_alone(bench: Bench, pods: Sequence[str]) -> list[Row]:
-    """Return rows for bandwidth, on devices that podway's bridge made for both."""
-    base = bench.bridge(bench.executables)
+    """Return rows for bandwidth, each on devices of its own: the original leaves a qdisc behind."""
     plugin = {"type": "bandwidth", "runtimeConfig": {}}
-    pair = [
-        List(f"{base.name}{letter}", directory, (plugin,), base.ifname)
-        for letter, directory in (("p", bench.executables), ("d", ORIGINALS))
+    bases = [bench.bridge(bench.executables) for _ in range(2)]
+    chained = [
+        List(base.name, directory, (plugin,), base.ifname, base.results)
+        for base, directory in zip(bases, (bench.executables, ORIGINALS), strict=True)
     ]
     for pod in pods:
-        base.add(pod)
-
-    def call(network: List, command: str, pod: str) -> float:
-        # Each takes away what it made, before the other's turn: a device has one tbf.
-        seconds, stdout = network._call(command, plugin, pod, base.results[pod])  # noqa: SLF001
-        del stdout
-        return seconds
-
-    times: dict[str, list[list[float]]] = {"ADD": [[], [], []], "DEL": [[], [], []]}
-    for n, pod in enumerate(pods):
-        for k in range(2):
-            which = (n + k) % 2
-            for command, into in times.items():
-                into[which].append(call(pair[which], command, pod))
-                into[2].append(_bare_python())
-    for pod in pods:
-        base.delete(pod)
-    return [
-        _floor_row("bandwidth", command, [Times(each) for each in into])
-        for command, into in times.items()
+        for base in bases:
+            base.add(pod)
+    rows = [
+        _against_floor(
+            "bandwidth", command, [partial(each.call_last, command) for each in chained], pods
+        )
+        for command in ("ADD", "DEL")
     ]
+    for pod in pods:
+        for base in bases:
+            base.delete(pod)
+    return rows
 
 
 def _against_floor(
-    what: str, command: str, calls: Sequence[Callable[[str, str], float]], pods: Sequence[str]
+    what: str, command: str, calls: Sequence[Callable[[str], float]], pods: Sequence[str]
 ) -> Row:
-    turns = [lambda pod, each=each: each(command, pod) for each in calls]
-    return _floor_row(what, command, _in_turn([*turns, lambda _: _bare_python()], pods))
-
-
-def _floor_row(what: str, command: str, times: Sequence[Times]) -> Row:
-    ours, theirs, floor = times
+    """Return a row for one command of *calls*, podway's and Debian's, and the floor's time."""
+    ours, theirs, floor = _in_turn([*calls, lambda _: _bare_python()], pods)
     note = f"podway {ours}, Debian {theirs}; python3 -IS -c pass {floor}: "
     note += f"{floor.median / theirs.median:.1f} x"
     ratio = ours.median / theirs.median
