@@ -24,6 +24,7 @@ TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack 
   wireguard-go wireguard-tools \
   etcd-server etcd-client \
   strace \
+  dnsmasq-base udhcpd \
   podman containerd runc conmon busybox-static
 KUBERNETES_PACKAGES := golang-go dpkg-dev etcd-server
 BENCH_PACKAGES := containernetworking-plugins iptables

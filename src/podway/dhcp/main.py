@@ -71,8 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="true|false",
         help="ask servers to answer by broadcast, as ipvlan needs",
     )
-    parser.add_argument("--log-level", choices=LOG_LEVELS, default="info")
-    parser.add_argument("--log-format", choices=LOG_FORMATS, default="text")
+    parser.add_argument(
+        "--log-level", choices=LOG_LEVELS, default="info", help="what to tell (default: info)"
+    )
+    parser.add_argument(
+        "--log-format", choices=LOG_FORMATS, default="text", help="for people or for collectors"
+    )
 
 
 def parse_duration(text: str) -> float:
@@ -168,8 +172,7 @@ def _listener(path: Path) -> Iterator[socket.socket]:
     if passed > 1:
         raise ConfigError("LISTEN_FDS", passed, "must be 1: the unit has one socket")
     if passed:
-        with socket.socket(fileno=_FIRST_PASSED) as listener:
-            listener.setblocking(False)  # noqa: FBT003
+        with _passed_socket() as listener:
             yield listener
         return
     try:
@@ -181,6 +184,15 @@ def _listener(path: Path) -> Iterator[socket.socket]:
             yield listener
         finally:
             path.unlink(missing_ok=True)
+
+
+def _passed_socket() -> socket.socket:
+    try:
+        listener = socket.socket(fileno=_FIRST_PASSED)
+    except OSError as error:
+        raise ConfigError("LISTEN_FDS", 1, f"descriptor 3 must be a socket: {error}") from error
+    listener.setblocking(False)  # noqa: FBT003
+    return listener
 
 
 def _passed_sockets() -> int:
