@@ -23,6 +23,7 @@ from podway.kernel.node import NodeKernel
 from podway.kernel.pods import check_pod
 from podway.kernel.systemd import notify, watchdog_interval_s
 from podway.store.access import access_from
+from podway.store.counts import StoreCounts
 from podway.store.engines import open_store
 
 __all__ = ["add_arguments", "run"]
@@ -62,6 +63,7 @@ async def _serve(settings: Settings) -> None:
     ledger = Ledger(settings.state_dir / "agent.db")
     try:
         store = open_store(settings.store, access_from(settings))
+        _watch_store(getattr(store, "counts", None), metrics)
         open_kernel = partial(
             NodeKernel, run_dir=settings.run_dir, wireguard_key=wireguard_key_file(settings)
         )
@@ -178,6 +180,23 @@ def _watch(agent: Agent, metrics: Metrics) -> None:
         "1 while the store answers.",
         lambda: float(agent.store_state == "connected"),
     )
+
+
+def _watch_store(counts: object, metrics: Metrics) -> None:
+    """Show what the store's client counts of itself, where it does."""
+    if not isinstance(counts, StoreCounts):
+        return
+    for name, text, field in (
+        ("requests", "Requests to the store so far.", "requests"),
+        ("lists", "Times that everything was read from the store.", "relists"),
+        ("malformed_entries", "Entries of others that cannot be read, now.", "malformed"),
+        ("passed_over", "Entries of others that could not be read, so far.", "passed_over"),
+    ):
+        metrics.watch(f"podway_store_{name}", text, partial(_count, counts, field))
+
+
+def _count(counts: StoreCounts, field: str) -> float:
+    return float(getattr(counts, field))
 
 
 def _peers(agent: Agent) -> float:
