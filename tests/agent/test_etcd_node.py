@@ -1,0 +1,172 @@
+"""An agent whose store is a real etcd, beside nodes of flannel: the kernel follows in any case."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from agent.nodes import Node, new_kernel, running_node, until
+from hub.hub_process import run_scenario
+from podway.model.kernel import FdbEntry, Key, Neighbour, Route
+from store.etcd_process import EtcdProcess
+
+PREFIX = "/coreos.com/network"
+CONFIG = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}'
+PEER = (
+    '{"PublicIP":"192.0.2.3","PublicIPv6":null,"BackendType":"vxlan",'
+    '"BackendData":{"VNI":1,"VtepMAC":"c6:d2:32:6f:8f:44"}}'
+)
+PEER_ROUTE = Key("route", (2, 254, "10.5.52.0/24", 0))
+
+
+@pytest.fixture
+def etcd() -> Iterator[EtcdProcess]:
+    with EtcdProcess() as process:
+        process.put(f"{PREFIX}/config", CONFIG)
+        yield process
+
+
+def subnet(node: Node) -> str:
+    assert node.agent.me is not None
+    return str(node.agent.me.leases[0].subnet)
+
+
+def key_of(node: Node) -> str:
+    return f"{PREFIX}/subnets/{subnet(node).replace('/', '-')}"
+
+
+async def programmed(node: Node, key: Key) -> None:
+    await until(lambda: node.found(key) is not None, node.reasons)
+
+
+async def gone(node: Node, key: Key) -> None:
+    await until(lambda: node.found(key) is None, node.reasons)
+
+
+def test_a_node_of_flannel_becomes_a_peer_and_goes(etcd: EtcdProcess, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running_node(tmp_path, etcd.open_store()) as node:
+            await node.ready()
+            etcd.put(f"{PREFIX}/subnets/10.5.52.0-24", PEER)
+            await programmed(node, PEER_ROUTE)
+            await node.calm()
+            (neighbour,) = node.objects("neighbour")
+            assert neighbour == Neighbour("podway.1", ip_address("10.5.52.0"), "c6:d2:32:6f:8f:44")
+            (entry,) = node.objects("fdb")
+            assert entry == FdbEntry("podway.1", "c6:d2:32:6f:8f:44", ip_address("192.0.2.3"))
+            etcd.ctl("del", f"{PREFIX}/subnets/10.5.52.0-24")
+            await gone(node, PEER_ROUTE)
+
+    run_scenario(scenario)
+
+
+def test_a_node_of_flannel_becomes_this_one(etcd: EtcdProcess, tmp_path: Path) -> None:
+    """The lease of the flanneld that ran here is taken over; it was never a peer of its own."""
+    etcd.put(f"{PREFIX}/subnets/10.5.7.0-24", PEER.replace("192.0.2.3", "192.0.2.1"))
+
+    async def scenario() -> None:
+        async with running_node(tmp_path, etcd.open_store()) as node:
+            await node.ready()
+            assert subnet(node) == "10.5.7.0/24"
+            await node.calm()
+            assert node.objects("neighbour") == []
+            assert not [
+                item
+                for item in node.objects("route")
+                if isinstance(item, Route) and item.dst == ip_network("10.5.7.0/24")
+            ]
+
+    run_scenario(scenario)
+
+
+def test_an_outage_changes_nothing_in_the_kernel(etcd: EtcdProcess, tmp_path: Path) -> None:
+    etcd.put(f"{PREFIX}/subnets/10.5.52.0-24", PEER)
+
+    async def scenario() -> None:
+        async with running_node(tmp_path, etcd.open_store()) as node:
+            await node.ready()
+            await programmed(node, PEER_ROUTE)
+            await node.calm()
+            before = dict(node.kernel.stack.objects)
+            etcd.kill()
+            await until(lambda: node.agent.store_state == "away", node.reasons)
+            answer = await node.add("pod1")
+            assert answer.code == 0
+            assert (await node.delete("pod1")).code == 0
+            await node.calm()
+            assert dict(node.kernel.stack.objects) == before
+            etcd.start()
+            await until(lambda: node.agent.store_state == "connected", node.reasons)
+            etcd.put(f"{PREFIX}/subnets/10.5.53.0-24", PEER.replace("2.3", "2.4"))
+            await programmed(node, Key("route", (2, 254, "10.5.53.0/24", 0)))
+
+    run_scenario(scenario)
+
+
+def test_a_restart_without_the_store(etcd: EtcdProcess, tmp_path: Path) -> None:
+    """From its own disk the node knows its subnet and its peers; the store finds it unchanged."""
+    etcd.put(f"{PREFIX}/subnets/10.5.52.0-24", PEER)
+    kernel = new_kernel()
+
+    async def scenario() -> None:
+        async with running_node(tmp_path, etcd.open_store(), kernel=kernel) as node:
+            await node.ready()
+            await programmed(node, PEER_ROUTE)
+            held, keys = subnet(node), etcd.keys(f"{PREFIX}/")
+        etcd.kill()
+        async with running_node(tmp_path, etcd.open_store(), kernel=kernel) as node:
+            await until(lambda: node.agent.store_state == "away", node.reasons)
+            await until(lambda: node.agent.reconciled, node.reasons)
+            assert subnet(node) == held
+            assert (await node.add("pod1")).code == 0
+            assert node.found(PEER_ROUTE) is not None
+            etcd.start()
+            await until(lambda: node.agent.store_state == "connected", node.reasons)
+            await node.calm()
+            assert subnet(node) == held
+            assert etcd.keys(f"{PREFIX}/") == keys
+
+    run_scenario(scenario)
+
+
+def test_a_lost_lease_is_claimed_again(etcd: EtcdProcess, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running_node(tmp_path, etcd.open_store()) as node:
+            await node.ready()
+            key = key_of(node)
+            etcd.ctl("lease", "revoke", f"{etcd.keys(key)[key][1]:x}")
+            await until(lambda: key in etcd.keys(key), node.reasons)
+            assert key_of(node) == key
+
+    run_scenario(scenario)
+
+
+def test_a_subnet_given_to_another_is_left_to_it(etcd: EtcdProcess, tmp_path: Path) -> None:
+    """A flanneld got it while this node was cut off: the node takes another, and reaches it."""
+
+    async def scenario() -> None:
+        async with running_node(tmp_path, etcd.open_store()) as node:
+            await node.ready()
+            key, held = key_of(node), subnet(node)
+            etcd.put(key, PEER)
+            await until(lambda: subnet(node) != held, node.reasons)
+            await programmed(node, Key("route", (2, 254, held, 0)))
+            await node.calm()
+            assert etcd.get(key) == PEER
+
+    run_scenario(scenario)
+
+
+def test_the_agent_lives_on_a_store_that_refuses(etcd: EtcdProcess, tmp_path: Path) -> None:
+    """And gets on as soon as it does not any more."""
+    etcd.ctl("user", "add", "root:x")
+    etcd.ctl("auth", "enable")
+
+    async def scenario() -> None:
+        async with running_node(tmp_path, etcd.open_store()) as node:
+            await until(lambda: "user name is empty" in node.agent.store_reason, node.reasons)
+            etcd.ctl("--user=root:x", "auth", "disable")
+            await node.ready()
+
+    run_scenario(scenario)
