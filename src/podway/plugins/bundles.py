@@ -47,8 +47,11 @@ PARTS: Final = tuple(
     for modules in (
         # what every plugin needs
         "plugins.skeleton",
+        # what works in a container's namespace
+        "plugins.namespaces netlink.netns",
+        "plugins.loopback netlink.socket netlink.links netlink.addresses",
         # main plugins
-        "plugins.interfaces plugins.delegation plugins.namespaces plugins.undo netlink.netns",
+        "plugins.interfaces plugins.delegation plugins.undo",
         "plugins.host_local plugins.host_local_add",
         "plugins.bridge plugins.bridge_add",
         "plugins.bridge_removal plugins.lingering",

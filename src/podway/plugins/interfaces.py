@@ -35,7 +35,7 @@ from podway.plugins.sysctls import read_sysctl, write_sysctl, write_sysctl_if_an
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, Final
+    from typing import Any
 
     from podway.cni.results import Ip, Result, Route
     from podway.netlink.addresses import AddressMessage
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from podway.plugins.interface_checks import check_interface as check_interface  # noqa: PLC0414
     from podway.plugins.interface_checks import required_link as required_link  # noqa: PLC0414
 
-LO_INDEX: "Final" = 1
 # How long duplicate address detection may take; the kernel needs about 1.5 s.
 _SETTLED_WITHIN_S = 10.0
 _ASK_AGAIN_S = 0.01

@@ -12,7 +12,6 @@ from podway.netlink.constants import IFF_UP
 from podway.netlink.links import change_link, get_link
 from podway.netlink.socket import NetlinkSocket
 from podway.netlink.text import format_prefix
-from podway.plugins.interfaces import LO_INDEX, set_up
 from podway.plugins.previous import previous_result
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin
 
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
     from podway.netlink.addresses import AddressMessage
+
+# LOOPBACK_IFINDEX, include/net/flow.h.
+LO_INDEX: "Final" = 1
 
 
 def main() -> "NoReturn":
@@ -31,7 +33,7 @@ def main() -> "NoReturn":
 def add(call: Call) -> Result:
     """Bring lo up; return its addresses, or prevResult if there is one."""
     with NetlinkSocket(netns_fd=call.namespace) as netlink:
-        set_up(netlink, LO_INDEX)
+        netlink.request(change_link({"index": LO_INDEX, "flags": IFF_UP, "change": IFF_UP}))
         previous = previous_result(call.request)
         if previous is not None:
             return previous
