@@ -15,7 +15,7 @@ siblings. A table of family ip and one of family ip6, as they are since its vers
         chain masquerading { type nat hook postrouting priority srcnat;
             ip saddr 10.1.0.5 ip daddr 10.1.0.5 masquerade comment "<container>"
             ip saddr 127.0.0.1 ip daddr 10.1.0.5 masquerade comment "<container>"
-        }
+        }                                           # masqAll: ct status dnat ip daddr ...
     }
 
 The comment is the container alone, by which the reference plugin finds its rules. Behind it, where
@@ -31,14 +31,18 @@ from podway.cni.addresses import parse_address
 from podway.cni.errors import CHECK_FAILED, CniError
 from podway.netlink.constants import NFPROTO_IPV4, NFPROTO_IPV6
 from podway.netlink.nft_expressions import (
+    NFT_CMP_NEQ,
+    NFT_CT_STATUS,
     NFT_FIB_RESULT_ADDRTYPE,
     NFT_JUMP,
     NFT_REG_2,
     NFTA_FIB_F_DADDR,
     compare,
     destination_nat,
+    load_ct,
     load_fib,
     load_value,
+    mask,
     masquerade,
     match_address,
     match_l4proto,
@@ -86,6 +90,12 @@ _TO_THIS_HOST: "Final" = (
     load_fib(NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR),
     compare((2).to_bytes(4, byteorder)),  # RTN_LOCAL
 )
+# Connections whose destination was replaced: IPS_DST_NAT.
+_TRANSLATED: "Final" = [
+    load_ct(NFT_CT_STATUS),
+    mask((1 << 5).to_bytes(4, byteorder)),
+    compare(bytes(4), NFT_CMP_NEQ),
+]
 _COMMENT: "Final" = "CNI portmap plugin"
 # Of the user data of rules: libnftnl knows 0 and 1 (include/libnftnl/udata.h), and nft passes over
 # what it does not know.
@@ -126,7 +136,7 @@ def compute_rules(wanted: "Publication", family: int) -> "list[tuple[str, list[d
         elif family == 4:
             sources.append(b"\x7f\0\0\x01")
         for source in sources:
-            near = [] if source is None else match_address(source, source=True, inet=False)
+            near = _TRANSLATED if source is None else match_address(source, source=True, inet=False)
             to = match_address(packed, source=False, inet=False)
             rules.append((MASQUERADING, [*near, *to, masquerade()]))
     return rules
