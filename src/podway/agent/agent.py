@@ -36,7 +36,7 @@ from podway.diff.order import device_of
 from podway.diff.tracker import Failure, Tracker
 from podway.errors import ConfigError, PodwayError
 from podway.kernel.logs import get_log
-from podway.kernel.protocol import Kernel, KernelError
+from podway.kernel.protocol import SILENT_KINDS, Kernel, KernelError
 from podway.kernel.wireguard_keys import WireguardKey
 from podway.model.endpoints import EndpointKey, host_ifname
 from podway.model.kernel import Key, Link, Veth, Wireguard, link_key
@@ -334,8 +334,8 @@ class Agent:
         return Place(network=network, me=me, uplink=uplink, bridge=bridge)
 
     def _own_sysctls(self) -> list[Key]:
-        """Return the sysctls of the node itself; a pod's are looked at with its device."""
-        return [key for key in self.tracker.part(OWN) if key.kind == "sysctl"]
+        """Return what of the node changes in silence; a pod's is looked at with its device."""
+        return [key for key in self.tracker.part(OWN) if key.kind in SILENT_KINDS]
 
     # --- passes ---------------------------------------------------------------------------------
 

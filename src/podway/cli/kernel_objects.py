@@ -91,6 +91,10 @@ def _sysctl(fields: Fields) -> str:
     return f"net.{fields['path'].replace('/', '.')} = {fields['value']}"
 
 
+def _offload(fields: Fields) -> str:
+    return f"tx-checksumming {'on' if fields['tx_checksum'] else 'off'} {_dev(fields)}"
+
+
 def _nft(fields: Fields) -> str:
     return f"table {fields['family']} {fields['name']}"
 
@@ -115,5 +119,6 @@ _DESCRIBERS: Mapping[str, Callable[[Fields], str]] = {
     "allowedip": _allowedip,
     "rule": _rule,
     "sysctl": _sysctl,
+    "offload": _offload,
     "nft": _nft,
 }

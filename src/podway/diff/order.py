@@ -19,6 +19,7 @@ _RANKS = {
             "link",
             "address",
             "sysctl",
+            "offload",
             "wireguard",
             "wgpeer",
             "allowedip",
@@ -54,7 +55,7 @@ def _deletes_link(op: Operation) -> bool:
 def _covered(op: Operation, doomed: set[str]) -> bool:
     return (
         op.verb is Verb.DELETE
-        and op.key.kind not in ("link", "sysctl")
+        and op.key.kind not in ("link", "sysctl", "offload")
         and device_of(op.observed) in doomed
     )
 

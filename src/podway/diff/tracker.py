@@ -302,7 +302,7 @@ class Tracker:
                 return [remove, Operation(Verb.CREATE, key, desired)]
 
     def _removal(self, key: Key, observed: KernelObject | None) -> list[Operation]:
-        if observed is None or key.kind == "sysctl":
+        if observed is None or key.kind in ("sysctl", "offload"):
             # A value cannot be taken away; it is left as it is and no longer watched.
             self._store(key, None)
             return []

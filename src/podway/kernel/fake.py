@@ -28,7 +28,7 @@ from podway.kernel.fake_stack import FakeStack
 from podway.kernel.fake_sysctls import Refused
 from podway.kernel.known import Known
 from podway.kernel.ownership import is_our_link, is_ours
-from podway.kernel.protocol import KernelError, KernelEvent, Seen
+from podway.kernel.protocol import SILENT_KINDS, KernelError, KernelEvent, Seen
 from podway.model.addresses import Family, IPAddress, everything, family_of
 from podway.model.kernel import (
     Address,
@@ -126,8 +126,8 @@ class FakeKernel:
         return None
 
     def check_sysctls(self, wanted: Collection[Key]) -> list[Seen]:
-        """Return a `Seen` for every sysctl of *wanted*."""
-        seen = [Seen(key, self.stack.find(key)) for key in wanted if key.kind == "sysctl"]
+        """Return a `Seen` for what of *wanted* changes without notification."""
+        seen = [Seen(key, self.stack.find(key)) for key in wanted if key.kind in SILENT_KINDS]
         for item in seen:
             self._known.put(item.key, item.found)
         return seen

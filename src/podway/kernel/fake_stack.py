@@ -41,6 +41,7 @@ from podway.model.kernel import (
     Neighbour,
     NextHop,
     NftTable,
+    Offload,
     Route,
     Rule,
     Sysctl,
@@ -69,12 +70,21 @@ class FakeStack:
         self.objects: dict[Key, KernelObject] = {}
         self.sysctls = FakeSysctls(sysctls or {}, lambda: (link.name for link in self.links()))
         self.news: list[Key] = []
+        self.offloads: dict[str, bool] = {}
 
     def find(self, key: Key) -> KernelObject | None:
         """Return what has *key*."""
         if key.kind == "sysctl":
             return self.sysctls.read(str(key.parts[0]))
+        if key.kind == "offload":
+            return self._offload(str(key.parts[0]))
         return self.objects.get(key)
+
+    def _offload(self, dev: str) -> Offload | None:
+        """Return what *dev* does; the kinds that are made here begin with all they can."""
+        if link_key(dev) not in self.objects:
+            return None
+        return Offload(dev, self.offloads.get(dev, True))
 
     def links(self) -> Iterator[Link]:
         """Yield every device."""
@@ -97,7 +107,7 @@ class FakeStack:
 
     # --- writing --------------------------------------------------------------------------------
 
-    def write(self, item: KernelObject) -> None:
+    def write(self, item: KernelObject) -> None:  # noqa: C901  (one for each kind)
         """Create *item*, or turn what has its key into it.
 
         Raises:
@@ -117,6 +127,9 @@ class FakeStack:
             case FdbEntry():
                 self._check_fdb(item)
                 self.objects[item.key] = item
+            case Offload():
+                self.link(item.dev)
+                self.offloads[item.dev] = item.tx_checksum
             case WireguardDevice() | WireguardPeer() | AllowedIp():
                 self.link(item.dev)
                 self.objects[item.key] = item

@@ -51,12 +51,17 @@ class FrameServer:
         self._log = log
         self._clients: set[asyncio.Task[None]] = set()
 
-    async def run(self) -> None:
-        """Serve until cancelled; then let the calls under way come to their end."""
+    async def run(self, on_end: Callable[[], None] = lambda: None) -> None:
+        """Serve until cancelled; then let the calls under way come to their end.
+
+        Args:
+            on_end: called when no more clients are taken, before those calls end.
+        """
         try:
             while True:
                 await self._next_client()
         finally:
+            on_end()
             await self._finish()
 
     async def _next_client(self) -> None:

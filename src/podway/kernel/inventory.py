@@ -19,6 +19,7 @@ from podway.kernel.addresses import parse_address
 from podway.kernel.devices import Devices
 from podway.kernel.links import parse_link
 from podway.kernel.neighbours import parse_neighbour
+from podway.kernel.offloads import read_tx_checksum
 from podway.kernel.ownership import is_our_link
 from podway.kernel.routes import parse_route
 from podway.kernel.rules import parse_rule
@@ -32,6 +33,7 @@ from podway.model.kernel import (
     KernelObject,
     Key,
     Link,
+    Offload,
     Sysctl,
     Wireguard,
 )
@@ -112,6 +114,7 @@ class Inventory:
         self._take_routes(state, by_kind.get("route", set()))
         self._take_rules(state)
         self._take_sysctls(state, by_kind.get("sysctl", set()))
+        self._take_offloads(state, by_kind.get("offload", set()))
         self._take_tables(state, by_kind.get("nft", set()))
         return state
 
@@ -129,12 +132,15 @@ class Inventory:
                 self._take_fdb(state, message, ours, by_kind.get("fdb", set()))
         self._take_routes(state, by_kind.get("route", set()), message["index"] if message else -1)
         self._take_sysctls(state, by_kind.get("sysctl", set()))
+        self._take_offloads(state, by_kind.get("offload", set()))
         return state
 
-    def read_sysctls(self, wanted: Collection[Key]) -> State:
-        """Return the sysctls among *wanted* that exist."""
+    def read_silent(self, wanted: Collection[Key]) -> State:
+        """Return the sysctls and offloads among *wanted* that exist."""
+        by_kind = _by_kind(wanted)
         state: State = {}
-        self._take_sysctls(state, {key for key in wanted if key.kind == "sysctl"})
+        self._take_sysctls(state, by_kind.get("sysctl", set()))
+        self._take_offloads(state, by_kind.get("offload", set()))
         return state
 
     # --- by kind --------------------------------------------------------------------------------
@@ -235,6 +241,13 @@ class Inventory:
                 value = read_sysctl(path)
                 if value is not None:
                     state[key] = Sysctl(path, value, device_of_path(path))
+
+    def _take_offloads(self, state: State, wanted: set[Key]) -> None:
+        for key in wanted:
+            dev = str(key.parts[0])
+            found = read_tx_checksum(self._netlink.fileno(), dev)
+            if found is not None:
+                state[key] = Offload(dev, found)
 
     def _take_tables(self, state: State, wanted: set[Key]) -> None:
         with self._inside():

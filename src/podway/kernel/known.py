@@ -18,6 +18,7 @@ from podway.model.kernel import (
     Key,
     Link,
     Neighbour,
+    Offload,
     Route,
     Sysctl,
     WireguardDevice,
@@ -83,7 +84,7 @@ def devices_of(item: KernelObject) -> tuple[str, ...]:
     match item:
         case Route(nexthops=hops) if hops:
             return tuple(hop.dev for hop in hops)
-        case Link() | Address() | Route() | Neighbour() | FdbEntry() | Sysctl():
+        case Link() | Address() | Route() | Neighbour() | FdbEntry() | Sysctl() | Offload():
             return (item.dev,) if item.dev else ()
         case WireguardDevice() | WireguardPeer() | AllowedIp():
             return (item.dev,)

@@ -29,8 +29,9 @@ from podway.kernel.events import GROUPS, Translator
 from podway.kernel.inventory import Inventory
 from podway.kernel.known import Known
 from podway.kernel.link_maker import LinkMaker
+from podway.kernel.offloads import write_tx_checksum
 from podway.kernel.pods import check_pod
-from podway.kernel.protocol import KernelError, KernelEvent, Seen
+from podway.kernel.protocol import SILENT_KINDS, KernelError, KernelEvent, Seen
 from podway.kernel.reaper import LinkReaper
 from podway.kernel.sysctls import write_sysctl
 from podway.kernel.tables import Tables
@@ -39,7 +40,16 @@ from podway.kernel.wireguard import WireguardDevices
 from podway.kernel.wireguard_keys import WireguardKey
 from podway.kernel.wireguard_process import WireguardProcesses
 from podway.kernel.writes import batches, requests_of
-from podway.model.kernel import FdbEntry, KernelObject, Key, Link, NftTable, PodSide, Sysctl
+from podway.model.kernel import (
+    FdbEntry,
+    KernelObject,
+    Key,
+    Link,
+    NftTable,
+    Offload,
+    PodSide,
+    Sysctl,
+)
 from podway.model.nodes import Uplink
 from podway.netlink import (
     DecodeError,
@@ -136,10 +146,10 @@ class NodeKernel:
             return self._devices.name(index) or None if index else None
 
     def check_sysctls(self, wanted: Collection[Key]) -> list[Seen]:
-        """Return a `Seen` for every sysctl of *wanted*."""
-        keys = [key for key in wanted if key.kind == "sysctl"]
-        with self._busy, worded("read sysctls"):
-            found = self._inventory.read_sysctls(keys)
+        """Return a `Seen` for what of *wanted* changes without notification."""
+        keys = [key for key in wanted if key.kind in SILENT_KINDS]
+        with self._busy, worded("read sysctls and offloads"):
+            found = self._inventory.read_silent(keys)
             for key in keys:
                 self._known.put(key, found.get(key))
         return [Seen(key, found.get(key)) for key in keys]
@@ -181,7 +191,9 @@ class NodeKernel:
             if made and isinstance(desired, Link) and not desired.up:
                 self._translator.forget(operation.key)
 
-    def _apply_batch(self, batch: Sequence[Operation]) -> list[KernelError | None]:
+    def _apply_batch(  # noqa: PLR0911  (one for each way)
+        self, batch: Sequence[Operation]
+    ) -> list[KernelError | None]:
         verb, kind = batch[0].verb, batch[0].key.kind
         match kind:
             case "link" if verb is Verb.DELETE:
@@ -191,6 +203,8 @@ class NodeKernel:
             case "sysctl":
                 with self._inside():
                     return [_alone(operation, _write_sysctl) for operation in batch]
+            case "offload":
+                return [_alone(operation, self._write_offload) for operation in batch]
             case "nft":
                 with self._inside():
                     return [_alone(operation, self._write_table) for operation in batch]
@@ -273,6 +287,12 @@ class NodeKernel:
             self._translator.expect_flip(name, up=False)
         with worded(f"delete {len(names)} devices"):
             return self._maker.delete(names)
+
+    def _write_offload(self, operation: Operation) -> None:
+        """Write an offload; deleting one leaves it, since nobody knows what it was before."""
+        if isinstance(operation.desired, Offload):
+            on = operation.desired.tx_checksum
+            write_tx_checksum(self._netlink.fileno(), operation.desired.dev, on=on)
 
     def _write_table(self, operation: Operation) -> None:
         self._translator.take_commits(self._commits.drain())

@@ -14,6 +14,8 @@ from podway.errors import PodwayError
 from podway.model.kernel import KernelObject, Key
 from podway.model.nodes import Uplink
 
+SILENT_KINDS = frozenset({"sysctl", "offload"})
+
 
 class KernelError(PodwayError):
     """The kernel refused an operation.
@@ -100,7 +102,7 @@ class Kernel(Protocol):
         ...
 
     def check_sysctls(self, wanted: Collection[Key]) -> list[Seen]:
-        """Return a `Seen` for every sysctl of *wanted*: most change without notification."""
+        """Return a `Seen` for what of *wanted* changes without notification (`SILENT_KINDS`)."""
         ...
 
     def fileno(self) -> int:

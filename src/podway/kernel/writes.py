@@ -43,6 +43,7 @@ IndexOf = Callable[[str], int]
 # Kinds that are not rtnetlink's, or need more than messages, and with whom they go together.
 _APART = {
     "sysctl": "sysctl",
+    "offload": "offload",
     "nft": "nft",
     "wireguard": "wireguard",
     "wgpeer": "wireguard",

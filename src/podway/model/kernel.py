@@ -326,6 +326,18 @@ class Sysctl(Struct, frozen=True):
         return Key("sysctl", (self.path,))
 
 
+class Offload(Struct, frozen=True):
+    """Whether a device computes the checksums of what it sends. Key: device."""
+
+    dev: str
+    tx_checksum: bool
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return Key("offload", (self.dev,))
+
+
 class NftTable(Struct, frozen=True):
     """A whole nftables table of ours, replaced in one transaction. Key: family and name.
 
@@ -356,6 +368,7 @@ KernelObject: TypeAlias = (
     | AllowedIp
     | Rule
     | Sysctl
+    | Offload
     | NftTable
 )
 KernelState: TypeAlias = Mapping[Key, KernelObject]

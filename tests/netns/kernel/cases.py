@@ -16,6 +16,7 @@ from podway.model.kernel import (
     Neighbour,
     NextHop,
     NftTable,
+    Offload,
     Route,
     Rule,
     Sysctl,
@@ -332,6 +333,13 @@ _OTHERS = (
         item=Sysctl("ipv4/conf/podway.1/proxy_arp", "1", "podway.1"),
         other=Sysctl("ipv4/conf/podway.1/proxy_arp", "0", "podway.1"),
         needs=(VTEP,),
+    ),
+    Case(
+        name="checksum offload",
+        item=Offload("podway.1", False),  # noqa: FBT003
+        other=Offload("podway.1", True),  # noqa: FBT003
+        needs=(VTEP,),
+        is_told=False,
     ),
     Case(
         name="table",

@@ -20,6 +20,7 @@ from podway.model.kernel import (
     Link,
     Neighbour,
     NftTable,
+    Offload,
     Route,
     Rule,
     Sysctl,
@@ -41,7 +42,7 @@ class Outsider:
 
     # --- writing --------------------------------------------------------------------------------
 
-    def set(self, item: KernelObject, *, exists: bool) -> None:
+    def set(self, item: KernelObject, *, exists: bool) -> None:  # noqa: C901  # one for each kind
         """Write *item*, over what has its key if it *exists*."""
         match item:
             case Link():
@@ -58,6 +59,10 @@ class Outsider:
                 self.netns.ip(_flag(item.family), "rule", "add", *_rule_words(item))
             case Sysctl():
                 self.netns.exec("sh", "-c", f"echo {item.value} > '/proc/sys/net/{item.path}'")
+            case Offload():
+                self.netns.exec(
+                    "ethtool", "-K", item.dev, "tx", "on" if item.tx_checksum else "off"
+                )
             case NftTable():
                 self._set_table(item)
             case WireguardDevice() | WireguardPeer() | AllowedIp():
@@ -81,8 +86,8 @@ class Outsider:
                 self.netns.ip(_flag(item.family), "rule", "delete", *_rule_words(item))
             case NftTable():
                 self.netns.exec("nft", "delete", "table", item.family, item.name)
-            case Sysctl():
-                raise AssertionError("nobody can delete a sysctl")
+            case Sysctl() | Offload():
+                raise AssertionError("nobody can delete it")
             case WireguardDevice() | WireguardPeer() | AllowedIp():
                 raise AssertionError("iproute2 knows nothing of it: test_wireguard.py")
 
@@ -135,8 +140,14 @@ class Outsider:
                 return self._rule(*parts)
             case "sysctl":
                 return self._sysctl(parts[0])
+            case "offload":
+                return self._offload(parts[0])
             case _:
                 return self._table(*parts)
+
+    def _offload(self, dev: str) -> Facts:
+        lines = self.netns.exec("ethtool", "-k", dev).splitlines()
+        return {"tx_checksum": any(line.startswith("tx-checksumming: on") for line in lines)}
 
     def _json(self, *words: str) -> list[Facts]:
         return [item for item in json.loads(self.netns.ip("-j", *words) or "[]") if item]
@@ -257,6 +268,8 @@ def expected_facts(item: KernelObject) -> Facts:  # noqa: PLR0911  # one for eac
             return {"protocol": str(item.protocol)}
         case Sysctl():
             return {"value": item.value}
+        case Offload():
+            return {"tx_checksum": item.tx_checksum}
         case NftTable() | WireguardDevice() | WireguardPeer() | AllowedIp():
             return {}
 

@@ -29,11 +29,15 @@ from podway.model.kernel import (
     AllowedIp,
     KernelObject,
     Link,
+    Offload,
     Route,
     Sysctl,
     WireguardDevice,
     WireguardPeer,
 )
+
+# What nobody can delete.
+LASTING = (Sysctl, Offload)
 
 
 def over(*cases: Case) -> pytest.MarkDecorator:
@@ -50,7 +54,7 @@ def over(*cases: Case) -> pytest.MarkDecorator:
 
 
 every_case = over(*CASES)
-deletable = over(*(case for case in CASES if not isinstance(case.item, Sysctl)))
+deletable = over(*(case for case in CASES if not isinstance(case.item, LASTING)))
 changeable = over(*(case for case in CASES if case.other is not None))
 
 
@@ -58,7 +62,7 @@ def test_the_cases_cover_every_kind() -> None:
     elsewhere = {WireguardDevice, WireguardPeer, AllowedIp}  # test_wireguard.py
     assert {type(case.item) for case in CASES} == set(get_args(KernelObject)) - elsewhere
     assert {case.item.key.kind for case in CASES} == {
-        "link", "address", "route", "neighbour", "proxy", "fdb", "rule", "sysctl", "nft",
+        "link", "address", "route", "neighbour", "proxy", "fdb", "rule", "sysctl", "offload", "nft",
     }  # fmt: skip
 
 
@@ -108,7 +112,7 @@ def test_delete(world: World, case: Case) -> None:
     build(world, *case.needs, case.item)
     apply(world, delete(case.item), delete(case.item))
     apply(world, delete(case.item))
-    if isinstance(case.item, Sysctl):
+    if isinstance(case.item, LASTING):
         world.assert_there(case.item)  # nobody knows what it was before
         return
     world.assert_gone(case.item.key)
@@ -125,7 +129,7 @@ def test_delete_with_what_it_stands_on_gone(world: World, case: Case) -> None:
 @every_case
 def test_reading_tells_what_is_ours_without_being_asked(world: World, case: Case) -> None:
     build(world, *case.needs, case.item)
-    expected = not isinstance(case.item, Sysctl)
+    expected = not isinstance(case.item, LASTING)
     assert (case.item.key in world.kernel.read([])) is expected
 
 

@@ -40,6 +40,7 @@ from podway.model.kernel import (
     Neighbour,
     NextHop,
     NftTable,
+    Offload,
     Route,
     Rule,
     Sysctl,
@@ -187,6 +188,7 @@ OBJECTS: list[KernelObject] = [
     AllowedIp("podway-wg", ip_network("10.244.2.0/24"), "b" * 43 + "="),
     Rule(family=Family.IPV4, priority=100, table=7, src=ip_network("10.244.0.0/16"), fwmark=16),
     Sysctl("ipv4/conf/pw0123/proxy_arp", "1", "pw0123"),
+    Offload("podway.1", False),  # noqa: FBT003
     NftTable("inet", "podway", "chain x {}"),
 ]
 

@@ -1,5 +1,7 @@
 """The VXLAN backend: device names in 15 bytes, what is published, and direct routes."""
 
+from ipaddress import ip_address
+
 import pytest
 from msgspec.structs import replace
 
@@ -7,7 +9,7 @@ from podway.compute.backends import backend_of, host_gw, vxlan
 from podway.compute.node import compute_own, compute_peer
 from podway.diff.order import device_of
 from podway.model.addresses import Family
-from podway.model.kernel import FdbEntry, Link, Neighbour, Route, Vxlan
+from podway.model.kernel import FdbEntry, Link, Neighbour, Offload, Route, Vxlan
 from podway.model.networks import HostGwConfig, VxlanConfig
 from podway.model.nodes import Identity, VtepData
 from unit.compute.clusters import DUAL, IPV4, IPV6, UPLINK, network_of, node_of, place_of
@@ -97,3 +99,23 @@ def test_direct_routing_decides_for_each_family() -> None:
     objects = compute_peer(place, node_of(place.network, 2)).objects
     devices = {item.dst.version: item.dev for item in objects if isinstance(item, Route)}
     assert devices == {4: "eth0", 6: "podway-v6.1"}
+
+
+@pytest.mark.parametrize("offload", [None, True, False])
+def test_checksum_offload_is_left_alone_unless_configured(offload: bool | None) -> None:  # noqa: FBT001
+    place = place_of(network_of(VxlanConfig(checksum_offload=offload), DUAL))
+    found = [item for item in compute_own(place) if isinstance(item, Offload)]
+    expected = (
+        [] if offload is None else [Offload("podway.1", offload), Offload("podway-v6.1", offload)]
+    )
+    assert found == expected
+
+
+def test_behind_a_translation_the_vtep_sends_from_the_nodes_own_address() -> None:
+    """What peers are told is not an address of the node's: the kernel could not send from it."""
+    place = place_of(network_of())
+    lease = replace(place.me.leases[0], public_ip=ip_address("203.0.113.7"))
+    own = compute_own(replace(place, me=replace(place.me, leases=(lease,))))
+    vtep = next(item for item in own if isinstance(item, Link))
+    assert isinstance(vtep.kind, Vxlan)
+    assert vtep.kind.local == ip_address("192.0.2.11")

@@ -30,6 +30,7 @@ from podway.model.kernel import (
     KernelObject,
     Link,
     Neighbour,
+    Offload,
     Route,
     Sysctl,
     Vxlan,
@@ -109,10 +110,13 @@ def _vtep(network: Network, lease: Lease, uplink: Uplink) -> tuple[KernelObject,
         alias=f"{ALIAS_PREFIX}vtep",
     )
     address = Address(dev, host_interface(lease.subnet.network_address))
-    if not uplink.ipv6:
-        return (link, address)
-    # Router advertisements over the overlay would hand out somebody's default route.
-    return (link, address, Sysctl(f"ipv6/conf/{dev}/accept_ra", "0", dev))
+    objects: list[KernelObject] = [link, address]
+    if config.checksum_offload is not None:
+        objects.append(Offload(dev, config.checksum_offload))
+    if uplink.ipv6:
+        # Router advertisements over the overlay would hand out somebody's default route.
+        objects.append(Sysctl(f"ipv6/conf/{dev}/accept_ra", "0", dev))
+    return tuple(objects)
 
 
 def _tunnel(network: Network, lease: Lease, vtep: VtepData) -> tuple[KernelObject, ...]:
