@@ -11,9 +11,9 @@ import pytest
 
 from agent.nodes import Answer, KeptKernel, Node, run, running_node, until
 from agent.staged_store import StagedStore, peer, snapshot
-from podway.agent import cni_server
 from podway.cni.errors import TRY_AGAIN_LATER
 from podway.diff.operations import Operation
+from podway.kernel import frame_server
 from podway.kernel.protocol import KernelError
 
 
@@ -201,7 +201,7 @@ def test_an_add_under_way_when_the_agent_ends_is_answered(tmp_path: Path) -> Non
 def test_an_add_that_does_not_come_to_its_end_is_undone_with_the_agent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cni_server, "FINISH_S", 0.02)
+    monkeypatch.setattr(frame_server, "FINISH_S", 0.02)
 
     async def scenario() -> None:
         async with gated_node(tmp_path) as (node, kernel):

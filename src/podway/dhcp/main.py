@@ -10,7 +10,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -121,8 +121,9 @@ def run(arguments: argparse.Namespace) -> int:
     prefix: str = arguments.hostprefix
     try:
         service = _service(arguments)
-        with _listener(Path(prefix + arguments.socketpath)) as listener, _pidfile(arguments):
-            asyncio.run(_serve(listener, service))
+        path = Path(prefix + arguments.socketpath)
+        with _listener(path) as (listener, on_end), _pidfile(arguments):
+            asyncio.run(_serve(listener, on_end, service))
     except ConfigError as error:
         _log.error("cannot go on", reason=str(error))
         return 1
@@ -149,9 +150,9 @@ def _service(arguments: argparse.Namespace) -> DhcpService:
         ) from error
 
 
-async def _serve(listener: socket.socket, service: DhcpService) -> None:
+async def _serve(listener: socket.socket, on_end: Callable[[], None], service: DhcpService) -> None:
     loop = asyncio.get_running_loop()
-    server = asyncio.create_task(dhcp_server(listener, service).run())
+    server = asyncio.create_task(dhcp_server(listener, service).run(on_end))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.cancel)
     service.resume()
@@ -166,24 +167,24 @@ async def _serve(listener: socket.socket, service: DhcpService) -> None:
 
 
 @contextmanager
-def _listener(path: Path) -> Iterator[socket.socket]:
-    """Give the socket that systemd passed, else one of our own; that one is gone afterwards."""
+def _listener(path: Path) -> Iterator[tuple[socket.socket, Callable[[], None]]]:
+    """Give the socket that systemd passed, else one of our own; and what to do when it ends.
+
+    One of our own is to go before the last calls end: the next daemon may be listening by then.
+    """
     passed = _passed_sockets()
     if passed > 1:
         raise ConfigError("LISTEN_FDS", passed, "must be 1: the unit has one socket")
     if passed:
         with _passed_socket() as listener:
-            yield listener
+            yield listener, lambda: None
         return
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError("-socketpath", str(path), f"must be in a directory: {error}") from error
     with listen(path, "-socketpath") as listener:
-        try:
-            yield listener
-        finally:
-            path.unlink(missing_ok=True)
+        yield listener, lambda: path.unlink(missing_ok=True)
 
 
 def _passed_socket() -> socket.socket:

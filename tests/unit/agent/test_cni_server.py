@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from agent.nodes import Answer, exchange, run, until
-from podway.agent import cni_server
 from podway.agent.cni_server import listen
 from podway.cni.errors import (
     INVALID_CONFIG,
@@ -22,6 +21,7 @@ from podway.cni.errors import (
 )
 from podway.cni.frames import MAX_REQUEST_BYTES, decode_response, encode_request
 from podway.errors import ConfigError
+from podway.kernel import frame_server
 from unit.agent.servers import converse, framed, null_descriptor, open_descriptors, serving
 
 CONFIG = json.dumps({"cniVersion": "1.0.0", "name": "net", "type": "podway"})
@@ -171,7 +171,7 @@ def test_descriptors_of_many_messages_are_closed_too(tmp_path: Path) -> None:
 
 
 def test_a_slow_client_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cni_server, "REQUEST_S", 0.05)
+    monkeypatch.setattr(frame_server, "REQUEST_S", 0.05)
 
     async def scenario() -> None:
         async with serving(tmp_path):
@@ -204,7 +204,7 @@ def test_a_client_that_does_not_wait_for_its_answer(tmp_path: Path) -> None:
 def test_more_clients_than_it_takes_are_turned_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cni_server, "MAX_CLIENTS", 3)
+    monkeypatch.setattr(frame_server, "MAX_CLIENTS", 3)
 
     async def scenario() -> None:
         async with serving(tmp_path):
