@@ -8,7 +8,7 @@
     {"op": "counters"}                     {"counters": {...}}
     {"op": "stop"}                         {}
 
-A peer is ``[prefix, address, port, segments]``.
+A peer is ``[prefix, [address, port], segments]``.
 The relay keeps no file: what it knows it was told, and it tells it again to the next agent.
 """
 
@@ -84,8 +84,8 @@ def decode_peers(rows: object) -> list[Peer]:
 
 def _decode_peer(row: object) -> Peer:
     match row:
-        case [str(prefix), str(address), int(port), bool(segments)] if 0 < port < 65536:
-            return Peer(prefix, address, port, segments)
+        case [str(prefix), [str(address), int(port)], bool(segments)] if 0 < port < 65536:
+            return Peer(prefix, (address, port), segments)
         case _:
             raise ControlError(f"{row!r} is no peer")
 

@@ -18,7 +18,19 @@ from podway.udp.complaints import Complaints
 from podway.udp.counters import Counters
 from podway.udp.icmp import Reason
 from podway.udp.peers import Peers, Prefixes
-from podway.udp.segments import Joiner, header_bytes, is_segment, open_run, rebuild
+from podway.udp.segments import (
+    END,
+    PART,
+    UNSUMMED,
+    Joiner,
+    header_bytes,
+    is_ours,
+    open_run,
+    part_of,
+    rebuild,
+    unmark,
+    unsummed_head,
+)
 from podway.udp.sockets import GRO_SPACE
 from podway.udp.tun import VNET_BYTES
 
@@ -56,8 +68,8 @@ class Incoming:
         self._into = [self._buffer]
         self._joiner = Joiner(self._buffer)
 
-    def take(self, opened: socket.socket) -> bool:
-        """Carry what one receive on *opened* gives; False: there is nothing.
+    def take(self, opened: socket.socket) -> None:
+        """Carry what one receive on *opened* gives, if there is something.
 
         Raises:
             OSError: the device is gone (EBADFD).
@@ -65,22 +77,24 @@ class Incoming:
         try:
             end, extra, _, where = opened.recvmsg_into(self._into, GRO_SPACE)
         except BlockingIOError:
-            return False
-        if not self._peers.knows(where[:2]):
+            return
+        if not self._peers.knows(where):
             self._counters["strangers"] += 1
-            return True
+            return
+        if not end:
+            self._counters["malformed"] += 1
         size = _INT.unpack(extra[0][2])[0] if extra else end
         start = 0
         while start < end:
-            # A run ends where another begins; size is that of every datagram but the last one.
             stop = min(start + size, end)
-            if is_segment(self._buffer[start]):
+            first_byte = self._buffer[start]
+            if not is_ours(first_byte):
+                start += size * self._take_bare(start, end, stop, size)
+            elif part_of(first_byte) in (PART, END):
                 start += size * self._take_segments(start, end, stop, size)
             else:
-                start += size * self._take_bare(start, end, stop, size)
-        if not end:
-            self._counters["malformed"] += 1
-        return True
+                self._take_small(start, stop, part_of(first_byte))
+                start += size
 
     # --- podway's format ------------------------------------------------------------------------
 
@@ -98,13 +112,25 @@ class Incoming:
         template, is_end = open_run(buffer, start, start + (count - 1) * size, header)
         payloads = self._joiner.payloads(start, stop, size, header, count)
         payload_bytes = stop - start - count * header
-        reason = self._obstacle(template, 0)
+        is_own = self._own.contains(packets.destination_of(template, 0))
         head = rebuild(template, count, size - header, payload_bytes, is_end=is_end)
-        if reason is None:
+        if is_own:
             self._write([head, *payloads], header + payload_bytes)
         else:
-            self._refuse(head[VNET_BYTES:] + bytes(payloads[0]), reason)
+            self._refuse(head[VNET_BYTES:] + bytes(payloads[0]), Reason.UNREACHABLE)
         return count
+
+    def _take_small(self, start: int, stop: int, part: int) -> None:
+        """Carry the packet in the datagram at *start*."""
+        buffer = self._buffer
+        buffer[start] = unmark(buffer[start])
+        head = unsummed_head(buffer, start) if part == UNSUMMED else _NO_OFFLOAD
+        if head is None:
+            self._counters["malformed"] += 1
+        elif self._own.contains(packets.destination_of(buffer, start)):
+            self._write((head, self._view[start:stop]), stop - start)
+        else:
+            self._refuse(bytes(self._view[start:stop]), Reason.UNREACHABLE)
 
     # --- flannel's format -----------------------------------------------------------------------
 
@@ -114,9 +140,11 @@ class Incoming:
         if not length:
             self._counters["malformed"] += 1
             return 1
-        reason = self._obstacle(self._buffer, start)
-        if reason is not None:
-            self._refuse(bytes(self._view[start : start + length]), reason)
+        if not self._own.contains(packets.destination_of(self._buffer, start)):
+            self._refuse(bytes(self._view[start : start + length]), Reason.UNREACHABLE)
+            return 1
+        if packets.ttl_of(self._buffer, start) <= 1:
+            self._refuse(bytes(self._view[start : start + length]), Reason.TIME_EXCEEDED)
             return 1
         count, header = 1, 0
         if length == size and stop < end and packets.has_plain_header(self._buffer, start):
@@ -156,24 +184,18 @@ class Incoming:
     def _write_joined(self, start: int, stop: int, size: int, header: int, count: int) -> None:
         payloads = self._joiner.payloads(start, stop, size, header, count)
         payload_bytes = stop - start - count * header
+        packets.take_hop(self._buffer, start)
         template = bare.open_run(self._view, start, start + (count - 1) * size, header)
         head = rebuild(template, count, size - header, payload_bytes, is_end=True)
         self._write([head, *payloads], header + payload_bytes)
 
     # --- both -----------------------------------------------------------------------------------
 
-    def _obstacle(self, buffer: bytearray, start: int) -> Reason | None:
-        """Return why the packet at *start* does not go into this node, or None."""
-        if not self._own.contains(packets.destination_of(buffer, start)):
-            self._counters["misrouted"] += 1
-            return Reason.UNREACHABLE
-        if packets.ttl_of(buffer, start) <= 1:
-            self._counters["ttl_expired"] += 1
-            return Reason.TIME_EXCEEDED
-        return None
-
     def _refuse(self, packet: bytes, reason: Reason) -> None:
-        self._complaints.about(packet, reason)
+        """Drop *packet*: it would come in a circle, or has no hop left."""
+        self._counters["misrouted" if reason is Reason.UNREACHABLE else "ttl_expired"] += 1
+        if packets.length_of(bytearray(packet), 0, len(packet)):
+            self._complaints.about(packet, reason)
 
     def _write(self, pieces: Sequence[Bytes], length: int) -> None:
         try:
@@ -181,7 +203,9 @@ class Incoming:
         except OSError as error:
             if error.errno == errno.EBADFD:
                 raise
-            self._counters["write_failed"] += 1
+            # EINVAL: the kernel finds that it is no packet; EIO: the device is down.
+            name = "malformed" if error.errno == errno.EINVAL else "write_failed"
+            self._counters[name] += 1
             return
         self._counters["received_packets"] += 1
         self._counters["received_bytes"] += length

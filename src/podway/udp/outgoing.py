@@ -9,7 +9,8 @@ as Python allows.
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from podway.udp import bare, packets
 from podway.udp.checksums import Bytes
@@ -17,13 +18,25 @@ from podway.udp.complaints import Complaints
 from podway.udp.counters import Counters
 from podway.udp.icmp import Reason
 from podway.udp.peers import Peer, Peers, Prefixes
-from podway.udp.segments import Cutter, cut, header_bytes
+from podway.udp.segments import UNSUMMED, WHOLE, Cutter, cut, header_bytes, mark, unsummed_head
 from podway.udp.sockets import allow_fragments, path_mtu, segment_size
 from podway.udp.tun import GSO_NONE, NEEDS_CSUM, READ_BYTES, VNET, VNET_BYTES
 
 _START = VNET_BYTES
-_TCP_CHECKSUM = 16
-_OUTER_BYTES = {4: 28, 16: 48}
+# Where csum_start and csum_offset are in the virtio-net header.
+_PLACE = slice(6, 10)
+_TCP_CHECKSUM_AT = packets.CHECKSUM_AT[packets.TCP]
+_UDP_BYTES = 8
+_BYTES = [bytes((number,)) for number in range(256)]
+# Outer IP and UDP headers.
+_OUTER_BYTES = {socket.AF_INET: 28, socket.AF_INET6: 48}
+
+
+class Way(NamedTuple):
+    """A peer, and the socket that reaches him."""
+
+    peer: Peer
+    socket: socket.socket
 
 
 class Outgoing:
@@ -54,10 +67,10 @@ class Outgoing:
         self._view = memoryview(self._buffer)
         self._into = [self._view]
         self._cutter = Cutter(self._buffer, _START)
-        self.complaints = Complaints(own.first, counters, self._write_back)
+        self._complaints = Complaints(own.first, counters, self._write_back)
 
-    def take(self) -> bool:
-        """Carry one packet; False: there is none.
+    def take(self) -> None:
+        """Carry one packet, if there is one.
 
         Raises:
             OSError: the device is gone (EBADFD).
@@ -65,41 +78,140 @@ class Outgoing:
         try:
             end = os.readv(self._tun, self._into)
         except BlockingIOError:
-            return False
-        flags, gso_type, _, segment_bytes, first, at = VNET.unpack_from(self._buffer)
-        buffer = self._buffer
-        if not packets.length_of(buffer, _START, end):
-            self._counters["malformed"] += 1
-            return True
-        destination = packets.destination_of(buffer, _START)
+            return
+        flags, gso_type, _, segment_bytes, _, _ = VNET.unpack_from(self._buffer)
+        destination = packets.destination_of(self._buffer, _START)
         peer = self._peers.find(destination)
         if peer is None:
             self._refuse(destination, end)
-        elif packets.ttl_of(buffer, _START) <= 1:
-            self._counters["ttl_expired"] += 1
-            self._complain(end, Reason.TIME_EXCEEDED)
+            return
+        if gso_type == GSO_NONE:
+            segment_bytes = 0
+        way = Way(peer, self._sockets[len(destination)])
+        if not peer.segments:
+            self._send_bare(way, end, segment_bytes, unsummed=flags & NEEDS_CSUM)
+        elif segment_bytes:
+            self._send_large(way, end, segment_bytes)
         else:
-            self._counters["sent_packets"] += 1
-            self._counters["sent_bytes"] += end - _START
-            if gso_type == GSO_NONE:
-                segment_bytes = 0
-            partial = (first, at) if flags & NEEDS_CSUM else None
-            if peer.segments and partial and packets.has_plain_header(buffer, _START):
-                fits = self._send_segments(peer, end, segment_bytes)
-            else:
-                fits = self._send_bare(peer, end, segment_bytes, partial)
-            if not fits:
-                self._overlong(peer, end, segment_bytes, partial)
-        return True
+            self._send_small(way, end, unsummed=flags & NEEDS_CSUM)
+        self._counters["sent_packets"] += 1
+        self._counters["sent_bytes"] += end - _START
 
     def send(self, packet: bytes) -> None:
-        """Send *packet*, whole and with all its checksums, to the peer that has its destination."""
+        """Send *packet*, whole and with all its checksums, to whoever has its destination."""
         destination = packets.destination_of(bytearray(packet[:40]), 0)
         peer = self._peers.find(destination)
         if peer is None:
             self._write_back(packet)
+            return
+        first = mark(packet[0], WHOLE) if peer.segments else packet[0]
+        try:
+            opened = self._sockets[len(destination)]
+            opened.sendmsg((_BYTES[first], packet[1:]), (), 0, peer.where)
+        except OSError:
+            self._counters["send_failed"] += 1
+
+    # --- podway's format ------------------------------------------------------------------------
+
+    def _send_small(self, way: Way, end: int, *, unsummed: int) -> None:
+        buffer, part = self._buffer, WHOLE
+        if unsummed:
+            head = unsummed_head(buffer, _START)
+            if head is not None and head[_PLACE] == buffer[_PLACE]:
+                part = UNSUMMED
+            else:
+                self._finish_checksum(end)
+        kind = _BYTES[mark(buffer[_START], part)]
+        self._send(way, end, (kind, self._view[_START + 1 : end]))
+
+    def _send_large(self, way: Way, end: int, segment_bytes: int) -> None:
+        buffer = self._buffer
+        plain = packets.has_plain_header(buffer, _START)
+        header = header_bytes(buffer, _START, end) if plain else 0
+        if not header:
+            self._send_cut(way, end, segment_bytes)
+        elif end - _START - header <= segment_bytes:
+            self._send_small(way, end, unsummed=True)
         else:
-            self._send(peer, [packet])
+            for pieces, size in self._cutter.pieces(end, segment_bytes, header):
+                if not self._send(way, end, pieces, size):
+                    break
+
+    # --- flannel's format -----------------------------------------------------------------------
+
+    def _send_bare(self, way: Way, end: int, segment_bytes: int, *, unsummed: int) -> None:
+        """Send the packet, one hop later, as flannel has it."""
+        if packets.ttl_of(self._buffer, _START) <= 1:
+            self._counters["ttl_expired"] += 1
+            self._complain(end, Reason.TIME_EXCEEDED)
+            return
+        packets.take_hop(self._buffer, _START)
+        if segment_bytes:
+            self._send_cut(way, end, segment_bytes)
+            return
+        if unsummed:
+            self._finish_checksum(end)
+        self._send(way, end, (self._view[_START:end],))
+
+    def _send_cut(self, way: Way, end: int, segment_bytes: int) -> None:
+        """Send a large packet as packets that have everything in them."""
+        *_, first, at = VNET.unpack_from(self._buffer)
+        packet = bytes(self._view[_START:end])
+        header = first + (packet[first + 12] >> 4 << 2 if at == _TCP_CHECKSUM_AT else _UDP_BYTES)
+        whole = list(bare.cut(packet, segment_bytes, first, header))
+        if way.peer.segments:
+            whole = [_BYTES[mark(each[0], WHOLE)] + each[1:] for each in whole]
+        for number, count in cut(len(packet) - header, segment_bytes, header):
+            pieces = whole[number : number + count]
+            if not self._send(way, end, pieces, header + segment_bytes):
+                break
+
+    def _finish_checksum(self, end: int) -> None:
+        *_, first, at = VNET.unpack_from(self._buffer)
+        bare.finish_checksum(self._buffer, _START, end, first, at)
+
+    # --- both -----------------------------------------------------------------------------------
+
+    def _send(self, way: Way, end: int, pieces: Sequence[Bytes], size: int = 0) -> bool:
+        """Send *pieces* as datagrams of *size* bytes (0: as one).
+
+        Returns:
+            False when they are too long and their sender was told. Any refusal but that is a drop
+            like that of a full queue.
+        """
+        try:
+            way.socket.sendmsg(pieces, segment_size(size) if size else (), 0, way.peer.where)
+        except OSError as error:
+            # Linux before 6.10 says EINVAL of segments that are too long.
+            if error.errno in (errno.EMSGSIZE, errno.EINVAL):
+                return self._send_too_long(way, end, pieces, size)
+            self._counters["send_failed"] += 1
+        return True
+
+    def _send_too_long(self, way: Way, end: int, pieces: Sequence[Bytes], size: int) -> bool:
+        """Do as a router does with a packet that does not fit: fragment it, or tell its sender.
+
+        How much fits the kernel learned from a router there, and tells it only now.
+        """
+        outer_bytes = _OUTER_BYTES[way.socket.family]
+        inner_mtu = path_mtu(*way.peer.where) - outer_bytes
+        if inner_mtu <= 0 or not pieces:
+            self._counters["send_failed"] += 1
+            return True
+        if not packets.may_fragment(self._buffer, _START):
+            self._counters["too_big"] += 1
+            self._complain(end, Reason.TOO_BIG, inner_mtu)
+            return False
+        self._counters["fragmented"] += 1
+        allow_fragments(way.socket, allowed=True)
+        try:
+            for datagram in datagrams(pieces, size):
+                way.socket.sendmsg(datagram, (), 0, way.peer.where)
+        except OSError:
+            self._counters["send_failed"] += 1
+        finally:
+            allow_fragments(way.socket, allowed=False)
+        return True
 
     # --- what cannot go on ----------------------------------------------------------------------
 
@@ -111,7 +223,7 @@ class Outgoing:
             self._complain(end, Reason.UNREACHABLE)
 
     def _complain(self, end: int, reason: Reason, mtu: int = 0) -> None:
-        self.complaints.about(bytes(self._buffer[_START:end]), reason, mtu)
+        self._complaints.about(bytes(self._buffer[_START:end]), reason, mtu)
 
     def _write_back(self, packet: bytes) -> None:
         try:
@@ -119,98 +231,16 @@ class Outgoing:
         except OSError:
             self._counters["write_failed"] += 1
 
-    # --- sending --------------------------------------------------------------------------------
 
-    def _send_segments(self, peer: Peer, end: int, segment_bytes: int) -> bool:
-        """Send the packet in podway's format; False when it is too long for the way."""
-        buffer = self._buffer
-        header = header_bytes(buffer, _START, end)
-        if not header:
-            self._counters["malformed"] += 1
-            return True
-        original = bytes(buffer[_START : _START + header])
-        packets.take_hop(buffer, _START)
-        if not segment_bytes or segment_bytes >= end - _START - header:
-            if self._send(peer, self._cutter.single(end)):
-                return True
-        elif all(
-            self._send(peer, pieces, size)
-            for pieces, size in self._cutter.pieces(end, segment_bytes, header)
-        ):
-            return True
-        buffer[_START : _START + header] = original
-        return False
-
-    def _send_bare(
-        self, peer: Peer, end: int, segment_bytes: int, partial: tuple[int, int] | None
-    ) -> bool:
-        """Send the packet as flannel has it; False when it is too long for the way.
-
-        Args:
-            peer: to whom.
-            end: of the packet in the buffer.
-            segment_bytes: payload of each segment of a large packet; 0: it is not large.
-            partial: where its checksum is left to us; None: it is complete.
-        """
-        buffer, view = self._buffer, self._view
-        if partial is None or not segment_bytes:
-            original = buffer[_START:end] if partial else buffer[_START : _START + 12]
-            packets.take_hop(buffer, _START)
-            if partial is not None:
-                bare.finish_checksum(buffer, _START, end, *partial)
-            if self._send(peer, [view[_START:end]]):
-                return True
-            buffer[_START : _START + len(original)] = original
-            return False
-        packet = bytearray(view[_START:end])
-        packets.take_hop(packet, 0)
-        first, at = partial
-        header = first + (packet[first + 12] >> 4 << 2 if at == _TCP_CHECKSUM else 8)
-        whole = list(bare.cut(packet, segment_bytes, first, header))
-        return all(
-            self._send(peer, whole[number : number + count], header + segment_bytes)
-            for number, count in cut(len(packet) - header, segment_bytes, header)
-        )
-
-    def _send(self, peer: Peer, pieces: Sequence[Bytes], size: int = 0) -> bool:
-        """Send *pieces* as datagrams of *size* bytes (0: as one); False when that is too long.
-
-        Any other refusal is a drop like that of a full queue.
-        """
-        opened = self._sockets.get(4 if "." in peer.address else 16)
-        if opened is None:
-            self._counters["send_failed"] += 1
-            return True
-        try:
-            opened.sendmsg(pieces, segment_size(size) if size else (), 0, peer.where)
-        except OSError as error:
-            # Linux before 6.10 says EINVAL of segments that are too long.
-            if error.errno in (errno.EMSGSIZE, errno.EINVAL):
-                return False
-            self._counters["send_failed"] += 1
-        return True
-
-    def _overlong(
-        self, peer: Peer, end: int, segment_bytes: int, partial: tuple[int, int] | None
-    ) -> None:
-        """Do as a router does with a packet that does not fit: fragment it, or tell its sender."""
-        inner = path_mtu(*peer.where) - _OUTER_BYTES[4 if "." in peer.address else 16]
-        if inner <= 0:
-            self._counters["send_failed"] += 1
-        elif packets.may_fragment(self._buffer, _START):
-            self._counters["fragmented"] += 1
-            self._send_in_fragments(peer, end, segment_bytes, partial)
-        else:
-            self._counters["too_big"] += 1
-            self._complain(end, Reason.TOO_BIG, inner)
-
-    def _send_in_fragments(
-        self, peer: Peer, end: int, segment_bytes: int, partial: tuple[int, int] | None
-    ) -> None:
-        opened = self._sockets[4 if "." in peer.address else 16]
-        allow_fragments(opened, allowed=True)
-        try:
-            if not self._send_bare(peer, end, segment_bytes, partial):
-                self._counters["send_failed"] += 1
-        finally:
-            allow_fragments(opened, allowed=False)
+def datagrams(pieces: Sequence[Bytes], size: int) -> Iterator[Sequence[Bytes]]:
+    """Yield the pieces of each datagram of *size* bytes (0: all are one), the last one shorter."""
+    taken: list[Bytes] = []
+    taken_bytes = 0
+    for piece in pieces:
+        taken.append(piece)
+        taken_bytes += len(piece)
+        if size and taken_bytes >= size:
+            yield taken
+            taken, taken_bytes = [], 0
+    if taken:
+        yield taken

@@ -13,6 +13,8 @@ from podway.udp.checksums import lower_ttl
 IPV4_BYTES = 20
 IPV6_BYTES = 40
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+# Where the checksum stands in a TCP header (RFC 9293) and in a UDP header (RFC 768).
+CHECKSUM_AT = {TCP: 16, UDP: 6}
 _DONT_FRAGMENT = 0x40
 _MULTICAST_V4 = range(0xE0, 0x100)
 

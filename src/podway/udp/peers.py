@@ -4,6 +4,7 @@ Keys are packed addresses, as they stand in packets. The longest prefix wins; wh
 remembered until the table changes, since packets to one destination come in bursts.
 """
 
+from collections.abc import Collection
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -15,30 +16,28 @@ class Peer(NamedTuple):
 
     Attributes:
         prefix: pods there, as text (``10.244.2.0/24``).
-        address: of the node on the underlay.
-        port: UDP port of its relay.
+        where: the node's address on the underlay and the UDP port of its relay.
         segments: takes podway's own format (`podway.udp.segments`) beside bare packets.
     """
 
     prefix: str
-    address: str
-    port: int
+    where: tuple[str, int]
     segments: bool = False
-
-    @property
-    def where(self) -> tuple[str, int]:
-        """Address and port, as sockets take and tell them."""
-        return (self.address, self.port)
 
 
 class Peers:
-    """All peers: by the destination of a packet, and by where a datagram came from."""
+    """All peers: by the destination of a packet, and by where a datagram came from.
 
-    def __init__(self) -> None:
+    Args:
+        families: lengths of the addresses that can be reached: 4, 16.
+    """
+
+    def __init__(self, families: Collection[int] = (4, 16)) -> None:
+        self._families = families
         self._peers: dict[str, Peer] = {}
         self._by_length: dict[tuple[int, int], dict[int, Peer]] = {}
         self._lengths: list[tuple[int, int]] = []
-        self._sources: dict[tuple[str, int], int] = {}
+        self._sources: dict[tuple[str | int, ...], int] = {}
         self._remembered: dict[bytes, Peer | None] = {}
 
     def __len__(self) -> int:
@@ -52,17 +51,20 @@ class Peers:
         """Add *peer*, or replace the one with its prefix.
 
         Raises:
-            ValueError: prefix or address is none, or they differ in family.
+            ValueError: prefix or address is none, they differ in family, or the family cannot be
+                reached.
         """
-        network = ip_network(peer.prefix)
-        if network.version != ip_address(peer.address).version:
-            raise ValueError(f"{peer.prefix} and {peer.address} differ in family")
+        network, address = ip_network(peer.prefix), ip_address(peer.where[0])
+        if network.version != address.version:
+            raise ValueError(f"{peer.prefix} and {address} differ in family")
+        if len(address.packed) not in self._families:
+            raise ValueError(f"{address}: this relay has no IPv{address.version} socket")
         self.delete(peer.prefix)
         self._peers[peer.prefix] = peer
         bits = network.max_prefixlen - network.prefixlen
         place = (network.max_prefixlen // 8, bits)
         self._by_length.setdefault(place, {})[int(network.network_address) >> bits] = peer
-        self._sources[peer.where] = self._sources.get(peer.where, 0) + 1
+        self._count_source(peer.where, 1)
         self._index()
 
     def delete(self, prefix: str) -> None:
@@ -76,10 +78,15 @@ class Peers:
         del self._by_length[place][int(network.network_address) >> bits]
         if not self._by_length[place]:
             del self._by_length[place]
-        self._sources[peer.where] -= 1
-        if not self._sources[peer.where]:
-            del self._sources[peer.where]
+        self._count_source(peer.where, -1)
         self._index()
+
+    def _count_source(self, where: tuple[str, int], change: int) -> None:
+        """Note one prefix more or less at *where*, in both forms that sockets have for it."""
+        for source in (where, (*where, 0, 0)):
+            count = self._sources.pop(source, 0) + change
+            if count:
+                self._sources[source] = count
 
     def _index(self) -> None:
         self._lengths = sorted(self._by_length)
@@ -106,8 +113,8 @@ class Peers:
                     return found
         return None
 
-    def knows(self, where: tuple[str, int]) -> bool:
-        """Tell whether some peer's relay is at *where*."""
+    def knows(self, where: tuple[str | int, ...]) -> bool:
+        """Tell whether some peer's relay is at *where*, as `recvmsg` says it."""
         return where in self._sources
 
 

@@ -9,6 +9,7 @@ control socket after so many rounds, however busy it is.
 import select
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from podway.udp.complaints import Complaints
 from podway.udp.counters import Counters
@@ -30,26 +31,26 @@ class Relay:
     """
 
     def __init__(self, tun: int, sockets: dict[int, socket.socket], own: Prefixes) -> None:
-        self.peers = Peers()
+        self.peers = Peers(sockets)
         self.counters = Counters()
         self._outgoing = Outgoing(tun, sockets, self.peers, own, self.counters)
         complaints = Complaints(own.first, self.counters, self._outgoing.send)
         self._incoming = Incoming(tun, self.peers, own, self.counters, complaints)
-        self._sockets = tuple(sockets.values())
-        self._poll = select.poll()
-        for fd in (tun, *(opened.fileno() for opened in self._sockets)):
-            self._poll.register(fd, select.POLLIN)
-        self._others: dict[int, Callable[[], None]] = {}
+        self._poll = select.epoll()
+        self._acts: dict[int, Callable[[], object]] = {}
+        self.watch(tun, self._outgoing.take)
+        for opened in sockets.values():
+            self.watch(opened.fileno(), partial(self._incoming.take, opened))
         self._stopped = False
 
-    def watch(self, fd: int, act: Callable[[], None]) -> None:
-        """Have *act* called when *fd* is readable, between packets."""
-        self._others[fd] = act
-        self._poll.register(fd, select.POLLIN)
+    def watch(self, fd: int, act: Callable[[], object]) -> None:
+        """Have *act* called whenever *fd* is readable."""
+        self._acts[fd] = act
+        self._poll.register(fd, select.EPOLLIN)
 
     def unwatch(self, fd: int) -> None:
         """Forget about *fd*, which may be closed then."""
-        del self._others[fd]
+        del self._acts[fd]
         self._poll.unregister(fd)
 
     def stop(self) -> None:
@@ -62,17 +63,7 @@ class Relay:
         Raises:
             OSError: the device is gone: EBADFD or EFAULT.
         """
+        wait, acts = self._poll.poll, self._acts
         while not self._stopped:
-            for fd, _ in self._poll.poll():
-                act = self._others.get(fd)
-                if act is not None:
-                    act()
-            self._carry()
-
-    def _carry(self) -> None:
-        for _ in range(_ROUNDS):
-            busy = self._outgoing.take()
-            for opened in self._sockets:
-                busy |= self._incoming.take(opened)
-            if not busy:
-                return
+            for fd, _ in wait():
+                acts[fd]()

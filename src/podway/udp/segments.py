@@ -1,23 +1,32 @@
-"""podway's own wire format: what one TUN read gave, cut into datagrams that one send carries.
+"""podway's own wire format: what one read from TUN gave, in datagrams that one send carries.
 
-A large packet from TUN is up to 64 KiB of one TCP or UDP flow behind one header, with the size of
-its segments beside it. Each datagram is that header, the same in all of them but for the offset,
-and one segment; so the kernel can cut one send into datagrams (UDP_SEGMENT) and join datagrams into
-one receive (UDP_GRO), and nobody computes headers or checksums for each. Where the two lengths and
-the IPv4 checksum stand, which the receiver knows anyway, the header has room for what it does not:
+A datagram is a packet whose version number is another one. No version of IP is above 7, so it tells
+by itself that it is no bare packet, and which of four things it is:
+
+    8  12  part      one segment of a large packet, of which more follow
+    9  13  end       its last segment
+    10 14  unsummed  a packet whose TCP or UDP checksum is left to the receiving kernel
+    11 15  whole     a packet with everything in it
+    |  +-- IPv6
+    +----- IPv4
+
+A large packet is up to 64 KiB of one TCP or UDP flow behind one header; TUN says of what size its
+segments are to be. Each datagram is that header, the same in all of them but for the offset, and
+one segment; so the kernel can cut one send into datagrams (UDP_SEGMENT) and join datagrams into one
+receive (UDP_GRO), and nobody computes headers or checksums for each. The offset, the segment's
+place in the large packet in bytes, stands where the IP header has its length, which the receiver
+knows anyway.
 
     IPv4                                        IPv6
-     0  kind 8 or 9, IHL 5 | TOS | offset        0  kind 10 or 11, class, flow label
+     0  kind, IHL 5 | TOS | offset               0  kind, class, flow label
      4  identification | flags                   4  offset | next header | hop limit
-     8  TTL | protocol | zero                    8  source, destination
+     8  TTL | protocol | unused                  8  source, destination
     12  source, destination                     40  TCP or UDP header
     20  TCP or UDP header
 
-Kind: 8 and 10 say that more of the same large packet follows, 9 and 11 that this is its end. No
-version of IP has these numbers, so a datagram tells by itself whether it is one of ours or a bare
-packet. The offset is the segment's place in the large packet, in bytes. The TCP or UDP checksum is
-not there: the outer UDP checksum protects the datagram on its way, as Ethernet's would a frame
-whose checksum a network card computes, and the receiving kernel takes it from there.
+The inner TCP or UDP checksum is missing; the outer UDP checksum protects the datagram on its way,
+as a frame's would whose checksum a network card computes. No TTL is touched: between podway nodes
+the tunnel is a link like any other (flannel's is two routers), and each kernel takes its hop.
 
 A datagram is never longer than the packet that it stands for, so the MTU is flannel's. One that is
 lost takes along nothing but itself.
@@ -28,7 +37,7 @@ from functools import lru_cache
 from struct import Struct
 
 from podway.udp.checksums import Bytes, checksum, pseudo_sum, word_sum
-from podway.udp.packets import IPV4_BYTES, IPV6_BYTES, TCP
+from podway.udp.packets import CHECKSUM_AT, IPV4_BYTES, IPV6_BYTES, TCP
 from podway.udp.tun import (
     GSO_NONE,
     GSO_TCPV4,
@@ -42,11 +51,12 @@ from podway.udp.tun import (
 SEGMENTS_MAX = 64
 SEND_BYTES_MAX = 65000
 
-KIND_IPV4, KIND_IPV4_END, KIND_IPV6, KIND_IPV6_END = 8, 9, 10, 11
-_END = 0x10  # what tells KIND_x_END from KIND_x in the first byte
-_TO_KIND = {4: (KIND_IPV4 - 4) << 4, 6: (KIND_IPV6 - 6) << 4}
-
-_IPV6_KINDS = (6, KIND_IPV6, KIND_IPV6_END)
+PART, END, UNSUMMED, WHOLE = 0, 1, 2, 3
+# What is added to the first byte of a packet, by its version, to make it a datagram of a kind.
+_KINDS = {4: 0x40, 6: 0x60}
+_END_BIT = END << 4
+_IS_KIND = 0x80
+_IS_IPV6 = 0x40
 
 _WORD = Struct(">H")
 _DOUBLE = Struct(">I")
@@ -55,9 +65,24 @@ _FIN_PSH = 0x09
 _CWR = 0x80
 
 
-def is_segment(first_byte: int) -> bool:
+def mark(first_byte: int, part: int) -> int:
+    """Return the first byte of a datagram for a packet, of IPv4 or IPv6, that has *first_byte*."""
+    return first_byte + _KINDS[first_byte >> 4] + (part << 4)
+
+
+def unmark(kind_byte: int) -> int:
+    """Return the first byte of the packet in a datagram that begins with *kind_byte*."""
+    return (0x60 if kind_byte & _IS_IPV6 else 0x40) | kind_byte & 0xF
+
+
+def part_of(kind_byte: int) -> int:
+    """Return what a datagram that begins with *kind_byte*, one of this format, is."""
+    return kind_byte >> 4 & 3
+
+
+def is_ours(first_byte: int) -> bool:
     """Tell whether a datagram that begins with *first_byte* is in this format."""
-    return KIND_IPV4 <= first_byte >> 4 <= KIND_IPV6_END
+    return first_byte >= _IS_KIND
 
 
 def header_bytes(buffer: Bytes, start: int, end: int) -> int:
@@ -80,9 +105,15 @@ def header_bytes(buffer: Bytes, start: int, end: int) -> int:
 
 def _ip_header(buffer: Bytes, start: int) -> tuple[int, int]:
     """Return the length of the IP header, a plain one, and the protocol of what follows."""
-    if buffer[start] >> 4 in _IPV6_KINDS:
+    if _offset_at(buffer[start]) == 4:
         return IPV6_BYTES, buffer[start + 6]
     return IPV4_BYTES, buffer[start + 9]
+
+
+def _offset_at(first_byte: int) -> int:
+    """Return where the offset stands, by the first byte of a packet or of a datagram."""
+    is_ipv6 = first_byte & _IS_IPV6 if first_byte & _IS_KIND else first_byte >> 4 == 6
+    return 4 if is_ipv6 else 2
 
 
 def cut(payload_bytes: int, segment_bytes: int, header: int) -> list[tuple[int, int]]:
@@ -113,20 +144,13 @@ class Cutter:
         self._slices = Slices()
         self._header_slices = Slices()
 
-    def single(self, end: int) -> list[memoryview]:
-        """Return the packet, whose checksum is not there, as the only segment of its kind."""
-        start = self._start
-        self._buffer[start] += _TO_KIND[self._buffer[start] >> 4] + _END
-        _WORD.pack_into(self._buffer, start + _offset_at(self._buffer[start]), 0)
-        return [self._view[start:end]]
-
     def pieces(
         self, end: int, segment_bytes: int, header: int
     ) -> Iterator[tuple[list[memoryview], int]]:
         """Yield, for each send, what to send and the size of its datagrams.
 
         Args:
-            end: of the packet, whose TTL has been seen to.
+            end: of the packet.
             segment_bytes: payload of each segment but the last one.
             header: length of its headers, IP and TCP or UDP.
         """
@@ -154,19 +178,14 @@ class Cutter:
         header, headers = len(template), self._headers
         whole = header * count
         headers[:whole] = template * count
-        kind = template[0] + _TO_KIND[template[0] >> 4]
+        kind = mark(template[0], PART)
         headers[0:whole:header] = bytes((kind,)) * count
         offset = _offset_at(kind)
         high, low = offsets(first * segment_bytes, segment_bytes, count)
         headers[offset:whole:header] = high
         headers[offset + 1 : whole : header] = low
         if is_end:
-            headers[whole - header] = kind + _END
-
-
-def _offset_at(first_byte: int) -> int:
-    """Return where the offset stands, by the first byte of a packet or a segment."""
-    return 4 if first_byte >> 4 in _IPV6_KINDS else 2
+            headers[whole - header] = kind + _END_BIT
 
 
 @lru_cache(maxsize=1024)
@@ -213,7 +232,7 @@ class Joiner:
         buffer, end = self._buffer, start + (count - 1) * size + 1
         kinds, first = buffer[start:end:size], buffer[start]
         if kinds.count(first) != count and not (
-            kinds.count(first) == count - 1 and kinds[-1] == first + _END
+            kinds.count(first) == count - 1 and kinds[-1] == first + _END_BIT
         ):
             return False
         at = _offset_at(first)
@@ -276,16 +295,32 @@ def open_run(buffer: bytearray, first: int, last: int, header: int) -> tuple[byt
     """
     kind = buffer[last]
     template = bytearray(buffer[first : first + header])
-    template[0] = (6 if kind >> 4 >= KIND_IPV6 else 4) << 4 | kind & 0xF
-    return template, bool(kind & _END)
+    template[0] = unmark(kind)
+    return template, part_of(kind) == END
+
+
+# What stands before a packet that is no large one, for TUN: by IP header's length and protocol.
+_LEFT_OUT = {
+    (ip_bytes, protocol): VNET.pack(NEEDS_CSUM, GSO_NONE, ip_bytes + 8, 0, ip_bytes, at)
+    for ip_bytes in (IPV4_BYTES, IPV6_BYTES)
+    for protocol, at in CHECKSUM_AT.items()
+}
+
+
+def unsummed_head(buffer: bytearray, start: int) -> bytes | None:
+    """Return what tells TUN where the checksum of the packet at *start* is to go.
+
+    None: it has none, be it as another protocol or for a header with options.
+    """
+    if buffer[start] == 0x45:
+        return _LEFT_OUT.get((IPV4_BYTES, buffer[start + 9]))
+    return _LEFT_OUT.get((IPV6_BYTES, buffer[start + 6])) if buffer[start] >> 4 == 6 else None
 
 
 def rebuild(
     template: bytearray, count: int, segment_bytes: int, payload_bytes: int, *, is_end: bool
 ) -> bytes:
     """Return all that stands before the payloads of a run when it is written into TUN.
-
-    One hop is taken from its TTL, which is above 0.
 
     Args:
         template: the headers of its first segment, with the offset for a length. Changed.
@@ -300,20 +335,19 @@ def rebuild(
     offset = template[at] << 8 | template[at + 1]
     if ip_bytes == IPV4_BYTES:
         _WORD.pack_into(template, at, ip_bytes + length)
-        template[8] -= 1
         template[10] = template[11] = 0
         _WORD.pack_into(template, 10, checksum(word_sum(template[:IPV4_BYTES])))
         total = pseudo_sum(template[12:20], protocol, length)
     else:
         _WORD.pack_into(template, at, length)
-        template[7] -= 1
         total = pseudo_sum(template[8:40], protocol, length)
     if protocol == TCP:
         _mend_tcp(template, ip_bytes, offset, is_end=is_end)
-        checksum_at, gso_type = 16, GSO_TCPV4 if ip_bytes == IPV4_BYTES else GSO_TCPV6
+        gso_type = GSO_TCPV4 if ip_bytes == IPV4_BYTES else GSO_TCPV6
     else:
         _WORD.pack_into(template, ip_bytes + 4, length)
-        checksum_at, gso_type = 6, GSO_UDP_L4
+        gso_type = GSO_UDP_L4
+    checksum_at = CHECKSUM_AT[protocol]
     _WORD.pack_into(template, ip_bytes + checksum_at, total % 65535)
     if count == 1:
         gso_type = segment_bytes = GSO_NONE

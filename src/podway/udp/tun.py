@@ -41,17 +41,18 @@ _CSUM, _TSO4, _TSO6, _USO4, _USO6 = 0x01, 0x02, 0x04, 0x20, 0x40
 _OFFLOADS = (_CSUM | _TSO4 | _TSO6 | _USO4 | _USO6, _CSUM | _TSO4 | _TSO6)
 
 
-def make_tun(name: str) -> None:
-    """Make the TUN device *name*, to stay when nobody has it open.
+def create_tun(name: str) -> int:
+    """Make the TUN device *name*; return the descriptor with which it goes unless it is kept.
 
     Raises:
         OSError: EBUSY when there is a device of that name; else as the kernel says.
     """
-    fd = _attach(name, _IFF_TUN_EXCL)
-    try:
-        ioctl(fd, _TUNSETPERSIST, 1)
-    finally:
-        os.close(fd)
+    return _attach(name, _IFF_TUN_EXCL)
+
+
+def keep_tun(fd: int) -> None:
+    """Let the device of *fd* stay when nobody has it open."""
+    ioctl(fd, _TUNSETPERSIST, 1)
 
 
 def open_tun(name: str) -> int:
