@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         service = _service(arguments)
         path = Path(prefix + arguments.socketpath)
-        with _listener(path) as (listener, on_end), _pidfile(arguments):
+        with _pidfile(arguments), _listener(path) as (listener, on_end):
             asyncio.run(_serve(listener, on_end, service))
     except ConfigError as error:
         _log.error("cannot go on", reason=str(error))
