@@ -131,7 +131,8 @@ def test_a_change_undoes_what_was_done_and_does_what_is_wanted(world: World) -> 
 
 def test_a_new_agent_neither_repeats_nor_forgets(world: World) -> None:
     kept, gone = world.program("peer/a"), world.program("peer/b")
-    run(world, want(world, kept, gone), until(lambda: len(world.log) == 2))
+    both = until(lambda: all(map(world.programs.is_done, ("peer/a", "peer/b"))))
+    run(world, want(world, kept, gone), both)
     world.programs = world.start()
     run(
         world,
@@ -145,7 +146,9 @@ def test_a_new_agent_neither_repeats_nor_forgets(world: World) -> None:
 
 
 def test_nothing_is_undone_before_the_first_complete_list(world: World) -> None:
-    run(world, want(world, world.program("peer/a")), until(lambda: world.log == ["+peer/a"]))
+    run(
+        world, want(world, world.program("peer/a")), until(lambda: world.programs.is_done("peer/a"))
+    )
     world.programs = world.start()
     run(world, lambda: asyncio.sleep(0.05))
     assert world.log == ["+peer/a"]
@@ -155,7 +158,7 @@ def test_a_machine_that_was_started_anew_has_done_nothing(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = world.program("peer/a")
-    run(world, want(world, program), until(lambda: world.log == ["+peer/a"]))
+    run(world, want(world, program), until(lambda: world.programs.is_done("peer/a")))
     boot_id = tmp_path / "boot_id"
     boot_id.write_text("another\n")
     monkeypatch.setattr(module, "_BOOT_ID", boot_id)
