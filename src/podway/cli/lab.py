@@ -187,6 +187,20 @@ def _add_node(group: Group) -> None:
     remove = _add_leaf(nodes, "rm", action("node_remove"), "remove a node and its pods")
     remove.add_argument("node", metavar="NODE", help="name of the node")
 
+    add.add_argument(
+        "--network",
+        default="podway",
+        metavar="MODE",
+        help="podway: the cluster's network (default); or as in Docker: bridge, host, none, "
+        "container:POD",
+    )
+    add.add_argument(
+        "--publish",
+        action="append",
+        default=[],
+        metavar="HOSTPORT:PODPORT[/udp]",
+        help="lead a port of the node to the pod (with --network bridge; may be repeated)",
+    )
 
 def _add_fault(group: Group) -> None:
     faults = add_groups(_add_parent(group, "fault", "break something, and see podway mend it"))

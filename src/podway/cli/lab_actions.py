@@ -34,9 +34,16 @@ from podway.lab.labs import (
     remove_node,
     warning_of,
 )
-from podway.lab.members import end_of, namespace_of_member, node_stations, pod_stations
+from podway.lab.members import (
+    end_of,
+    namespace_of_member,
+    node_stations,
+    pod_stations,
+    reachable,
+)
 from podway.lab.namespaces import become
 from podway.lab.ping import ping_all
+from podway.lab.pod_networks import parse_attachment
 from podway.lab.runtime import add_pods, check_pod, free_names, remove_pods
 from podway.lab.specs import LabSpec, check_spec
 from podway.lab.state import locked, read_pod, read_pods, read_spec
@@ -146,7 +153,7 @@ def ping(args: argparse.Namespace) -> int:
     check_root()
     if not 0 <= args.size <= 65000:
         raise ConfigError("--size", args.size, "must be 0 to 65000 bytes")
-    pods = [] if args.nodes else read_pods(spec.name)
+    pods = [] if args.nodes else reachable(read_pods(spec.name))
     stations = node_stations(spec) if args.nodes else pod_stations(spec, pods)
     if not stations:
         raise NoSuchLab(f"there is no pod to ping; make some with {_command(spec, 'pod add')}")
@@ -205,7 +212,8 @@ def pod_add(args: argparse.Namespace) -> int:
             rule = "must be 1 to 1000, and 1 with --name"
             raise ConfigError("--count", args.count, rule)
         names = [args.pod] if args.pod else free_names(read_pods(spec.name), args.count)
-        pods = add_pods(spec, names, args.node)
+        pods = add_pods(spec, names, args.node, attachment)
+        attachment = parse_attachment(args.network, args.publish)
     return _print_pods(args, pods)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from podway.cli.output import Style, plural, render_table
 from podway.lab.ping import Outcome
+from podway.lab.pod_networks import CLUSTER
 from podway.lab.specs import LabSpec
 from podway.lab.state import Pod
 from podway.lab.teardown import Removed
@@ -19,9 +20,10 @@ def describe_lab(spec: LabSpec) -> str:
     """Return what kind of lab it is, in one line."""
     families = " and ".join(family.label for family in spec.families)
     underlay = "routed" if spec.routed_underlay else "flat"
+    store = "" if spec.store == "hub" else f", store {spec.store}"
     return (
         f"{plural(len(spec.nodes), 'node')}, {spec.backend}, pods {spec.attach}, "
-        f"{families}, {underlay} underlay"
+        f"{families}, {underlay} underlay{store}"
     )
 
 
@@ -35,6 +37,7 @@ def lab_fields(spec: LabSpec) -> dict[str, Any]:
         "families": [family.label for family in spec.families],
         "routed_underlay": spec.routed_underlay,
         "mtu": spec.mtu,
+        "store": spec.store,
     }
 
 
@@ -62,6 +65,8 @@ def pod_fields(pod: Pod) -> dict[str, Any]:
         "node": pod.node,
         "addresses": [str(address) for address in pod.addresses],
         "container_id": pod.container_id,
+        "network": pod.attachment.network,
+        "published": [str(port) for port in pod.attachment.ports],
     }
 
 
@@ -70,7 +75,16 @@ def render_pods(pods: Sequence[Pod], style: Style) -> list[str]:
     if not pods:
         return ["There is no pod. 'podway lab pod add' makes one."]
     rows = [(pod.name, pod.node, ", ".join(map(str, pod.addresses))) for pod in pods]
-    return render_table(("POD", "NODE", "ADDRESSES"), rows, style)
+    if all(pod.attachment.network == CLUSTER for pod in pods):
+        return render_table(("POD", "NODE", "ADDRESSES"), rows, style)
+    modes = [_mode(pod) for pod in pods]
+    wider = [(*row, mode) for row, mode in zip(rows, modes, strict=True)]
+    return render_table(("POD", "NODE", "ADDRESSES", "NETWORK"), wider, style)
+
+
+def _mode(pod: Pod) -> str:
+    """Return the pod's network with what its node publishes, as ``bridge 8080:80/tcp``."""
+    return " ".join((pod.attachment.network, *map(str, pod.attachment.ports)))
 
 
 def render_removed(removed: Removed) -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from podway.lab.errors import NoSuchLab
+from podway.lab.errors import LabError, NoSuchLab
 from podway.lab.names import FABRIC, HUB, namespace_of, netns_path, node_name
 from podway.lab.ping import Station
+from podway.lab.pod_networks import CLUSTER, HOST
 from podway.lab.specs import LabSpec
 from podway.lab.state import Pod, read_pods
 from podway.lab.throughput import End
@@ -13,7 +14,12 @@ from podway.lab.underlay import HUB_NUMBER, underlay_addresses
 
 def pod_stations(spec: LabSpec, pods: Sequence[Pod]) -> list[Station]:
     """Return *pods* as those who ping and are pinged."""
-    return [Station(pod.name, netns_path(spec.name, pod.name), pod.addresses) for pod in pods]
+    return [Station(pod.name, netns_path(spec.name, pod.member), pod.addresses) for pod in pods]
+
+
+def reachable(pods: Sequence[Pod]) -> list[Pod]:
+    """Return those of *pods* that the whole cluster knows by their addresses."""
+    return [pod for pod in pods if pod.attachment.network in {CLUSTER, HOST}]
 
 
 def node_stations(spec: LabSpec) -> list[Station]:
@@ -35,20 +41,25 @@ def end_of(spec: LabSpec, name: str) -> End:
 
     Its address is the one of the lab's first family. Raises `NoSuchLab`.
     """
-    stations = [*pod_stations(spec, read_pods(spec.name)), *node_stations(spec)]
+    pods = read_pods(spec.name)
+    stations = [*pod_stations(spec, pods), *node_stations(spec)]
     for station in stations:
         if station.name == name:
-            return End(name, namespace_of(spec.name, name), station.addresses[0])
+            if not station.addresses:
+                raise LabError(f"{name} has no address: it has --network none")
+            return End(name, station.netns.name, station.addresses[0])
     raise _unknown(spec, name, [station.name for station in stations])
 
 
 def namespace_of_member(spec: LabSpec, name: str) -> str:
     """Return the namespace of the pod, node, hub or fabric called *name*. Raises `NoSuchLab`."""
-    pods = [pod.name for pod in read_pods(spec.name)]
-    known = [*pods, *map(node_name, spec.nodes), HUB, FABRIC]
-    if name not in known:
-        raise _unknown(spec, name, known)
-    return namespace_of(spec.name, name)
+    own = [*map(node_name, spec.nodes), HUB, FABRIC]
+    homes = {pod.name: pod.member for pod in read_pods(spec.name)} | dict(
+        zip(own, own, strict=True)
+    )
+    if name not in homes:
+        raise _unknown(spec, name, list(homes))
+    return namespace_of(spec.name, homes[name])
 
 
 def _unknown(spec: LabSpec, name: str, known: Sequence[str]) -> NoSuchLab:

@@ -1,41 +1,44 @@
-"""The part of a container runtime that a pod needs: a namespace, and the CNI plugin called for it.
+"""The part of a container runtime that a pod needs: a namespace, and CNI plugins called for it.
 
-A lab's pod is a sandbox without a container. The plugin is the production executable, started in
-its node's namespace with the configuration on standard input and CNI_* in the environment, as
-libcni does; its result is kept and given back to DEL and CHECK (SPEC 1.1.0, section 4).
+A lab's pod is a sandbox without a container: `pod_networks` says which plugins connect it,
+`plugin_calls` calls them, and what they answered is kept for DEL and CHECK.
 """
 
-import json
-import os
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
-from podway.lab.errors import LabError, NoSuchLab, PluginFailed
+from podway.lab.errors import LabError, NoSuchLab
 from podway.lab.interrupts import uninterrupted
-from podway.lab.names import check_pod_name, lab_dir, namespace_of, netns_path, node_name
-from podway.lab.namespaces import create_namespace, delete_namespace, exists, run_in
+from podway.lab.names import check_pod_name, lab_dir, namespace_of, node_name
+from podway.lab.namespaces import create_namespace, delete_namespace, exists
+from podway.lab.plugin_calls import attach, check, detach
+from podway.lab.pod_networks import CLUSTER_ATTACHMENT, HOST, Attachment
 from podway.lab.specs import LabSpec
 from podway.lab.state import Pod, forget_pod, natural, read_pods, write_pod
+from podway.lab.underlay import underlay_addresses
+from podway.plugins.install import install
 
-CNI_VERSION = "1.1.0"
-NETWORK_NAME = "podway"
-POD_IFNAME = "eth0"
 # One plugin call is a process of its own; more of them side by side than this only queue.
 CALLS_AT_ONCE = 8
 
 
-def add_pods(spec: LabSpec, names: Sequence[str], node: str | None = None) -> list[Pod]:
+def add_pods(
+    spec: LabSpec,
+    names: Sequence[str],
+    node: str | None = None,
+    attachment: Attachment = CLUSTER_ATTACHMENT,
+) -> list[Pod]:
     """Make pods called *names*, all of them or none.
 
     Args:
         spec: of the lab.
         names: of the pods.
         node: on which; None spreads them, the emptiest node first.
+        attachment: how they are connected.
 
     Raises:
         NoSuchLab: there is no such node.
@@ -44,12 +47,17 @@ def add_pods(spec: LabSpec, names: Sequence[str], node: str | None = None) -> li
     """
     present = read_pods(spec.name)
     _check_new(spec, names, node, present)
+    if attachment.joined:
+        node = _home_node(spec, present, attachment.joined, node)
     nodes = [node] * len(names) if node else spread(spec, present, len(names))
+    blanks = [
+        _blank(spec, present, name, where, attachment)
+        for name, where in zip(names, nodes, strict=True)
+    ]
+    _check_ports(present, blanks)
+    _install(spec, attachment)
     with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="pod") as workers, uninterrupted():
-        calls = [
-            workers.submit(_add_pod, spec, name, where)
-            for name, where in zip(names, nodes, strict=True)
-        ]
+        calls = [workers.submit(_add_pod, spec, blank) for blank in blanks]
     failures = [error for call in calls if (error := call.exception()) is not None]
     if failures:
         remove_pods(spec, [call.result() for call in calls if call.exception() is None])
@@ -78,7 +86,13 @@ def free_names(present: Sequence[Pod], count: int) -> list[str]:
 
 
 def remove_pods(spec: LabSpec, pods: Sequence[Pod]) -> None:
-    """Remove *pods*: DEL, then their namespaces. Raises `PluginFailed`; the pod is kept then."""
+    """Remove *pods*: DEL, then their namespaces.
+
+    Raises:
+        LabError: another pod shares the network of one of them; nothing was removed.
+        PluginFailed: the pod is kept then.
+    """
+    _check_not_joined(spec, pods)
     with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="pod") as workers, uninterrupted():
         calls = [workers.submit(_remove_pod, spec, pod) for pod in pods]
     for call in calls:
@@ -87,7 +101,7 @@ def remove_pods(spec: LabSpec, pods: Sequence[Pod]) -> None:
 
 def check_pod(spec: LabSpec, pod: Pod) -> None:
     """Call CHECK for *pod*. Raises `PluginFailed` when the pod is not as it was made."""
-    _call(spec, "CHECK", pod, pod.result)
+    check(spec, pod)
 
 
 def _check_new(
@@ -112,70 +126,79 @@ def check_node(spec: LabSpec, node: str) -> int:
     return names[node]
 
 
-def _add_pod(spec: LabSpec, name: str, node: str) -> Pod:
-    blank = Pod(name=name, node=node, container_id=secrets.token_hex(32), result={})
-    namespace = namespace_of(spec.name, name)
+def _blank(
+    spec: LabSpec, present: Sequence[Pod], name: str, node: str, attachment: Attachment
+) -> Pod:
+    """Return the pod as it is before any plugin was called."""
+    blank = Pod(
+        name=name, node=node, container_id=secrets.token_hex(32), result={}, attachment=attachment
+    )
+    if attachment.network == HOST:
+        addresses = underlay_addresses(spec, check_node(spec, node))
+        result = {"ips": [{"address": str(address)} for address in addresses]}
+        return replace(blank, home=node, result=result)
+    if not attachment.joined:
+        return blank
+    other = next(pod for pod in present if pod.name == attachment.joined)
+    return replace(blank, home=other.member, result=other.result)
+
+
+def _home_node(spec: LabSpec, present: Sequence[Pod], joined: str, node: str | None) -> str:
+    """Return the node of the pod called *joined*, which must be *node* if that is given."""
+    home = next((pod.node for pod in present if pod.name == joined), None)
+    if home is None:
+        raise NoSuchLab(f"lab {spec.name!r} has no pod {joined!r} whose network could be shared")
+    if node not in {None, home}:
+        raise LabError(f"pod {joined!r} is on {home}, so a pod that shares its network is too")
+    return home
+
+
+def _check_ports(present: Sequence[Pod], blanks: Sequence[Pod]) -> None:
+    """Refuse a port of a node that another pod has; Docker does so itself, before any plugin."""
+    taken = {each: pod.name for pod in present for each in _published(pod)}
+    for blank in blanks:
+        for node, port, protocol in _published(blank):
+            other = taken.setdefault((node, port, protocol), blank.name)
+            if other != blank.name:
+                text = f"{other!r} has port {port}/{protocol} of {node} already"
+                raise LabError(f"pod {text}; publish another one, or choose another node")
+
+
+def _published(pod: Pod) -> list[tuple[str, int, str]]:
+    return [(pod.node, port.host_port, port.protocol) for port in pod.attachment.ports]
+
+
+def _install(spec: LabSpec, attachment: Attachment) -> None:
+    """Put the executables in place that *attachment* takes, if they are not there yet."""
+    directory = lab_dir(spec.name) / "cni"
+    missing = tuple(name for name in attachment.executables if not (directory / name).exists())
+    if missing:
+        install(directory, plugins=missing, create_directories=True)
+
+
+def _add_pod(spec: LabSpec, blank: Pod) -> Pod:
+    namespace = namespace_of(spec.name, blank.name)
     with ExitStack() as undo:
-        create_namespace(namespace)
-        undo.callback(delete_namespace, namespace)
-        pod = msgspec.structs.replace(blank, result=_call(spec, "ADD", blank))
+        if blank.attachment.own_namespace:
+            create_namespace(namespace)
+            undo.callback(delete_namespace, namespace)
+        pod = replace(blank, result=attach(spec, blank) or blank.result)
         write_pod(spec.name, pod)
         undo.pop_all()
     return pod
 
 
 def _remove_pod(spec: LabSpec, pod: Pod) -> None:
-    _call(spec, "DEL", pod, pod.result)
+    detach(spec, pod)
     namespace = namespace_of(spec.name, pod.name)
-    if exists(namespace):
+    if pod.attachment.own_namespace and exists(namespace):
         delete_namespace(namespace)
     forget_pod(spec.name, pod.name)
 
 
-def _call(
-    spec: LabSpec, command: str, pod: Pod, previous: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Run the plugin on the pod's node and return its answer, {} for an empty one."""
-    executables = lab_dir(spec.name) / "cni"
-    exit_code, stdout, _ = run_in(
-        namespace_of(spec.name, pod.node),
-        [str(executables / "podway")],
-        stdin=json.dumps(plugin_configuration(spec, pod.node, previous)).encode(),
-        environment={
-            "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-            "CNI_COMMAND": command,
-            "CNI_CONTAINERID": pod.container_id,
-            "CNI_NETNS": str(netns_path(spec.name, pod.name)),
-            "CNI_IFNAME": POD_IFNAME,
-            "CNI_PATH": str(executables),
-            "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE={spec.name};K8S_POD_NAME={pod.name}",
-        },
-    )
-    return parse_plugin_answer(f"{command} of pod {pod.name} on {pod.node}", exit_code, stdout)
-
-
-def plugin_configuration(
-    spec: LabSpec, node: str, previous: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return what libcni would give the plugin on standard input. Pure."""
-    return {
-        "cniVersion": CNI_VERSION,
-        "name": NETWORK_NAME,
-        "type": "podway",
-        "agentSocket": str(lab_dir(spec.name) / node / "run" / "cni.sock"),
-        **({} if previous is None else {"prevResult": previous}),
-    }
-
-
-def parse_plugin_answer(what: str, exit_code: int, stdout: bytes) -> dict[str, Any]:
-    """Return the plugin's result. Raises `PluginFailed`. Pure."""
-    try:
-        answer = json.loads(stdout) if stdout.strip() or exit_code else {}
-    except ValueError as error:
-        shown = stdout[:200].decode("utf-8", "replace")
-        raise PluginFailed(0, f"{what}: the plugin ended with {exit_code}: {shown!r}") from error
-    if exit_code:
-        details = f" ({answer['details']})" if answer.get("details") else ""
-        code = int(answer.get("code", 0))
-        raise PluginFailed(code, f"{what}: {answer.get('msg')}{details} (CNI error {code})")
-    return dict(answer)
+def _check_not_joined(spec: LabSpec, pods: Sequence[Pod]) -> None:
+    removed = {pod.name for pod in pods}
+    for other in read_pods(spec.name):
+        if other.name not in removed and other.home in removed:
+            text = f"pod {other.name!r} shares the network of pod {other.home!r}; remove it too"
+            raise LabError(text)

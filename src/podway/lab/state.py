@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from podway.lab.errors import LabDamaged, LabError, NoSuchLab
 from podway.lab.names import LABS_DIR, lab_dir
+from podway.lab.pod_networks import Attachment
 from podway.lab.specs import LabSpec
 from podway.model.addresses import IPAddress
 
@@ -29,18 +30,28 @@ class Pod(Struct, frozen=True, kw_only=True):
         name: of the pod, and of its namespace.
         node: on which it runs.
         container_id: what the runtime calls it towards the plugin.
-        result: what the plugin answered to ADD; DEL and CHECK get it back as ``prevResult``.
+        result: what the last plugin answered to ADD; DEL and CHECK get it as ``prevResult``.
+        attachment: how it is connected.
+        home: member of the lab in whose namespace it is, "" for a namespace of its own.
     """
 
     name: str
     node: str
     container_id: str
     result: dict[str, Any]
+    attachment: Attachment = Attachment()
+    home: str = ""
+
+    @property
+    def member(self) -> str:
+        """The member of the lab in whose namespace the pod is."""
+        return self.home or self.name
 
     @property
     def addresses(self) -> tuple[IPAddress, ...]:
-        """The pod's addresses, as the plugin gave them."""
-        return tuple(ip_interface(each["address"]).ip for each in self.result.get("ips", ()))
+        """The pod's addresses, as the plugin gave them; not the loopback device's."""
+        given = (ip_interface(each["address"]).ip for each in self.result.get("ips", ()))
+        return tuple(address for address in given if not address.is_loopback)
 
 
 def create_lab_dir(name: str) -> None:

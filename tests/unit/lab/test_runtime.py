@@ -8,12 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podway.lab.errors import PluginFailed
-from podway.lab.runtime import (
-    free_names,
-    parse_plugin_answer,
-    plugin_configuration,
-    spread,
-)
+from podway.lab.plugin_calls import configuration, parse_answer
+from podway.lab.pod_networks import Attachment, plugin_chain
+from podway.lab.runtime import free_names, spread
 from podway.lab.specs import LabSpec
 from podway.lab.state import Pod
 
@@ -44,10 +41,11 @@ def test_free_names_are_free_and_least(taken: set[int], count: int) -> None:
 
 
 def test_configuration_names_the_nodes_own_agent() -> None:
-    document = plugin_configuration(SPEC, "n2", {"ips": []})
+    (plugin,) = plugin_chain(SPEC, "n2", Attachment())
+    document = configuration("podway", plugin, {"ips": []})
     assert document["agentSocket"] == "/run/podway/lab/blue/n2/run/cni.sock"
     assert document["prevResult"] == {"ips": []}
-    assert "prevResult" not in plugin_configuration(SPEC, "n2")
+    assert "prevResult" not in configuration("podway", plugin)
 
 
 def test_addresses_of_a_pod() -> None:
@@ -69,10 +67,10 @@ def test_addresses_of_a_pod() -> None:
 )
 def test_plugin_errors(exit_code: int, stdout: str, code: int) -> None:
     with pytest.raises(PluginFailed) as caught:
-        parse_plugin_answer("ADD of pod p1 on n1", exit_code, stdout.encode())
+        parse_answer("ADD of pod p1 on n1", exit_code, stdout.encode())
     assert caught.value.code == code
 
 
 def test_plugin_results() -> None:
-    assert parse_plugin_answer("DEL", 0, b"") == {}
-    assert parse_plugin_answer("ADD", 0, b'{"ips": []}') == {"ips": []}
+    assert parse_answer("DEL", 0, b"") == {}
+    assert parse_answer("ADD", 0, b'{"ips": []}') == {"ips": []}

@@ -1,0 +1,69 @@
+"""A lab on every store: nodes join, pods reach each other, the store dies, nodes come and go."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from podway.lab import faults
+from podway.lab.errors import LabError
+from podway.lab.labs import add_node, remove_node
+from podway.lab.members import pod_stations
+from podway.lab.ping import ping_all
+from podway.lab.progress import silent
+from podway.lab.runtime import add_pods
+from podway.lab.specs import LabSpec
+from podway.lab.state import Pod
+from podway.lab.store_members import find_programs
+from podway.model.addresses import Family
+
+DUAL = (Family.IPV4, Family.IPV6)
+
+
+@pytest.fixture
+def programs() -> None:
+    """Skip where the API server was not built."""
+    try:
+        find_programs(LabSpec(name="t", nodes=(1,), store="kubernetes"), os.environ)
+    except LabError as error:
+        pytest.skip(str(error))
+
+
+def unanswered(spec: LabSpec, pods: Sequence[Pod]) -> list[str]:
+    """Return the pings between *pods* that nobody answered."""
+    pings = ping_all(pod_stations(spec, pods))
+    return [f"{each.source} to {each.target}: {each.reason}" for each in pings if each.reason]
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"store": "etcd", "families": DUAL}, id="etcd"),
+        pytest.param({"store": "kubernetes", "families": DUAL}, id="kubernetes"),
+        pytest.param(
+            {"store": "kubernetes", "families": (Family.IPV6,), "routed_underlay": True},
+            id="kubernetes IPv6 routed",
+        ),
+    ],
+)
+def test_a_lab_on_another_store(make_lab: Callable[..., LabSpec], fields: dict[str, Any]) -> None:
+    spec = make_lab(**fields)
+    pods = add_pods(spec, ["p1", "p2"])
+    faults.kill_hub(spec)
+    assert unanswered(spec, pods) == []
+    faults.start_hub(spec)
+    grown, name = add_node(spec, silent)
+    pods += add_pods(grown, ["p3"], name)
+    assert unanswered(grown, pods) == []
+    shrunk = remove_node(grown, name)
+    assert unanswered(shrunk, pods[:2]) == []
+
+
+def test_a_program_that_is_missing_is_named() -> None:
+    spec = LabSpec(name="t", nodes=(1,), store="kubernetes", kube_apiserver="/nonexistent")
+    with pytest.raises(LabError, match=r"tests/kube_apiserver/build\.sh"):
+        find_programs(spec, {"PATH": os.environ["PATH"]})
+    with pytest.raises(LabError, match="etcd-server"):
+        find_programs(spec, {"PATH": "/nonexistent"})
