@@ -27,7 +27,7 @@ TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack 
   dnsmasq-base udhcpd \
   podman containerd runc conmon busybox-static
 KUBERNETES_PACKAGES := golang-go dpkg-dev etcd-server
-BENCH_PACKAGES := containernetworking-plugins iptables
+BENCH_PACKAGES := containernetworking-plugins iptables etcd-server
 
 .PHONY: demo test check bench man clean
 

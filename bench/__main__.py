@@ -6,7 +6,7 @@ import sys
 
 from bench.report import Row, render, write
 
-SECTIONS = ("cni", "cni_suite", "scale", "join", "labs", "throughput", "hub_fanout")
+SECTIONS = ("cni", "cni_suite", "scale", "join", "labs", "throughput", "hub_fanout", "etcd_join")
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from podway.agent.calls import call_agent
 from podway.compute.backends import vxlan
 from podway.model.addresses import Family
 from podway.model.networks import parse_network
-from podway.model.nodes import Claim, Wish
+from podway.model.nodes import Claim, Identity, Wish
 from podway.netlink import NetlinkSocket, dump_fdb, dump_neighbours, dump_routes, get_link
 from podway.netlink.constants import AF_INET, NUD_PERMANENT
 from podway.store.engines import open_store
@@ -66,7 +66,7 @@ def peer_claim(number: int, shift: int = 0) -> Claim:
     wish = Wish(
         family=Family.IPV4,
         public_ip=IPv4Address("198.18.0.0") + number + shift,
-        data=vxlan.publish(network, name, Family.IPV4),
+        data=vxlan.publish(network, Identity(name=name), Family.IPV4),
     )
     return Claim(name=name, backend="vxlan", wishes=(wish,))
 
