@@ -37,7 +37,6 @@ def make_lab(lab_name: str) -> Callable[..., LabSpec]:
 
     def make(**fields: Any) -> LabSpec:
         spec = LabSpec(**{"name": lab_name, "nodes": (1, 2), **fields})
-        bring_up(spec, silent)
-        return spec
+        return bring_up(spec, silent)
 
     return make

@@ -32,7 +32,7 @@ from podway.lab.topology import plan_lab
 def test_down_leaves_nothing(make_lab: Callable[..., LabSpec]) -> None:
     spec = make_lab()
     add_pods(spec, ["p1", "p2"])
-    processes = [read_pid_file(each.pid_file) for each in (plan_lab(spec).hub,)]
+    processes = [read_pid_file(each.pid_file) for each in (plan_lab(spec).stores[0],)]
     assert all(map(is_running, processes))
     found = leftovers(spec.name)
     assert len(found) > 8

@@ -117,6 +117,19 @@ def _add_kind(leaf: argparse.ArgumentParser) -> None:
         "--mtu", type=int, default=1500, metavar="BYTES", help="MTU of the underlay (1500)"
     )
 
+    leaf.add_argument(
+        "--store",
+        choices=("hub", "etcd", "kubernetes"),
+        default="hub",
+        help="what the nodes share: a hub (default), an etcd, or a Kubernetes API server",
+    )
+    leaf.add_argument(
+        "--kube-apiserver",
+        default="",
+        metavar="PATH",
+        help="the program, for --store kubernetes (default: $PODWAY_KUBE_APISERVER, else in PATH)",
+    )
+
 
 def _add_down(group: Group) -> None:
     leaf = _add_leaf(group, "down", action("down"), "remove a lab: processes, namespaces, files")
@@ -174,19 +187,6 @@ def _add_pod(group: Group) -> None:
     add.add_argument("--node", metavar="NODE", help="on this node (default: the emptiest)")
     add.add_argument("--name", dest="pod", metavar="POD", help="name of the pod (default: p1 ...)")
     add.add_argument("--count", type=int, default=1, metavar="N", help="how many (1)")
-    remove = _add_leaf(pods, "rm", action("pod_remove"), "remove pods")
-    remove.add_argument("pods", metavar="POD", nargs="+", help="names of pods")
-    check = _add_leaf(pods, "check", action("pod_check"), "have the CNI plugin check pods")
-    check.add_argument("pods", metavar="POD", nargs="*", help="names of pods (default: all)")
-    _add_leaf(pods, "list", action("pod_list"), "list the pods and their addresses")
-
-
-def _add_node(group: Group) -> None:
-    nodes = add_groups(_add_parent(group, "node", "add or remove nodes"))
-    _add_leaf(nodes, "add", action("node_add"), "add a node")
-    remove = _add_leaf(nodes, "rm", action("node_remove"), "remove a node and its pods")
-    remove.add_argument("node", metavar="NODE", help="name of the node")
-
     add.add_argument(
         "--network",
         default="podway",
@@ -201,6 +201,19 @@ def _add_node(group: Group) -> None:
         metavar="HOSTPORT:PODPORT[/udp]",
         help="lead a port of the node to the pod (with --network bridge; may be repeated)",
     )
+    remove = _add_leaf(pods, "rm", action("pod_remove"), "remove pods")
+    remove.add_argument("pods", metavar="POD", nargs="+", help="names of pods")
+    check = _add_leaf(pods, "check", action("pod_check"), "have the CNI plugin check pods")
+    check.add_argument("pods", metavar="POD", nargs="*", help="names of pods (default: all)")
+    _add_leaf(pods, "list", action("pod_list"), "list the pods and their addresses")
+
+
+def _add_node(group: Group) -> None:
+    nodes = add_groups(_add_parent(group, "node", "add or remove nodes"))
+    _add_leaf(nodes, "add", action("node_add"), "add a node")
+    remove = _add_leaf(nodes, "rm", action("node_remove"), "remove a node and its pods")
+    remove.add_argument("node", metavar="NODE", help="name of the node")
+
 
 def _add_fault(group: Group) -> None:
     faults = add_groups(_add_parent(group, "fault", "break something, and see podway mend it"))

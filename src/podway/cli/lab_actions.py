@@ -86,6 +86,8 @@ def spec_from(args: argparse.Namespace, name: str, nodes: int) -> LabSpec:
             families=families,
             routed_underlay=args.routed_underlay,
             mtu=args.mtu,
+            store=args.store,
+            kube_apiserver=args.kube_apiserver,
         )
     )
 
@@ -211,9 +213,9 @@ def pod_add(args: argparse.Namespace) -> int:
         if not 1 <= args.count <= 1000 or (args.pod and args.count != 1):
             rule = "must be 1 to 1000, and 1 with --name"
             raise ConfigError("--count", args.count, rule)
+        attachment = parse_attachment(args.network, args.publish)
         names = [args.pod] if args.pod else free_names(read_pods(spec.name), args.count)
         pods = add_pods(spec, names, args.node, attachment)
-        attachment = parse_attachment(args.network, args.publish)
     return _print_pods(args, pods)
 
 

@@ -15,11 +15,13 @@ from podway.lab.errors import LabError
 from podway.lab.names import FABRIC, namespace_of, node_name
 from podway.lab.namespaces import carry_out, kernel_of, make, set_link_up, wait_operational
 from podway.lab.processes import is_running, kill_all, read_pid_file
+from podway.lab.programs import Process
 from podway.lab.progress import Report, silent
 from podway.lab.readiness import start_ready
 from podway.lab.runtime import check_node
 from podway.lab.specs import LabSpec
-from podway.lab.topology import Process, plan_agent, plan_hub
+from podway.lab.stores import plan_stores
+from podway.lab.topology import plan_agent
 from podway.lab.underlay import UPLINK, plan_cable, plan_cut, plan_uplink
 from podway.model.addresses import IPNetwork
 from podway.model.kernel import (
@@ -73,13 +75,21 @@ def start_agent(spec: LabSpec, node: str, report: Report = silent) -> None:
 
 
 def kill_hub(spec: LabSpec) -> None:
-    """End the hub without warning (SIGKILL). Raises `LabError` when it does not run."""
-    _kill(plan_hub(spec))
+    """End the hub, or what is in its place, without warning (SIGKILL).
+
+    Raises `LabError` when it does not run.
+    """
+    for process in plan_stores(spec):
+        _kill(process)
 
 
 def start_hub(spec: LabSpec, report: Report = silent) -> None:
-    """Start the hub. Raises `LabError` when it runs already, or does not come up."""
-    _start(plan_hub(spec), report)
+    """Start the hub, or what is in its place.
+
+    Raises `LabError` when it runs already, or does not come up.
+    """
+    for process in plan_stores(spec):
+        _start(process, report)
 
 
 def partition(spec: LabSpec, nodes: Collection[str]) -> None:
@@ -105,8 +115,9 @@ def heal(spec: LabSpec, report: Report = silent) -> list[str]:
     for number in spec.nodes:
         link_up(spec, node_name(number))
     stopped = [each for each in _processes(spec) if not _runs(each)]
-    for role in ("hub", "agent"):
-        start_ready([each for each in stopped if each.role == role], report)
+    agents = [each for each in stopped if each.role == "agent"]
+    for group in (*([each] for each in stopped if each not in agents), agents):
+        start_ready(group, report)
     return [*done, *(f"{each.title} started" for each in stopped)]
 
 
@@ -166,7 +177,7 @@ def _parse_prefix(text: str) -> IPNetwork:
 
 
 def _processes(spec: LabSpec) -> list[Process]:
-    return [plan_hub(spec), *(plan_agent(spec, number) for number in spec.nodes)]
+    return [*plan_stores(spec), *(plan_agent(spec, number) for number in spec.nodes)]
 
 
 def _runs(process: Process) -> bool:

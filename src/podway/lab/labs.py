@@ -5,7 +5,6 @@ agents start at once, and nothing sleeps. What fails half-way is cleared away by
 needs no memory of how far it had come.
 """
 
-import asyncio
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from podway.errors import ConfigError
 from podway.lab.errors import LabError, StartFailed
 from podway.lab.interrupts import uninterrupted
 from podway.lab.kernels import check_kernel
-from podway.lab.names import FABRIC, agent_socket, hub_socket, lab_dir, namespace_of, node_name
+from podway.lab.names import FABRIC, agent_socket, lab_dir, namespace_of, node_name
 from podway.lab.namespaces import (
     create_namespace,
     delete_namespace,
@@ -35,27 +34,37 @@ from podway.lab.readiness import describe_failure, start_ready
 from podway.lab.runtime import check_node, remove_pods
 from podway.lab.specs import MAX_NODES, LabSpec, check_spec
 from podway.lab.state import create_lab_dir, read_pods, write_spec, write_whole
+from podway.lab.store_members import (
+    add_members,
+    find_programs,
+    prepare_store,
+    prepare_store_files,
+    remove_member,
+)
 from podway.lab.teardown import all_labs, take_down
 from podway.lab.topology import Plan, plan_agent, plan_lab
-from podway.lab.underlay import plan_cable, plan_subnets, underlay_neighbours
+from podway.lab.underlay import plan_cable, underlay_neighbours
 from podway.plugins.install import install
-from podway.store.engines import open_store
 
 POLL_S = 0.01
 LINKED_TIMEOUT_S = 15.0
 NEIGHBOUR_LIMIT = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
 
 
-def bring_up(spec: LabSpec, report: Report) -> None:
+def bring_up(spec: LabSpec, report: Report) -> LabSpec:
     """Make the lab *spec*: when this returns, every node is ready and knows every other one.
+
+    Returns:
+        *spec* with the programs that were found for it.
 
     Raises:
         ConfigError: no lab can be like that; nothing was made.
         LabError: there is such a lab already (which is left alone), or something did not work; then
             everything that had been made is gone again.
     """
-    plan = plan_lab(spec)
+    plan_lab(spec)
     check_root()
+    spec = find_programs(spec, os.environ)
     if spec.name in all_labs():
         raise LabError(
             f"lab {spec.name!r} is there already; remove it with "
@@ -63,10 +72,11 @@ def bring_up(spec: LabSpec, report: Report) -> None:
         )
     create_lab_dir(spec.name)
     try:
-        _build(spec, plan, report)
+        _build(spec, plan_lab(spec), report)
     except BaseException:
         take_down(spec.name, report)
         raise
+    return spec
 
 
 def check_root() -> None:
@@ -97,6 +107,7 @@ def _build(spec: LabSpec, plan: Plan, report: Report) -> None:
     directory = lab_dir(spec.name)
     write_whole(directory / "net-conf.json", json.dumps(plan.network, indent=2).encode())
     write_spec(spec)
+    prepare_store_files(spec)
     for namespace in plan.namespaces:
         create_namespace(namespace)
     check_kernel(spec, plan.namespaces[0])
@@ -105,8 +116,10 @@ def _build(spec: LabSpec, plan: Plan, report: Report) -> None:
     with ThreadPoolExecutor(1) as aside:
         with uninterrupted():
             plugin = aside.submit(_install_plugin, spec)
-        start_ready([plan.hub], report)
-        asyncio.run(_reserve(spec, spec.nodes))
+        for process in plan.stores:
+            start_ready([process], report)
+        prepare_store(spec)
+        add_members(spec, spec.nodes)
         start_ready(plan.agents, report)
         plugin.result()
     _wait_linked(spec, spec.nodes)
@@ -123,7 +136,7 @@ def add_node(spec: LabSpec, report: Report) -> tuple[LabSpec, str]:
     Raises:
         ConfigError: the lab has as many nodes as it can have.
         LabError: something did not work; the node is gone again.
-        StoreError: the hub does not answer, likewise.
+        StoreError: the store does not answer, likewise.
     """
     free = (number for number in range(1, MAX_NODES + 1) if number not in spec.nodes)
     number = next(free, None)
@@ -135,7 +148,7 @@ def add_node(spec: LabSpec, report: Report) -> tuple[LabSpec, str]:
     create_namespace(namespace)
     try:
         make(namespace_of(spec.name, FABRIC), plan_cable(grown, number))
-        asyncio.run(_reserve(spec, [number]))
+        add_members(spec, [number])
         start_ready([plan_agent(grown, number)], report)
         _wait_linked(grown, grown.nodes)
     except BaseException:
@@ -152,7 +165,7 @@ def remove_node(spec: LabSpec, name: str) -> LabSpec:
         NoSuchLab: there is no such node.
         LabError: it is the last one.
         PluginFailed: a pod could not be removed; the node is still there.
-        StoreError: the hub does not answer; the node is still there, without pods.
+        StoreError: the store does not answer; the node is still there, without pods.
     """
     number = check_node(spec, name)
     if len(spec.nodes) == 1:
@@ -160,32 +173,13 @@ def remove_node(spec: LabSpec, name: str) -> LabSpec:
     remove_pods(spec, [pod for pod in read_pods(spec.name) if pod.node == name])
     # An agent that lives would claim its lease anew.
     kill_all([each for each in [_recorded_agent(spec, name)] if each is not None])
-    asyncio.run(_release(spec, name))
+    remove_member(spec, name)
     shrunk = msgspec.structs.replace(
         spec, nodes=tuple(each for each in spec.nodes if each != number)
     )
     write_spec(shrunk)
     _end_node(spec, name)
     return shrunk
-
-
-async def _reserve(spec: LabSpec, numbers: Sequence[int]) -> None:
-    """Keep for each node the subnets that have its number."""
-    store = open_store(f"unix:{hub_socket(spec.name)}")
-    try:
-        for number in numbers:
-            await store.reserve(node_name(number), plan_subnets(spec, number))
-    finally:
-        await store.close()
-
-
-async def _release(spec: LabSpec, name: str) -> None:
-    store = open_store(f"unix:{hub_socket(spec.name)}")
-    try:
-        await store.release(name)
-        await store.unreserve(name)
-    finally:
-        await store.close()
 
 
 def _recorded_agent(spec: LabSpec, name: str) -> ProcessId | None:

@@ -19,8 +19,8 @@ from msgspec import Struct
 
 from podway.lab.interrupts import uninterrupted
 from podway.lab.namespaces import opened
+from podway.lab.programs import Process
 from podway.lab.state import write_whole
-from podway.lab.topology import Process
 from podway.netlink.netns import entered
 
 _LOG_MODE = 0o600
@@ -49,7 +49,8 @@ def start(process: Process, environment: Mapping[str, str]) -> ProcessId:
         OSError: it cannot be started.
     """
     process.directory.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-P", "-m", "podway.cli", *process.arguments]
+    program = [process.program] if process.program else [sys.executable, "-P", "-m", "podway.cli"]
+    command = [*program, *process.arguments]
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

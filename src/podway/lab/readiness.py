@@ -15,8 +15,8 @@ from pathlib import Path
 
 from podway.lab.errors import StartFailed
 from podway.lab.processes import ProcessId, start
+from podway.lab.programs import Process
 from podway.lab.progress import Report
-from podway.lab.topology import Process
 
 LOG_TAIL_LINES = 15
 

@@ -1,5 +1,7 @@
 """What a user can ask a lab to be, and which labs cannot be. Pure."""
 
+from typing import Literal, TypeAlias
+
 from msgspec import Struct
 
 from podway.errors import ConfigError
@@ -8,6 +10,7 @@ from podway.model.addresses import Family
 from podway.model.backends import BackendName
 from podway.model.networks import Attach
 
+StoreName: TypeAlias = Literal["hub", "etcd", "kubernetes"]
 # Backends whose peers must be on the node's own subnet.
 BY_NEXT_HOP = frozenset({"host-gw", "extension"})
 MAX_NODES = 250
@@ -26,6 +29,10 @@ class LabSpec(Struct, frozen=True, kw_only=True):
         families: of underlay and pods.
         routed_underlay: every node in a subnet of its own, with a router between them.
         mtu: of the underlay, in bytes.
+        store: what the agents share: a hub, an etcd, or a Kubernetes API server and its etcd.
+        etcd: the program, where there is one in the lab.
+        kube_apiserver: likewise.
+        feature_gates: what that must be told.
     """
 
     name: str
@@ -35,6 +42,10 @@ class LabSpec(Struct, frozen=True, kw_only=True):
     families: tuple[Family, ...] = (Family.IPV4,)
     routed_underlay: bool = False
     mtu: int = 1500
+    store: StoreName = "hub"
+    etcd: str = ""
+    kube_apiserver: str = ""
+    feature_gates: str = ""
 
 
 def check_spec(spec: LabSpec) -> LabSpec:

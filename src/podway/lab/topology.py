@@ -6,7 +6,6 @@ the programs to start. `labs` carries it out; the same plan undoes faults, since
 to be there.
 """
 
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -16,12 +15,13 @@ from podway.lab.names import (
     FABRIC,
     HUB,
     agent_socket,
-    hub_socket,
     lab_dir,
     namespace_of,
     node_name,
 )
+from podway.lab.programs import Process
 from podway.lab.specs import LabSpec, check_spec
+from podway.lab.stores import plan_stores, store_arguments
 from podway.lab.underlay import (
     HUB_NUMBER,
     POD_IPV4,
@@ -32,44 +32,10 @@ from podway.lab.underlay import (
     plan_fabric,
     underlay_addresses,
 )
-from podway.model.addresses import Family, family_of
+from podway.model.addresses import Family
 from podway.model.kernel import KernelObject
 
-HUB_PORT = 7472
 METRICS_PORT = 9472
-
-
-class Process(Struct, frozen=True, kw_only=True):
-    """A program of the lab.
-
-    Attributes:
-        member: node that it runs on, or the hub.
-        role: "agent" or "hub".
-        namespace: name of the namespace in which it runs.
-        arguments: what follows ``podway`` on its command line.
-        directory: where its log, its pid file and its own files lie.
-    """
-
-    member: str
-    role: str
-    namespace: str
-    arguments: tuple[str, ...]
-    directory: Path
-
-    @property
-    def title(self) -> str:
-        """What people call it: ``hub``, ``agent of n1``."""
-        return self.role if self.role == self.member else f"{self.role} of {self.member}"
-
-    @property
-    def log(self) -> Path:
-        """Where standard output and standard error go."""
-        return self.directory / f"{self.role}.log"
-
-    @property
-    def pid_file(self) -> Path:
-        """Where the process is written down."""
-        return self.directory / f"{self.role}.pid"
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -79,14 +45,14 @@ class Plan(Struct, frozen=True, kw_only=True):
         namespaces: names, in the order of making.
         fabric: what the fabric's namespace holds, in the order of making.
         network: the cluster's net-conf.json.
-        hub: its process.
+        stores: the processes that are the cluster's store, in the order in which they start.
         agents: the nodes' processes.
     """
 
     namespaces: tuple[str, ...]
     fabric: tuple[KernelObject, ...]
     network: dict[str, Any]
-    hub: Process
+    stores: tuple[Process, ...]
     agents: tuple[Process, ...]
 
 
@@ -98,7 +64,7 @@ def plan_lab(spec: LabSpec) -> Plan:
         namespaces=tuple(namespace_of(spec.name, member) for member in members),
         fabric=(*plan_fabric(spec), *plan_cable(spec, HUB_NUMBER), *plan_cables(spec)),
         network=plan_network(spec),
-        hub=plan_hub(spec),
+        stores=plan_stores(spec),
         agents=tuple(plan_agent(spec, number) for number in spec.nodes),
     )
 
@@ -116,25 +82,6 @@ def plan_network(spec: LabSpec) -> dict[str, Any]:
     }
 
 
-def plan_hub(spec: LabSpec) -> Process:
-    """Return the hub's process."""
-    directory = lab_dir(spec.name) / HUB
-    return Process(
-        member=HUB,
-        role="hub",
-        namespace=namespace_of(spec.name, HUB),
-        arguments=(
-            "hub",
-            "--plaintext",
-            f"--listen={hub_url(spec)}",
-            f"--listen=unix:{hub_socket(spec.name)}",
-            f"--data-dir={directory / 'data'}",
-            f"--net-conf={lab_dir(spec.name) / 'net-conf.json'}",
-        ),
-        directory=directory,
-    )
-
-
 def plan_agent(spec: LabSpec, number: int) -> Process:
     """Return the process of the agent of the node *number*."""
     node = node_name(number)
@@ -147,8 +94,7 @@ def plan_agent(spec: LabSpec, number: int) -> Process:
         arguments=(
             "agent",
             f"--node={node}",
-            f"--store={hub_url(spec)}",
-            "--plaintext",
+            *store_arguments(spec),
             f"--uplink={UPLINK}",
             *public,
             f"--state-dir={directory / 'state'}",
@@ -157,13 +103,6 @@ def plan_agent(spec: LabSpec, number: int) -> Process:
         ),
         directory=directory,
     )
-
-
-def hub_url(spec: LabSpec) -> str:
-    """Return where the lab's hub listens."""
-    address = underlay_addresses(spec, HUB_NUMBER)[0]
-    host = f"[{address}]" if family_of(address) is Family.IPV6 else str(address)
-    return f"tcp:{host}:{HUB_PORT}"
 
 
 def _http_address(spec: LabSpec) -> str:

@@ -39,7 +39,7 @@ class Pauses(Struct, frozen=True, kw_only=True):
     """
 
     first_s: float = 0.2
-    longest_s: float = 10.0
+    longest_s: float = 5.0
     stable_s: float = 5.0
 
 

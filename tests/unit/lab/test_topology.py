@@ -113,7 +113,7 @@ def _ends(link: Link) -> list[str]:
 def test_sockets_fit_into_their_addresses() -> None:
     longest = spec(name="abcdefghijklmno", nodes=(MAX_NODES,))
     plan = plan_lab(longest)
-    for process in (plan.hub, *plan.agents):
+    for process in (*plan.stores, *plan.agents):
         assert len(str(process.directory / "run" / "agent.sock")) < 108
         assert len(str(process.directory / "agent.notify")) < 108
 
@@ -152,7 +152,7 @@ def test_cut(*, routed: bool, family: str) -> None:
 
 def test_the_hub_and_the_agents_agree_where_the_hub_is() -> None:
     plan = plan_lab(spec(families=IPV6))
-    assert "--listen=tcp:[fd30::2]:7472" in plan.hub.arguments
+    assert "--listen=tcp:[fd30::2]:7472" in plan.stores[0].arguments
     assert all("--store=tcp:[fd30::2]:7472" in agent.arguments for agent in plan.agents)
     assert underlay_addresses(spec(families=IPV6), 0) == (ip_address("fd30::2"),)
 
