@@ -13,6 +13,10 @@ PODWAY = str(Path(sys.executable).parent / "podway")
 _RUN = Path("/run/podway/lab")
 
 
+class LabRefused(RuntimeError):  # noqa: N818  (an answer, not an accident)
+    """There is no such lab on this machine; whatever had been made of it is gone."""
+
+
 class Cluster:
     """A running lab."""
 
@@ -55,6 +59,9 @@ def cluster(*options: str, name: str = "") -> Iterator[Cluster]:
     made = Cluster(name or f"bench{os.getpid()}")
     try:
         made.podway("up", *options)
+    except RuntimeError as error:
+        raise LabRefused(str(error).rpartition("podway: ")[2].strip()) from error
+    try:
         yield made
     finally:
         made.podway("down")
