@@ -2,10 +2,12 @@
 
 ::
 
-    executable ── frame, namespace ──> server ──> service ──> client ──> machine (pure), over
-                                                                │        leases, options, packets
-                                                                ├──> sockets (datagrams), interfaces
+    executable ── frame, namespace ──> server ──> service ──> client ──> machine
+                                                                ├──> sockets, interfaces
                                                                 └──> lease_files
+
+Pure are `machine` (the life of a lease) with `states`, `messages` and `pauses`; `leases` and
+`options` (what a server gave); `packets` and `datagrams` (bytes).
 
 One process and one thread for all leases of a node. A lease at rest is a timer and a file: sockets
 are open only while the server is being talked to.

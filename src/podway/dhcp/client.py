@@ -16,7 +16,10 @@ from podway.dhcp.errors import InterfaceError, PacketError
 from podway.dhcp.interfaces import PlaceHolder, read_link, set_link
 from podway.dhcp.lease_files import Key, LeaseFiles, Record
 from podway.dhcp.leases import Lease
-from podway.dhcp.machine import (
+from podway.dhcp.machine import step
+from podway.dhcp.packets import Kind
+from podway.dhcp.sockets import ClientSocket
+from podway.dhcp.states import (
     ENDS,
     SILENT,
     Action,
@@ -36,10 +39,7 @@ from podway.dhcp.machine import (
     Send,
     State,
     Woke,
-    step,
 )
-from podway.dhcp.packets import Kind
-from podway.dhcp.sockets import ClientSocket
 from podway.kernel.logs import get_log
 
 # Timers of asyncio stand still while the machine sleeps; leases do not.

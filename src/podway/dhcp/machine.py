@@ -20,209 +20,32 @@ until the lease expires (the reference plugin would take another address without
 And an expired lease is the end: the interface goes down, as with the reference plugin.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from enum import Enum, auto
-from ipaddress import IPv4Address
+from dataclasses import replace
 from math import inf
-from typing import Final, TypeAlias
 
 from podway.dhcp.errors import LeaseError
 from podway.dhcp.leases import Lease, check_offer, parse_lease
-from podway.dhcp.options import (
-    CLIENT_ID,
-    MAX_SIZE,
-    PARAMETER_LIST,
-    REQUESTED_ADDRESS,
-    SERVER_ID,
-    TEXT,
-    read_address,
-    read_text,
+from podway.dhcp.messages import compute_discover, compute_release, compute_request
+from podway.dhcp.options import SERVER_ID, TEXT, read_address, read_text
+from podway.dhcp.packets import REPLY, Kind, Message
+from podway.dhcp.pauses import compute_wake_s
+from podway.dhcp.states import (
+    ENDS,
+    SILENT,
+    Began,
+    Bound,
+    Context,
+    Ended,
+    Event,
+    Failed,
+    Heard,
+    Lost,
+    Phase,
+    Rebooted,
+    State,
+    Step,
+    Woke,
 )
-from podway.dhcp.packets import NOWHERE, REPLY, REQUEST, Kind, Message
-
-# Servers of containers are near, so the first messages follow each other quickly: the very first
-# goes out when the interface is just up, and a bridge may not have noticed yet. Then as RFC 2131
-# section 4.1 says.
-QUICK_PAUSES_S: Final = (0.5, 1.0, 2.0, 2.0)
-FIRST_PAUSE_S: Final = 4.0
-JITTER_S: Final = 1.0
-# RFC 2131 section 4.4.5: between renewals half of the time that is left, and at least a minute; of
-# a short lease an eighth.
-LEAST_RENEWAL_PAUSE_S: Final = 60.0
-_LEAST_SHARE: Final = 8
-# The largest payload of an Ethernet frame that needs no fragments.
-_MAX_MESSAGE: Final = (1500 - 28).to_bytes(2, "big")
-_MOST_SECS: Final = 0xFFFF
-
-
-class Phase(Enum):
-    """Where a lease is in its life."""
-
-    INIT = auto()
-    SELECTING = auto()
-    REQUESTING = auto()
-    REBOOTING = auto()
-    BOUND = auto()
-    RENEWING = auto()
-    REBINDING = auto()
-    # The ends: no lease came about; the lease ran out; it was given back.
-    FAILED = auto()
-    EXPIRED = auto()
-    RELEASED = auto()
-
-
-ENDS: Final = frozenset({Phase.FAILED, Phase.EXPIRED, Phase.RELEASED})
-# In these there is nothing to hear.
-SILENT: Final = ENDS | {Phase.INIT, Phase.BOUND}
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for what.
-
-    Attributes:
-        answer_s: for the answer to a request, repetitions included (``-timeout``).
-        longest_pause_s: between two messages (``-resendmax``).
-        give_up_s: for a first lease (``-resendtimeout``).
-    """
-
-    answer_s: float = 10.0
-    longest_pause_s: float = 62.0
-    give_up_s: float = 208.0
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a client is to servers, and what it tells and asks them.
-
-    Attributes:
-        mac: of the interface.
-        client_id: option 61.
-        requested: option 55.
-        provided: further options.
-        broadcast: servers are to answer by broadcast.
-    """
-
-    mac: bytes
-    client_id: bytes
-    requested: tuple[int, ...]
-    provided: Mapping[int, bytes]
-    broadcast: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Everything about one lease.
-
-    Attributes:
-        phase: where it is in its life.
-        xid: of the exchange under way.
-        begun_s: when the first lease was wanted.
-        since_s: when the exchange under way began.
-        asked_s: when the last request was sent: from then on a lease counts.
-        attempt: messages sent in this phase.
-        wake_s: when to send `Woke`; `inf` for never.
-        offer: that is being requested.
-        lease: that the container has.
-        complaint: why what servers said was of no use, "" for nothing said.
-    """
-
-    phase: Phase = Phase.INIT
-    xid: int = 0
-    begun_s: float = 0.0
-    since_s: float = 0.0
-    asked_s: float = 0.0
-    attempt: int = 0
-    wake_s: float = inf
-    offer: Message | None = None
-    lease: Lease | None = None
-    complaint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Dice:
-    """What is left to chance in one step.
-
-    Attributes:
-        xid: a fresh transaction number.
-        jitter: -1 to 1: shorter or longer pauses.
-    """
-
-    xid: int
-    jitter: float
-
-
-@dataclass(frozen=True, slots=True)
-class Began:
-    """A lease is wanted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rebooted:
-    """The daemon started again; the state has a lease that it may still have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Woke:
-    """`State.wake_s` has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A message came, from the link-layer address *sender*."""
-
-    message: Message
-    sender: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The lease is not needed any more."""
-
-
-Event: TypeAlias = Began | Rebooted | Woke | Heard | Ended
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send *message*: to the server at *server*, or to everybody for None."""
-
-    message: Message
-    server: IPv4Address | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """There is a lease, or it lasts longer."""
-
-    lease: Lease
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """There is no lease and there will be none."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The lease ran out: the container must not use its address any more."""
-
-
-Action: TypeAlias = Send | Bound | Failed | Lost
-Step: TypeAlias = tuple[State, tuple[Action, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a step depends on besides state and event."""
-
-    identity: Identity
-    patience: Patience
-    now_s: float
-    dice: Dice
 
 
 def step(state: State, event: Event, context: Context) -> Step:
@@ -276,11 +99,7 @@ def _end(state: State, context: Context) -> Step:
     lease = state.lease
     if state.phase in ENDS or lease is None or context.now_s >= lease.expiry_s:
         return released, ()
-    options = {SERVER_ID: lease.server.packed}
-    message = _message(
-        replace(state, xid=context.dice.xid), Kind.RELEASE, context, options, lease.address
-    )
-    return released, (Send(message, lease.server),)
+    return released, (compute_release(replace(state, xid=context.dice.xid), lease, context),)
 
 
 def _lose(state: State) -> Step:
@@ -404,8 +223,7 @@ def _start_over(state: State, message: Message, context: Context) -> Step:
         return state, ()
     text = read_text(message.options, TEXT)
     complaint = f"a server refused the request{f': {text!r}' if text else ''}"
-    pause_s = _pause_s(state.attempt, context)
-    return replace(
+    again = replace(
         state,
         phase=Phase.SELECTING,
         xid=context.dice.xid,
@@ -413,8 +231,8 @@ def _start_over(state: State, message: Message, context: Context) -> Step:
         attempt=0,
         offer=None,
         complaint=complaint,
-        wake_s=_not_after_end(state, context.now_s + pause_s, context),
-    ), ()
+    )
+    return replace(again, wake_s=compute_wake_s(again, context)), ()
 
 
 def _is_from_right_server(state: State, message: Message) -> bool:
@@ -427,101 +245,18 @@ def _is_from_right_server(state: State, message: Message) -> bool:
     return True
 
 
-# -- messages ---------------------------------------------------------------------------------
+# -- what the client says ---------------------------------------------------------------------
 
 
 def _discover(state: State, context: Context) -> Step:
-    options = dict(_wish(state))
-    message = _message(state, Kind.DISCOVER, context, options)
-    return _sent(state, context), (Send(message),)
-
-
-def _wish(state: State) -> Mapping[int, bytes]:
-    """Return option 50 for an address that the container has already."""
-    return {REQUESTED_ADDRESS: state.lease.address.packed} if state.lease else {}
+    return _sent(state, context), (compute_discover(state, context),)
 
 
 def _request(state: State, context: Context) -> Step:
-    """Ask for an address, by the table in RFC 2131 section 4.3.2."""
-    options: dict[int, bytes] = {}
-    ciaddr = NOWHERE
-    server = None
-    match state:
-        case State(phase=Phase.REQUESTING, offer=Message() as offer):
-            options = {
-                REQUESTED_ADDRESS: offer.yiaddr.packed,
-                SERVER_ID: offer.options[SERVER_ID],
-            }
-        case State(phase=Phase.REBOOTING, lease=Lease() as lease):
-            options = {REQUESTED_ADDRESS: lease.address.packed}
-        case State(lease=Lease() as lease):
-            ciaddr = lease.address
-            server = lease.server if state.phase is Phase.RENEWING else None
-        case _:
-            raise AssertionError(f"nothing to request in {state.phase.name}")
-    message = _message(state, Kind.REQUEST, context, options, ciaddr)
-    return replace(_sent(state, context), asked_s=context.now_s), (Send(message, server),)
-
-
-def _message(
-    state: State,
-    kind: Kind,
-    context: Context,
-    options: Mapping[int, bytes],
-    ciaddr: IPv4Address = NOWHERE,
-) -> Message:
-    identity = context.identity
-    everywhere: dict[int, bytes] = {CLIENT_ID: identity.client_id}
-    if kind is not Kind.RELEASE:
-        everywhere |= {MAX_SIZE: _MAX_MESSAGE, **identity.provided}
-        if identity.requested:
-            everywhere[PARAMETER_LIST] = bytes(identity.requested)
-    elif CLIENT_ID in identity.provided:
-        everywhere[CLIENT_ID] = identity.provided[CLIENT_ID]
-    return Message(
-        op=REQUEST,
-        kind=kind,
-        xid=state.xid,
-        mac=identity.mac,
-        secs=max(0, min(int(context.now_s - state.since_s), _MOST_SECS)),
-        # Who has an address gets unicasts.
-        broadcast=identity.broadcast and ciaddr == NOWHERE,
-        ciaddr=ciaddr,
-        options={**everywhere, **options},
-    )
+    asked = replace(_sent(state, context), asked_s=context.now_s)
+    return asked, (compute_request(state, context),)
 
 
 def _sent(state: State, context: Context) -> State:
-    """Return the state after one more message: it wakes when the next one is due."""
-    pause_s = _pause_s(state.attempt, context)
-    lease = state.lease
-    if lease is not None and state.phase in {Phase.RENEWING, Phase.REBINDING}:
-        end_s = lease.rebinding_s if state.phase is Phase.RENEWING else lease.expiry_s
-        pause_s = _renewal_pause_s(lease, end_s - context.now_s)
-    wake_s = _not_after_end(state, context.now_s + pause_s, context)
+    wake_s = compute_wake_s(state, context)
     return replace(state, attempt=state.attempt + 1, wake_s=wake_s)
-
-
-def _not_after_end(state: State, wake_s: float, context: Context) -> float:
-    """Return *wake_s*, or the end of a phase or of all patience if that is sooner."""
-    lease = state.lease
-    if lease is None:
-        return min(wake_s, state.begun_s + context.patience.give_up_s)
-    if state.phase is Phase.RENEWING:
-        return min(wake_s, max(lease.rebinding_s, context.now_s))
-    return min(wake_s, lease.expiry_s)
-
-
-def _pause_s(attempt: int, context: Context) -> float:
-    """Return how long to wait for an answer to message number *attempt*, from 0."""
-    later = attempt - len(QUICK_PAUSES_S)
-    if later < 0:
-        pause_s = QUICK_PAUSES_S[attempt]
-    else:
-        pause_s = min(FIRST_PAUSE_S * 2.0 ** min(later, 16), context.patience.longest_pause_s)
-    return pause_s + context.dice.jitter * min(JITTER_S, pause_s / 2)
-
-
-def _renewal_pause_s(lease: Lease, left_s: float) -> float:
-    whole_s = lease.expiry_s - lease.renewal_s
-    return max(left_s / 2, min(LEAST_RENEWAL_PAUSE_S, whole_s / _LEAST_SHARE))

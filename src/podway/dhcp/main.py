@@ -17,9 +17,9 @@ from typing import Final
 
 from podway.cni.dhcp_conf import DEFAULT_DHCP_SOCKET
 from podway.dhcp.lease_files import DEFAULT_STATE_DIR
-from podway.dhcp.machine import Patience
 from podway.dhcp.server import dhcp_server
 from podway.dhcp.service import DhcpService, ServiceSettings
+from podway.dhcp.states import Patience
 from podway.errors import ConfigError
 from podway.kernel.frame_server import listen
 from podway.kernel.logs import LOG_FORMATS, LOG_LEVELS, configure_logging, get_log

@@ -18,8 +18,8 @@ from podway.dhcp.client import Keeping, LeaseClient
 from podway.dhcp.interfaces import Place, PlaceHolder
 from podway.dhcp.lease_files import Key, LeaseFiles, read_boot_id
 from podway.dhcp.leases import result_of
-from podway.dhcp.machine import Identity, Patience, Phase
 from podway.dhcp.packets import MAC_BYTES
+from podway.dhcp.states import Identity, Patience, Phase
 from podway.kernel.logs import get_log
 from podway.netlink.netns import identity
 

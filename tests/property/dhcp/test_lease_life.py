@@ -11,7 +11,9 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podway.dhcp.machine import (
+from podway.dhcp.machine import step
+from podway.dhcp.packets import REPLY, Kind, Message, decode_message, encode_message
+from podway.dhcp.states import (
     ENDS,
     Action,
     Began,
@@ -29,9 +31,7 @@ from podway.dhcp.machine import (
     Send,
     State,
     Woke,
-    step,
 )
-from podway.dhcp.packets import REPLY, Kind, Message, decode_message, encode_message
 
 IDENTITY = Identity(mac=bytes(5) + b"\1", client_id=b"\0c", requested=(3, 1), provided={})
 SERVERS = [IPv4Address("10.1.0.1").packed, IPv4Address("10.1.0.2").packed]

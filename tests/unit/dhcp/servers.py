@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 
-from podway.dhcp.machine import Context, Dice, Heard, Identity, Patience, Phase, State
 from podway.dhcp.packets import REPLY, Kind, Message
+from podway.dhcp.states import Context, Dice, Heard, Identity, Patience, Phase, State
 
 MAC = bytes.fromhex("0a0000000001")
 SERVER_MAC = bytes.fromhex("0a00000000fe")

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from podway.dhcp.leases import Lease, parse_lease
-from podway.dhcp.machine import (
+from podway.dhcp.machine import step
+from podway.dhcp.packets import NOWHERE, REQUEST, Kind
+from podway.dhcp.states import (
     Began,
     Bound,
     Ended,
@@ -21,9 +23,7 @@ from podway.dhcp.machine import (
     Send,
     State,
     Woke,
-    step,
 )
-from podway.dhcp.packets import NOWHERE, REQUEST, Kind
 from unit.dhcp.servers import (
     ADDRESS,
     IDENTITY,
