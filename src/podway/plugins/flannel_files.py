@@ -77,8 +77,12 @@ class KeptConfs:
         return KeptConf(document=self._parse(own) or self._parse(shared))
 
     def forget(self, owner: Attachment) -> None:
-        """Let nothing be kept for *owner*; what the original should see of others stays."""
-        own = _read(self._path(owner))
+        """Let nothing be kept for *owner*; what the original should see of others stays.
+
+        Args:
+            owner: whose; with ifname "" of the file where the original looks, unless it is a copy.
+        """
+        own = _read(self._path(owner)) if owner.ifname else None
         if own is not None:
             _remove(self._path(owner))
         others = self._contents_of_others(owner)

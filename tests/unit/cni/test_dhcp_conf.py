@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from podway.cni.dhcp_conf import DEFAULT_DHCP_SOCKET, DhcpConf, parse_dhcp_conf
 from podway.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
@@ -121,3 +123,38 @@ def test_arguments_that_no_option_can_hold(value: str) -> None:
     with pytest.raises(CniError) as refused:
         parse({"provide": [{"option": "12", "fromArg": "HOST"}]}, HOST=value)
     assert refused.value.code == INVALID_ENVIRONMENT
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.text(max_size=20),
+    st.lists(
+        st.one_of(
+            st.text(max_size=3),
+            st.dictionaries(
+                st.sampled_from(["option", "value", "fromArg", "skipDefault"]),
+                st.one_of(st.none(), st.booleans(), st.text(max_size=9), st.sampled_from(["12"])),
+            ),
+        ),
+        max_size=3,
+    ),
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["daemonSocketPath", "request", "provide", "priority", "suppress"]), VALUES
+    )
+)
+def test_any_configuration(ipam: dict[str, Any]) -> None:
+    try:
+        conf = parse(ipam)
+    except CniError as error:
+        refusal = error
+    else:
+        assert all(0 < code < 255 for code in (*conf.requested, *dict(conf.provided)))
+        return
+    assert refusal.code in {INVALID_CONFIG, INVALID_ENVIRONMENT}
+    assert refusal.msg.startswith("ipam.")
