@@ -25,6 +25,7 @@ TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack 
   etcd-server etcd-client \
   strace \
   dnsmasq-base udhcpd \
+  firewalld dbus-daemon libglib2.0-bin \
   podman containerd runc conmon busybox-static
 KUBERNETES_PACKAGES := golang-go dpkg-dev etcd-server
 BENCH_PACKAGES := containernetworking-plugins iptables etcd-server
