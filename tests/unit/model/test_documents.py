@@ -13,7 +13,9 @@ PAGES = ("howto/choose-a-backend.md", "reference/net-conf.md")
 EXAMPLES = [
     pytest.param(text, id=f"{page} {number}")
     for page in PAGES
-    for number, text in enumerate(re.findall(r"```json\n(.*?)```", (DOCS / page).read_text(), re.S))
+    for number, text in enumerate(
+        re.findall(r"```json\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    )
 ]
 
 
