@@ -6,11 +6,18 @@ settings and VLANs, addresses and routes, the bridge's addresses, forwarding, ma
 check, and what IPAM keeps.
 """
 
-from podway.cni.errors import CHECK_FAILED, UNAVAILABLE, CniError
+from podway.cni.errors import CHECK_FAILED, LIMITED_CONNECTIVITY, UNAVAILABLE, CniError
 from podway.cni.results import Result
 from podway.netlink.addresses import dump_addresses
-from podway.netlink.constants import AF_BRIDGE, IFF_PROMISC, IFF_UP, NLM_F_DUMP, RTM_GETLINK
-from podway.netlink.links import LINK
+from podway.netlink.constants import (
+    AF_BRIDGE,
+    IFF_PROMISC,
+    IFF_UP,
+    NLM_F_DUMP,
+    RT_SCOPE_UNIVERSE,
+    RTM_GETLINK,
+)
+from podway.netlink.links import LINK, dump_links
 from podway.netlink.messages import Request
 from podway.netlink.netns import entered
 from podway.netlink.nft_transactions import NftSocket
@@ -36,6 +43,8 @@ if TYPE_CHECKING:
     from podway.plugins.skeleton import Call
 
 _RTEXT_FILTER_BRVLAN: "Final" = 2
+# Port numbers have BR_PORT_BITS, and 0 is none (net/bridge/br_private.h, br_if.c find_portno).
+_MAX_PORTS: "Final" = (1 << 10) - 1
 _HOST: "Final" = "the host's namespace"
 
 
@@ -182,15 +191,36 @@ def _check_mac(link: "LinkMessage", mac: str) -> None:
 
 
 def status(call: "Call") -> None:
-    """See that an ADD would find what it needs: a bridge that is one, programs, free addresses."""
+    """See that an ADD would find what it needs: a bridge that is one, programs, free addresses.
+
+    Raises:
+        CniError: LIMITED_CONNECTIVITY, containers that are attached suffer; UNAVAILABLE.
+    """
     conf = parse_bridge_conf(call)
     with NetlinkSocket() as host:
         link = find_link(host, conf.bridge)
-    if link is not None and link.get("linkinfo", {}).get("kind") != "bridge":
-        raise CniError(UNAVAILABLE, f"bridge = {conf.bridge!r}: is a device, and not a bridge")
+        if link is not None:
+            _check_capacity(conf, host, link)
     if conf.ip_masq:
         _check_backend(conf)
     pass_to_ipam(call)
+
+
+def _check_capacity(conf: BridgeConf, host: NetlinkSocket, link: "LinkMessage") -> None:
+    """See that one more port can be had, and that those there are serve their containers."""
+    if link.get("linkinfo", {}).get("kind") != "bridge":
+        raise CniError(UNAVAILABLE, f"bridge = {conf.bridge!r}: is a device, and not a bridge")
+    ports = len(host.dump(dump_links(master=link["index"])))
+    if ports and not link["flags"] & IFF_UP:
+        raise CniError(LIMITED_CONNECTIVITY, f"bridge {conf.bridge} is down, with {ports} ports")
+    if ports and conf.is_gateway and not conf.vlan:
+        for address in host.dump(dump_addresses(index=link["index"])):
+            cidr = format_prefix(address.get("local", address["address"]), address["prefixlen"])
+            if address["scope"] == RT_SCOPE_UNIVERSE and not is_forwarding(cidr):
+                text = f"the host does not forward packets to {cidr}, with {ports} ports"
+                raise CniError(LIMITED_CONNECTIVITY, text)
+    if ports >= _MAX_PORTS:
+        raise CniError(UNAVAILABLE, f"bridge {conf.bridge} has {ports} ports, the kernel's limit")
 
 
 def _check_backend(conf: BridgeConf) -> None:

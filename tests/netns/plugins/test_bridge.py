@@ -17,6 +17,7 @@ from netns.plugins.cni_runtime import (
     config_of,
     connect,
     devices,
+    example_of,
     link_of,
     stable,
     state_of,
@@ -29,6 +30,7 @@ from podway.cni.errors import (
     INVALID_CONFIG,
     INVALID_NETNS,
     IO_FAILURE,
+    LIMITED_CONNECTIVITY,
     NO_ADDRESS,
     UNAVAILABLE,
 )
@@ -493,6 +495,41 @@ def test_status(runtime: Runtime, pod: Netns) -> None:
     runtime.host.ip("link", "add", "veth0", "type", "veth", "peer", "name", "veth1")
     assert runtime.call("STATUS", bridge(runtime, bridge="veth0")).code == UNAVAILABLE
     assert runtime.call("ADD", bridge(runtime, bridge="veth0"), pod).code == INVALID_CONFIG
+
+
+def test_status_of_those_attached(runtime: Runtime, pod: Netns) -> None:
+    config = bridge(runtime, isGateway=True)
+    runtime.add(config, pod)
+    runtime.host.exec("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    assert runtime.call("STATUS", config).code == LIMITED_CONNECTIVITY
+    runtime.host.exec("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    assert runtime.call("STATUS", config).code == 0
+    runtime.host.ip("link", "set", "br0", "down")
+    assert runtime.call("STATUS", config).code == LIMITED_CONNECTIVITY
+    assert runtime.call("DEL", config, pod).code == 0
+    assert runtime.call("STATUS", config).code == 0, "nobody is attached"
+
+
+def test_status_of_a_bridge_without_a_port_left(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.host.ip("link", "add", "br0", "type", "bridge")
+    runtime.host.ip("link", "set", "br0", "up")
+    lines = [f"link add p{n} master br0 type veth peer name q{n}" for n in range(1022)]
+    batch = tmp_path / "batch"
+    batch.write_text("\n".join(lines), encoding="utf-8")
+    runtime.host.ip("-batch", str(batch))
+    assert runtime.call("STATUS", bridge(runtime)).code == 0
+    runtime.host.ip("link", "add", "last", "master", "br0", "type", "veth", "peer", "name", "x")
+    assert runtime.call("STATUS", bridge(runtime)).code == UNAVAILABLE
+
+
+def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:
+    config = example_of("bridge", runtime)
+    checked = with_previous(config, runtime.add(config, pod))
+    assert addresses_of(pod, "eth0") == {"10.60.0.2/24", "fd00:60::2/64"}
+    connect(runtime.host, pod, "fd00:60::2")
+    assert any("-j MASQUERADE" in rule for rule in nat_rules(runtime.host))
+    assert runtime.call("CHECK", checked, pod).code == 0
+    assert runtime.call("DEL", checked, pod).code == 0
 
 
 def test_many_at_once(runtime: Runtime, make_netns: MakeNetns) -> None:

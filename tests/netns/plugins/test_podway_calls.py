@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from netns.plugins.cni_runtime import read_example
 from podway.cni.documents import MAX_DOCUMENT_BYTES
 from podway.cni.errors import (
     DECODING_FAILURE,
@@ -26,6 +27,9 @@ from podway.cni.frames import (
     decode_request,
     encode_response,
 )
+from podway.cni.podway_conf import parse_podway_conf
+from podway.cni.requests import parse_request
+from podway.cni.versions import PODWAY_VERSIONS
 
 if TYPE_CHECKING:
     from netns.plugins.conftest import Agent, Call
@@ -83,6 +87,14 @@ def test_the_answer_is_printed_as_it_is(call: Call, agent: Agent) -> None:
     agent.behaviour = refuse
     done = call("STATUS")
     assert (done.returncode, done.stdout.decode(), done.stderr) == (3, text, b"")
+
+
+def test_the_example_of_the_manual(call: Call, agent: Agent, pod_netns: Path) -> None:
+    example = read_example("podway")
+    assert call("ADD", config=example, variables={"CNI_NETNS": str(pod_netns)}).returncode == 0
+    environment, stdin = decode_request(agent.seen[0].payload)
+    conf = parse_podway_conf(parse_request(environment, stdin, PODWAY_VERSIONS))
+    assert (conf.attach, conf.mtu_bytes) == ("routed", 1400)
 
 
 # ------------------------------------------------------------------ namespaces
