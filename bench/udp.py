@@ -5,6 +5,7 @@ relay in C speaks flannel's wire format, reads one packet and sends one packet; 
 measured as it works between podway nodes, and as it speaks to a flanneld (bare packets).
 """
 
+import os
 import statistics
 import subprocess
 import tempfile

@@ -76,6 +76,17 @@ def _allowedip(fields: Fields) -> str:
     return f"{fields['prefix']} peer {fields['public_key']} dev {fields['dev']}"
 
 
+def _relay(fields: Fields) -> str:
+    addresses = " ".join(fields["addresses"])
+    return _joined(_dev(fields), addresses, _numbered(fields, "port"), "for", *fields["subnets"])
+
+
+def _udppeer(fields: Fields) -> str:
+    host = f"[{fields['public_ip']}]" if ":" in fields["public_ip"] else fields["public_ip"]
+    own = "segments" if fields["segments"] else "bare"
+    return _joined(fields["prefix"], f"at {host}:{fields['port']}", own, _dev(fields))
+
+
 def _dev(fields: Fields) -> str:
     return f"dev {fields['dev']}"
 
@@ -117,6 +128,8 @@ _DESCRIBERS: Mapping[str, Callable[[Fields], str]] = {
     "wireguard": _wireguard,
     "wgpeer": _wgpeer,
     "allowedip": _allowedip,
+    "relay": _relay,
+    "udppeer": _udppeer,
     "rule": _rule,
     "sysctl": _sysctl,
     "offload": _offload,

@@ -23,6 +23,8 @@ _RANKS = {
             "wireguard",
             "wgpeer",
             "allowedip",
+            "relay",
+            "udppeer",
             "proxy",
             "neighbour",
             "fdb",

@@ -17,6 +17,8 @@ from podway.model.kernel import (
     Neighbour,
     NftTable,
     Route,
+    UdpPeer,
+    UdpRelay,
     Vxlan,
     WireguardDevice,
     WireguardPeer,
@@ -29,7 +31,8 @@ def survives_down(item: KernelObject) -> bool:
     """Tell whether *item* outlives its device going down: what IPv4 and the drivers keep does."""
     if isinstance(item, Address):
         return family_of(item.address) is Family.IPV4
-    return isinstance(item, FdbEntry | WireguardDevice | WireguardPeer | AllowedIp)
+    kept = FdbEntry | WireguardDevice | WireguardPeer | AllowedIp | UdpRelay | UdpPeer
+    return isinstance(item, kept)
 
 
 def goes_silently(item: KernelObject) -> bool:

@@ -45,6 +45,8 @@ from podway.model.kernel import (
     Route,
     Rule,
     Sysctl,
+    UdpPeer,
+    UdpRelay,
     Vxlan,
     WireguardDevice,
     WireguardPeer,
@@ -130,7 +132,7 @@ class FakeStack:
             case Offload():
                 self.link(item.dev)
                 self.offloads[item.dev] = item.tx_checksum
-            case WireguardDevice() | WireguardPeer() | AllowedIp():
+            case WireguardDevice() | WireguardPeer() | AllowedIp() | UdpRelay() | UdpPeer():
                 self.link(item.dev)
                 self.objects[item.key] = item
             case Rule():

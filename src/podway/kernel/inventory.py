@@ -35,6 +35,7 @@ from podway.model.kernel import (
     Link,
     Offload,
     Sysctl,
+    Tun,
     Wireguard,
 )
 from podway.netlink import (
@@ -66,6 +67,7 @@ class Inventory:
         tables: gives the nftables tables; called only where tables matter.
         inside: a context in which /proc/sys/net and nftables are the namespace's.
         wireguard: returns what a WireGuard device is configured with; None: it does not answer.
+        relay: returns what the process that serves a TUN device was told.
     """
 
     def __init__(
@@ -74,13 +76,16 @@ class Inventory:
         devices: Devices,
         tables: Callable[[], Tables],
         inside: Callable[[], AbstractContextManager[None]],
+        *,
         wireguard: Callable[[str], State | None],
+        relay: Callable[[str], State],
     ) -> None:
         self._netlink = netlink
         self._devices = devices
         self._tables = tables
         self._inside = inside
         self._wireguard = wireguard
+        self._relay = relay
 
     def links(self) -> "Sequence[LinkMessage]":
         """Return every device as the kernel describes it."""
@@ -157,6 +162,8 @@ class Inventory:
                 found.add(message["index"])
                 if isinstance(link.kind, Wireguard):
                     self._take_wireguard(state, link)
+                elif isinstance(link.kind, Tun):
+                    state.update(self._relay(link.name))
         return found
 
     def _take_wireguard(self, state: State, link: Link) -> None:

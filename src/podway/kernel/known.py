@@ -21,6 +21,8 @@ from podway.model.kernel import (
     Offload,
     Route,
     Sysctl,
+    UdpPeer,
+    UdpRelay,
     WireguardDevice,
     WireguardPeer,
 )
@@ -86,7 +88,7 @@ def devices_of(item: KernelObject) -> tuple[str, ...]:
             return tuple(hop.dev for hop in hops)
         case Link() | Address() | Route() | Neighbour() | FdbEntry() | Sysctl() | Offload():
             return (item.dev,) if item.dev else ()
-        case WireguardDevice() | WireguardPeer() | AllowedIp():
+        case WireguardDevice() | WireguardPeer() | AllowedIp() | UdpRelay() | UdpPeer():
             return (item.dev,)
         case _:
             return ()

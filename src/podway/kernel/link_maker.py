@@ -30,9 +30,10 @@ from podway.kernel.reaper import LinkReaper
 from podway.kernel.sysctls import write_sysctl
 from podway.kernel.uplinks import has_ipv6
 from podway.kernel.wireguard_process import WireguardProcesses
-from podway.model.kernel import Bridge, Link, PodSide, Veth, Vxlan, Wireguard
+from podway.model.kernel import Bridge, Link, PodSide, Tun, Veth, Vxlan, Wireguard
 from podway.model.networks import MIN_MTU_IPV6
 from podway.netlink import NetlinkError, NetlinkSocket, Request, change_link, entered, get_link
+from podway.udp.tun import create_tun, keep_tun
 
 if TYPE_CHECKING:
     from podway.netlink.links import LinkMessage
@@ -72,7 +73,9 @@ class LinkMaker:
                 when the pod's namespace is gone; else as the kernel says. Nothing new is left.
             NetlinkError, NetnsError: likewise.
         """
-        if not isinstance(link.kind, Veth):
+        if isinstance(link.kind, Tun):
+            self._create_tun(link)
+        elif not isinstance(link.kind, Veth):
             self._create(link, configure=partial(self._without_detection, link))
         elif link.kind.pod is not None:
             self._create_pair(link, link.kind.pod)
@@ -93,6 +96,23 @@ class LinkMaker:
         try:
             configure = partial(configure_pod, pod, fd, ipv6=self._ipv6)
             self._create(link, fd, configure=configure)
+        finally:
+            os.close(fd)
+
+    def _create_tun(self, link: Link) -> None:
+        """Make *link*'s device, which goes with its descriptor until it is finished, or mend it."""
+        try:
+            with nullcontext() if self._netns_fd is None else entered(self._netns_fd):
+                fd = create_tun(link.name)
+        except OSError as error:
+            if error.errno == errno.EBUSY and self._mend(link):
+                return
+            raise
+        try:
+            if link.mtu is not None:
+                self._netlink.request(change_link({"ifname": link.name, "mtu": link.mtu}))
+            self._send(finish_requests(link, self._index, ipv6=self._ipv6))
+            keep_tun(fd)
         finally:
             os.close(fd)
 

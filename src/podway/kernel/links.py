@@ -10,6 +10,7 @@ from podway.model.kernel import (
     Link,
     LinkKind,
     PodSide,
+    Tun,
     Veth,
     Vxlan,
     Wireguard,
@@ -24,6 +25,8 @@ from podway.netlink.constants import (
 )
 
 _MTU_MIN = 68
+# include/uapi/linux/if_tun.h
+_IFF_TUN = 1
 # A device is born into this group (IFLA_GROUP) and leaves it when it is done, both ends of a pair.
 # The kernel takes no alias at birth, and who is killed in between must leave something that tells
 # whose it is and that it is no good.
@@ -150,6 +153,8 @@ def kind_name(kind: LinkKind) -> str:
             return "ipip"
         case Wireguard():
             return "wireguard"
+        case Tun():
+            return "tun"
         case Veth():
             return "veth"
 
@@ -181,12 +186,17 @@ def _creation_data(kind: LinkKind, index_of: "IndexOf", pod_fd: int) -> "Mapping
             return {}
 
 
+_PLAIN_KINDS: "Mapping[str, LinkKind]" = {
+    "bridge": Bridge(),
+    "veth": Veth(),
+    "wireguard": Wireguard(),
+}
+
+
 def _parse_kind(kind: str, data: "Mapping[str, Any]", name_of: "NameOf") -> LinkKind | None:
     match kind:
-        case "bridge":
-            return Bridge()
-        case "veth":
-            return Veth()
+        case "bridge" | "veth" | "wireguard":
+            return _PLAIN_KINDS[kind]
         case "vxlan":
             local = data.get("local") or data.get("local6") or bytes(4)
             underlay = data.get("link", 0)
@@ -198,8 +208,8 @@ def _parse_kind(kind: str, data: "Mapping[str, Any]", name_of: "NameOf") -> Link
                 gbp=bool(data.get("gbp", False)),
                 learning=bool(data.get("learning", 0)),
             )
-        case "wireguard":
-            return Wireguard()
+        case "tun":
+            return Tun() if _is_tunnel(data) else None
         case "ipip":
             return _parse_ipip(data)
         case _:
@@ -211,6 +221,12 @@ def _parse_ipip(data: "Mapping[str, Any]") -> Ipip | None:
     if any(data.get("remote", b"")) or data.get("proto", IPPROTO_IPIP) != IPPROTO_IPIP:
         return None
     return Ipip(local=IPv4Address(data.get("local", bytes(4))))
+
+
+def _is_tunnel(data: "Mapping[str, Any]") -> bool:
+    """Tell whether a TUN device is made as ours are (drivers/net/tun.c, tun_fill_info)."""
+    wanted = {"type": _IFF_TUN, "vnet_hdr": 1, "persist": 1, "multi_queue": 0}
+    return all(data.get(name) == value for name, value in wanted.items())
 
 
 def _parse_hairpin(info: "Mapping[str, Any]") -> bool:

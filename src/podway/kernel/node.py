@@ -31,8 +31,9 @@ from podway.kernel.known import Known
 from podway.kernel.link_maker import LinkMaker
 from podway.kernel.offloads import write_tx_checksum
 from podway.kernel.pods import check_pod
-from podway.kernel.protocol import SILENT_KINDS, KernelError, KernelEvent, Seen
+from podway.kernel.protocol import SILENT_KINDS, DeviceChanged, KernelError, KernelEvent, Seen
 from podway.kernel.reaper import LinkReaper
+from podway.kernel.relays import Relays
 from podway.kernel.sysctls import write_sysctl
 from podway.kernel.tables import Tables
 from podway.kernel.uplinks import find_uplink_index, read_uplink
@@ -101,14 +102,20 @@ class NodeKernel:
         self._wireguard = WireguardDevices(
             processes, WireguardKey(wireguard_key), self._kind_of, netns_fd
         )
+        self._poll = select.epoll()
+        self._relays = Relays(run_dir / "udp", self._inside, self._watch)
         self._inventory = Inventory(
-            self._netlink, self._devices, self._nft, self._inside, self._wireguard.read
+            self._netlink,
+            self._devices,
+            self._nft,
+            self._inside,
+            wireguard=self._wireguard.read,
+            relay=self._relays.read,
         )
         self._maker = LinkMaker(self._netlink, self._devices, self._reaper, processes, netns_fd)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._poll = select.epoll()
         for fd in (self._events.fileno(), self._commits.fileno(), self._wake):
-            self._poll.register(fd, select.EPOLLIN)
+            self._watch(fd)
         with worded("list devices"):
             self._translator.start_from(self._inventory.links())
 
@@ -210,6 +217,8 @@ class NodeKernel:
                     return [_alone(operation, self._write_table) for operation in batch]
             case "wireguard" | "wgpeer" | "allowedip":
                 return self._wireguard.apply(batch)
+            case "relay" | "udppeer":
+                return self._relays.apply(batch)
             case _:
                 return self._send(batch)
 
@@ -318,7 +327,8 @@ class NodeKernel:
             with suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
             self._listen()
-            return self._translator.news()
+            ended = [DeviceChanged(dev) for dev in self._relays.ended()]
+            return [*self._translator.news(), *ended]
         finally:
             self._busy.release()
 
@@ -346,7 +356,7 @@ class NodeKernel:
         if self._wake >= 0:
             os.close(self._wake)
             self._wake = -1
-        for item in (self._netlink, self._events, self._commits, self._wireguard):
+        for item in (self._netlink, self._events, self._commits, self._wireguard, self._relays):
             item.close()
         if self._tables is not None:
             self._tables.close()
@@ -355,6 +365,9 @@ class NodeKernel:
         """Return the kind of device *dev*, "" when there is none."""
         message = self._inventory.link(dev)
         return "" if message is None else message.get("linkinfo", {}).get("kind", "hardware")
+
+    def _watch(self, fd: int) -> None:
+        self._poll.register(fd, select.EPOLLIN)
 
     def _inside(self) -> AbstractContextManager[None]:
         return nullcontext() if self._netns_fd is None else entered(self._netns_fd)

@@ -14,6 +14,8 @@ from podway.model.kernel import (
     NftTable,
     Route,
     Rule,
+    UdpPeer,
+    UdpRelay,
     WireguardDevice,
     WireguardPeer,
 )
@@ -36,7 +38,7 @@ def is_ours(item: KernelObject, our_devices: Collection[str]) -> bool:
             return is_our_link(item)
         case Address() | Neighbour() | FdbEntry():
             return item.dev in our_devices
-        case WireguardDevice() | WireguardPeer() | AllowedIp():
+        case WireguardDevice() | WireguardPeer() | AllowedIp() | UdpRelay() | UdpPeer():
             return item.dev in our_devices
         case Route() | Rule():
             return item.protocol == ROUTE_PROTOCOL

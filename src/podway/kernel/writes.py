@@ -48,6 +48,8 @@ _APART = {
     "wireguard": "wireguard",
     "wgpeer": "wireguard",
     "allowedip": "wireguard",
+    "relay": "relay",
+    "udppeer": "relay",
 }
 
 

@@ -33,6 +33,7 @@ from podway.model.kernel import (
     NftTable,
     Route,
     Rule,
+    Tun,
     Vxlan,
 )
 
@@ -151,7 +152,7 @@ def flush(spec: LabSpec, node: str) -> list[KernelObject]:
 
 def _is_flushed(item: KernelObject) -> bool:
     if isinstance(item, Link):
-        return isinstance(item.kind, Vxlan)
+        return isinstance(item.kind, Vxlan | Tun)
     return isinstance(item, Route | Rule | Neighbour | FdbEntry | NftTable)
 
 

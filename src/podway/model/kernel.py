@@ -74,6 +74,13 @@ class Wireguard(Struct, frozen=True, tag=True):
     """
 
 
+class Tun(Struct, frozen=True, tag=True):
+    """A TUN device that stays, with a virtio-net header: what a user-space tunnel reads and writes.
+
+    What is done with it are objects of their own (`UdpRelay`, `UdpPeer`).
+    """
+
+
 class PodSide(Struct, frozen=True, kw_only=True):
     """The end of a veth pair that lives in a pod: made together with its host end, never watched.
 
@@ -106,7 +113,7 @@ class Veth(Struct, frozen=True, tag=True):
     pod: PodSide | None = None
 
 
-LinkKind: TypeAlias = Bridge | Vxlan | Ipip | Wireguard | Veth
+LinkKind: TypeAlias = Bridge | Vxlan | Ipip | Wireguard | Tun | Veth
 
 
 class Link(Struct, frozen=True, kw_only=True):
@@ -290,6 +297,50 @@ class AllowedIp(Struct, frozen=True):
         return Key("allowedip", (self.dev, str(self.prefix)))
 
 
+class UdpRelay(Struct, frozen=True, kw_only=True):
+    """The process that carries packets between a TUN device and UDP. Key: device.
+
+    Attributes:
+        dev: the device.
+        port: UDP port.
+        addresses: of this node on the underlay, one per family at most.
+        subnets: this node's own; what comes from a peer for anything else is refused.
+    """
+
+    dev: str
+    port: int
+    addresses: tuple[IPAddress, ...]
+    subnets: tuple[IPNetwork, ...]
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return Key("relay", (self.dev,))
+
+
+class UdpPeer(Struct, frozen=True, kw_only=True):
+    """To which node a relay sends the packets for a prefix. Key: device and prefix.
+
+    Attributes:
+        dev: the relay's device.
+        prefix: pods there.
+        public_ip: of the node.
+        port: UDP port of its relay.
+        segments: it takes podway's own format beside bare packets.
+    """
+
+    dev: str
+    prefix: IPNetwork
+    public_ip: IPAddress
+    port: int
+    segments: bool
+
+    @property
+    def key(self) -> Key:
+        """Identity in the kernel."""
+        return Key("udppeer", (self.dev, str(self.prefix)))
+
+
 class Rule(Struct, frozen=True, kw_only=True):
     """A routing policy rule. Key: all of it, since the kernel allows many at one priority."""
 
@@ -366,6 +417,8 @@ KernelObject: TypeAlias = (
     | WireguardDevice
     | WireguardPeer
     | AllowedIp
+    | UdpRelay
+    | UdpPeer
     | Rule
     | Sysctl
     | Offload

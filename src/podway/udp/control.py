@@ -13,6 +13,7 @@ The relay keeps no file: what it knows it was told, and it tells it again to the
 """
 
 import json
+import select
 import socket
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -110,6 +111,12 @@ class RelayClient:
     def fileno(self) -> int:
         """Return a descriptor that is readable when the relay has ended."""
         return self._socket.fileno()
+
+    def has_ended(self) -> bool:
+        """Tell whether the relay has closed the connection; between requests it says nothing."""
+        asking = select.poll()
+        asking.register(self._socket, select.POLLIN)
+        return bool(asking.poll(0))
 
     def close(self) -> None:
         """Close the connection; the relay goes on."""
