@@ -47,6 +47,8 @@ KINDS = [
     # (ipip: netns/kernel/test_ipip.py, since the kernel that has it has no nf_tables for agents.)
     kind("wireguard", "bridge", "dual", routed=True),
     kind("wireguard", "routed", "IPv6", routed=False),
+    kind("udp", "bridge", "dual", routed=True),
+    kind("udp", "routed", "IPv4", routed=False),
     kind("extension", "bridge", "dual", routed=False),
     kind("alloc", "routed", "dual", routed=True),
 ]
@@ -54,6 +56,7 @@ KINDS = [
 HEADERS = {Family.IPV4: 20 + 8, Family.IPV6: 40 + 8}
 OVERLAY = {
     "vxlan": {Family.IPV4: 50, Family.IPV6: 70},
+    "udp": {Family.IPV4: 28, Family.IPV6: 48},
     "wireguard": {Family.IPV4: 80, Family.IPV6: 80},
 }
 
