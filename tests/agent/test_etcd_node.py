@@ -8,6 +8,7 @@ import pytest
 
 from agent.nodes import Node, new_kernel, running_node, until
 from hub.hub_process import run_scenario
+from podway.diff.operations import Verb
 from podway.model.kernel import FdbEntry, Key, Neighbour, Route
 from store.etcd_process import EtcdProcess
 
@@ -168,5 +169,42 @@ def test_the_agent_lives_on_a_store_that_refuses(etcd: EtcdProcess, tmp_path: Pa
             await until(lambda: "user name is empty" in node.agent.store_reason, node.reasons)
             etcd.ctl("--user=root:x", "auth", "disable")
             await node.ready()
+
+    run_scenario(scenario)
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_backup_put_back_loses_no_route(
+    etcd: EtcdProcess, tmp_path: Path, *, comes_back: bool
+) -> None:
+    """Peers that joined after the backup are kept until they are back, or do not come back."""
+    backup = tmp_path / "backup.db"
+    etcd.ctl("snapshot", "save", str(backup))
+    for number in range(20):  # the store goes on for a while
+        etcd.put("/elsewhere", str(number))
+    etcd.put(f"{PREFIX}/subnets/10.5.52.0-24", PEER)
+
+    async def scenario() -> None:
+        async with running_node(tmp_path, etcd.open_store(), store_grace_s=0.5) as node:
+            await node.ready()
+            await programmed(node, PEER_ROUTE)
+            key = key_of(node)
+            etcd.kill()
+            etcd.restore(backup)
+            etcd.start()
+            await until(lambda: etcd.get(key) is not None, node.reasons)
+            assert node.found(PEER_ROUTE) is not None
+            if comes_back:
+                etcd.put(f"{PREFIX}/subnets/10.5.52.0-24", PEER)
+                await until(lambda: not node.agent.cluster.missing, node.reasons)
+                await node.calm()
+                assert not [
+                    operation
+                    for operation in node.kernel.log
+                    if (operation.verb, operation.key) == (Verb.DELETE, PEER_ROUTE)
+                ]
+            else:
+                await gone(node, PEER_ROUTE)
+            assert key_of(node) == key
 
     run_scenario(scenario)

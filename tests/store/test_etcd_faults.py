@@ -133,6 +133,7 @@ def test_changes_that_are_compacted_are_read_again(etcd: EtcdProcess) -> None:
         while not isinstance(event, Snapshot):
             event = await anext(events)
         assert {node.name for node in event.nodes} == {"10.9.51.0-24", "10.9.52.0-24"}
+        assert not event.rewound
         await store.close()
 
     run_scenario(scenario)
@@ -159,6 +160,7 @@ def test_put_back_to_an_older_backup(etcd: EtcdProcess, tmp_path: Path) -> None:
         while not isinstance(event := await anext(events), Snapshot):
             pass
         assert event.nodes == (old,)
+        assert event.rewound
         assert event.revision < snapshot.revision
         with pytest.raises(LeaseLost):
             await store.renew("new")

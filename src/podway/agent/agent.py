@@ -263,6 +263,9 @@ class Agent:
         network = self.cluster.network
         changed = self.cluster.hear(event)
         self._memory.keep(self.cluster, changed, network)
+        if isinstance(event, Snapshot) and self.cluster.missing:
+            self.log.warning("store was put back", missing=",".join(sorted(self.cluster.missing)))
+            self._await_missing()
         if self._contradicts_me(event):
             self.log.warning("lease is another in the store", node=self.settings.node)
             self.leases.lost()
@@ -270,12 +273,26 @@ class Agent:
             self.leases.lost()
         self.leases.look_again()
 
+    def _await_missing(self) -> None:
+        """Give nodes that a rewound store does not know the time to claim their leases again."""
+        asyncio.get_running_loop().call_later(self.settings.store_grace_s, self._forget_missing)
+
+    def _forget_missing(self) -> None:
+        if self._ended or not self.cluster.missing:
+            return
+        if self.cluster.network is None or self.store_state != "connected":
+            self._await_missing()  # nobody can claim now
+            return
+        gone = self.cluster.forget_missing()
+        self._memory.keep(self.cluster, gone, self.cluster.network)
+        self.wake()
+
     def _contradicts_me(self, event: Snapshot | Delta) -> bool:
         """Tell whether the store now holds this node in another way than it was granted."""
         if self.me is None:
             return False
         if isinstance(event, Snapshot):
-            return self.cluster.nodes.get(self.me.name) != self.me
+            return self.me not in event.nodes
         return any(c.name == self.me.name and c.node != self.me for c in event.changes)
 
     # --- the node's own lease -------------------------------------------------------------------

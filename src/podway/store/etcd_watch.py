@@ -59,6 +59,10 @@ class _Gap(Exception):  # noqa: N818  (a state, not an accident)
     """Changes are missing between what is known and what a watch would tell."""
 
 
+class _Rewound(_Gap):
+    """The store is not what it was."""
+
+
 class EtcdWatch:
     """Follows one network.
 
@@ -73,6 +77,8 @@ class EtcdWatch:
         self._keys = keys
         self._options = options
         self._header = Header()
+        self._before = Header()
+        self._rewound = False
         self._told: dict[str, str] = {}
         self.mailbox = Mailbox()
         self.live = False
@@ -116,19 +122,23 @@ class EtcdWatch:
                 await self._follow()
             except _Gap as gap:
                 _log.info("everything is read again", extra={"fields": {"reason": str(gap)}})
-                self._header = Header()
+                self._rewound |= isinstance(gap, _Rewound)
+                self._before, self._header = self._header, Header()
             except StoreError as error:
                 return str(error)
 
     def _begin(self, everything: RangeResponse) -> None:
         header = everything.header
         self._client.counts.relists += 1
+        # Only what a majority has confirmed tells a store put back from a member that lags.
+        self._rewound |= header.revision < self._before.revision
         self._header = header
         self.view = EtcdView(self._keys, everything.kvs, header.revision)
         self._tell_errors(self.view.errors)
         self.live = True
         self.mailbox.put(Back())
         self._put_snapshot()
+        self._rewound = False
 
     def _put_snapshot(self) -> None:
         view = self.view
@@ -138,6 +148,7 @@ class EtcdWatch:
                 network=view.network,
                 nodes=tuple(view.nodes().values()),
                 network_error=view.network_error,
+                rewound=self._rewound,
             )
         )
 
@@ -190,9 +201,9 @@ class EtcdWatch:
     def _check_same_store(self, header: Header) -> None:
         known = self._header
         if header.cluster_id != known.cluster_id:
-            raise _Gap("this is another cluster")
+            raise _Rewound("this is another cluster")
         if (header.raft_term, header.revision) < (known.raft_term, 0):
-            raise _Gap(f"the store's term {header.raft_term} is before {known.raft_term}")
+            raise _Rewound(f"the store's term {header.raft_term} is before {known.raft_term}")
         if header.revision < known.revision:
             raise _Gap(f"the store's revision {header.revision} is before {known.revision}")
 

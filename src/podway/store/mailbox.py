@@ -7,6 +7,8 @@ the connection, however long the agent is busy. The hub never waits for a busy a
 
 import asyncio
 
+from msgspec.structs import replace
+
 from podway.model.networks import Network
 from podway.store.protocol import Away, Back, Change, Delta, Snapshot, StoreEvent
 
@@ -29,7 +31,7 @@ class Mailbox:
         """Add *event* to what waits."""
         match event:
             case Snapshot():
-                self._snapshot = event
+                self._snapshot = _following(self._snapshot, event)
                 self._clear_delta()
             case Delta():
                 self._merge(event)
@@ -90,3 +92,8 @@ class Mailbox:
         self._changes = {}
         self._revision = None
         self._network, self._network_error = None, ""
+
+
+def _following(untaken: Snapshot | None, snapshot: Snapshot) -> Snapshot:
+    """Return *snapshot*; that the store was rewound holds on until somebody has heard it."""
+    return replace(snapshot, rewound=True) if untaken and untaken.rewound else snapshot

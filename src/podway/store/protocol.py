@@ -49,13 +49,15 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Everything the cluster holds at *revision*; what is not in it does not exist.
 
     `network` is None until an operator has configured one. `network_error` tells why a configured
-    one cannot be used (text for people).
+    one cannot be used (text for people). `rewound`: the store is not what it was (a backup was put
+    back, or it is another one): what is missing may only not have come back yet.
     """
 
     revision: int
     network: Network | None
     nodes: tuple[Node, ...]
     network_error: str = ""
+    rewound: bool = False
 
 
 class Delta(Struct, frozen=True, kw_only=True):

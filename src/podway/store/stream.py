@@ -57,7 +57,9 @@ class Stream:
 
     def _finish(self, revision: int) -> None:
         if self._building is not None:
-            self.mailbox.put(self._building.snapshot(revision))
+            is_other = self.store_id not in {"", self._connected_to}
+            rewound = is_other or revision < self.revision
+            self.mailbox.put(self._building.snapshot(revision, rewound=rewound))
             self.store_id, self.revision = self._connected_to, revision
         self._building = None
 
@@ -101,10 +103,16 @@ class _Building:
             if change.node is not None:
                 self._nodes[change.name] = change.node
 
-    def snapshot(self, revision: int) -> Snapshot:
+    def snapshot(self, revision: int, *, rewound: bool) -> Snapshot:
         network, error = _parse(self._network)
         nodes = tuple(self._nodes.values())
-        return Snapshot(revision=revision, network=network, nodes=nodes, network_error=error)
+        return Snapshot(
+            revision=revision,
+            network=network,
+            nodes=nodes,
+            network_error=error,
+            rewound=rewound,
+        )
 
 
 def _parse(text: str | None) -> tuple[Network | None, str]:

@@ -97,3 +97,41 @@ def test_any_split_merge_or_snapshot_leads_to_the_same(
     assert in_parts.nodes == one_by_one.nodes == state
     assert marks == in_parts.take_dirty()
     assert marks >= state.keys()
+
+
+def at(name: str, number: int) -> Node:
+    return node(name, f"10.244.{number}.0/24", f"192.0.2.{number}")
+
+
+def rewound(*nodes: Node) -> Snapshot:
+    return Snapshot(revision=1, network=network(), nodes=nodes, rewound=True)
+
+
+def test_nodes_that_a_rewound_store_lacks_are_kept() -> None:
+    cluster = Cluster()
+    cluster.hear(snapshot(at("a", 1), at("b", 2), at("c", 3)))
+    cluster.take_dirty()
+    assert cluster.hear(rewound(at("a", 1))) == set()
+    assert (set(cluster.nodes), cluster.missing) == ({"a", "b", "c"}, {"b", "c"})
+    assert cluster.hear(delta(Change("b", at("b", 2)))) == set()
+    assert cluster.missing == {"c"}
+    assert cluster.forget_missing() == {"c"}
+    assert (set(cluster.nodes), cluster.missing) == ({"a", "b"}, set())
+    assert cluster.take_dirty() == {"c"}
+
+
+def test_a_missing_node_yields_to_whoever_has_its_subnet() -> None:
+    cluster = Cluster()
+    cluster.hear(snapshot(at("b", 2), at("c", 3)))
+    cluster.hear(rewound(at("new", 2)))
+    assert (set(cluster.nodes), cluster.missing) == ({"new", "c"}, {"c"})
+    assert cluster.hear(delta(Change("other", at("other", 3)))) == {"other", "c"}
+    assert (set(cluster.nodes), cluster.missing) == ({"new", "other"}, set())
+
+
+def test_a_whole_list_ends_the_waiting() -> None:
+    cluster = Cluster()
+    cluster.hear(snapshot(at("a", 1), at("b", 2)))
+    cluster.hear(rewound())
+    assert cluster.hear(snapshot(at("a", 1))) == {"b"}
+    assert cluster.missing == set()
