@@ -6,7 +6,7 @@ first thing that is missing. Called by every main plugin.
 
 from podway.cni.errors import CHECK_FAILED, CniError
 from podway.netlink.addresses import create_address, dump_addresses
-from podway.netlink.constants import IFF_UP
+from podway.netlink.constants import IFF_UP, RT_TABLE_MAIN
 from podway.netlink.routes import append_route, dump_routes
 from podway.plugins.interfaces import find_link
 
@@ -48,9 +48,24 @@ def check_interface(netlink: "NetlinkSocket", link: "LinkMessage", plan: "Interf
     tables = {route["table"] for route in plan.routes}
     routes = [route for table in tables for route in netlink.dump(dump_routes(table=table))]
     for route in plan.routes:
-        if not any(_is_route(each, route, index) for each in routes):
+        if not any(_is_route(each, route, index) for each in routes) and not _is_elsewhere(
+            netlink, link, route
+        ):
             described = append_route(route).describe(str).removeprefix("append ")
             raise CniError(CHECK_FAILED, f"{described} is missing on {name}")
+
+
+def _is_elsewhere(netlink: "NetlinkSocket", link: "LinkMessage", wanted: "RouteMessage") -> bool:
+    """Tell whether a later plugin of the list has moved a route of the main table."""
+    from podway.plugins.interface_tables import other_tables  # noqa: PLC0415 - for few
+
+    if wanted["table"] != RT_TABLE_MAIN:
+        return False
+    return any(
+        _is_route(each, {**wanted, "table": table}, link["index"])
+        for table in other_tables(netlink, link)
+        for each in netlink.dump(dump_routes(table=table))
+    )
 
 
 def _is_address(found: "AddressMessage", wanted: "AddressMessage") -> bool:

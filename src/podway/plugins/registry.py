@@ -121,6 +121,11 @@ PLUGINS: "Final" = (
         about="an interface for one VLAN of a device of the host",
     ),
     Plugin(
+        name="vrf",
+        module="podway.plugins.vrf",
+        about="puts a container's interface into a routing domain of its own",
+    ),
+    Plugin(
         name="static",
         module="podway.plugins.static",
         about="IPAM: gives the addresses that the configuration or the runtime says",

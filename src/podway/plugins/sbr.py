@@ -1,7 +1,7 @@
 """The ``sbr`` plugin: what a container sends from an address goes by that address' own routes.
 
-In: ``table``, ``gateways``, ``addSourceHints``; prevResult. Out: prevResult, whose routes tell the
-tables in which they are now, and in the container rules and tables (`sbr_plans`).
+In: ``table``, ``gateways``, ``addSourceHints``; prevResult. Out: prevResult, and in the container
+rules and tables (`sbr_plans`).
 """
 
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin

@@ -1,6 +1,6 @@
 """ADD of ``sbr``: gives each address of an interface its own routes.
 
-In: a call with prevResult. Out: prevResult, whose routes tell their tables. One call at a time for
+In: a call with prevResult. Out: the same. One call at a time for
 each container: tables are chosen by what is in use.
 """
 
@@ -8,9 +8,10 @@ from podway.cni.errors import IO_FAILURE, CniError
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.interfaces import find_link
 from podway.plugins.previous import required_previous_result
+from podway.plugins.routing_tables import lock_namespace, tables_in_use
 from podway.plugins.sbr_conf import parse_conf, required_sources
-from podway.plugins.sbr_plans import Found, compute_plan, compute_result
-from podway.plugins.sbr_routes import lock_namespace, main_routes, tables_in_use
+from podway.plugins.sbr_plans import Found, compute_plan
+from podway.plugins.sbr_routes import main_routes
 from podway.plugins.undo import Undo
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add(call: "Call") -> "Result":
-    """Route by source; return prevResult with the tables of its routes.
+    """Route by source; return prevResult.
 
     Raises:
         CniError: INVALID_CONFIG, prevResult has no address; or there is no such interface.
@@ -44,4 +45,4 @@ def add(call: "Call") -> "Result":
         for step in plan.steps:
             inside.request(step.forward)
             undo.push(inside.request, step.backward)
-    return compute_result(result, plan)
+    return result

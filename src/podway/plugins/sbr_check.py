@@ -11,9 +11,10 @@ from podway.netlink.rules import create_rule
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.interfaces import compute_route, required_link
 from podway.plugins.previous import required_previous_result
+from podway.plugins.routing_tables import next_hops, table_routes
 from podway.plugins.sbr_conf import parse_conf, required_sources
-from podway.plugins.sbr_plans import compute_rule, gateway_of, next_hops
-from podway.plugins.sbr_routes import main_routes, rules_by_source, table_routes
+from podway.plugins.sbr_plans import compute_rule, gateway_of
+from podway.plugins.sbr_routes import main_routes, rules_by_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ family. Routes to link-local addresses stay in the main table, too: senders name
 without them nobody on the link would be reached by such an address.
 """
 
-from podway.cni.values import Value, replace
+from podway.cni.values import Value
 from podway.netlink.constants import (
     AF_INET,
     AF_INET6,
@@ -25,20 +25,18 @@ from podway.netlink.constants import (
     RT_TABLE_LOCAL,
     RT_TABLE_MAIN,
     RTN_UNICAST,
-    RTNH_F_ONLINK,
     RTPROT_BOOT,
 )
 from podway.netlink.routes import append_route, delete_route, replace_route
 from podway.netlink.rules import create_rule, delete_rule
 from podway.netlink.text import family_of
-from podway.plugins.interfaces import parse_prefix
+from podway.plugins.routing_tables import kept_fields, next_hops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Final
 
-    from podway.cni.results import Result
     from podway.netlink.messages import Request
     from podway.netlink.routes import RouteMessage
     from podway.netlink.rules import RuleMessage
@@ -46,24 +44,6 @@ if TYPE_CHECKING:
 
 FIRST_TABLE: "Final" = 100
 _LINK_LOCAL: "Final" = bytes.fromhex("fe80")
-# What makes a route; the rest of what the kernel tells is its own.
-_KEPT: "Final" = (
-    "family",
-    "dst",
-    "dst_len",
-    "src",
-    "src_len",
-    "tos",
-    "protocol",
-    "scope",
-    "type",
-    "oif",
-    "gateway",
-    "via",
-    "priority",
-    "prefsrc",
-    "metrics",
-)
 # The metric of an IPv6 route that is given none.
 _IPV6_METRIC: "Final" = 1024
 
@@ -199,24 +179,6 @@ def _is_same_default(route: "RouteMessage | dict[str, Any]") -> bool:
     return route.get("priority", usual) == usual
 
 
-def kept_fields(route: "RouteMessage") -> "dict[str, Any]":
-    """Return a route of a listing as it would be written."""
-    kept: dict[str, Any] = {key: value for key, value in route.items() if key in _KEPT}
-    kept["flags"] = route.get("flags", 0) & RTNH_F_ONLINK
-    if "multipath" in route:
-        kept["multipath"] = [
-            {**hop, "flags": hop.get("flags", 0) & RTNH_F_ONLINK} for hop in route["multipath"]
-        ]
-    return kept
-
-
-def next_hops(route: "RouteMessage | dict[str, Any]") -> list[bytes]:
-    """Return the gateways of a route, also of the other family."""
-    ways = [route, *route.get("multipath", ())]
-    found = [way.get("gateway") or way.get("via", {}).get("addr") for way in ways]
-    return [each for each in found if each]
-
-
 def _belongs(route: "RouteMessage", source: "Source", sources: "tuple[Source, ...]") -> bool:
     """Tell whether a route belongs to *source*, or to none of *sources* in particular."""
     if route["family"] != family_of(source.packed):
@@ -274,23 +236,3 @@ def _place(route: "RouteMessage") -> tuple[bytes, int, int, int]:
     """Return what there can be one IPv4 route of, in a table."""
     tos, priority = route.get("tos", 0), route.get("priority", 0)
     return route.get("dst", b""), route["dst_len"], tos, priority
-
-
-def compute_result(result: "Result", plan: SbrPlan) -> "Result":
-    """Return *result* with the tables in which its routes are now, for CHECK of other plugins."""
-    tables = {_target(each): each["table"] for each in reversed(plan.moved)}
-    routes = tuple(
-        replace(each, table=tables.get(_told_target(each.dst))) if each.table is None else each
-        for each in result.routes
-    )
-    return replace(result, routes=routes)
-
-
-def _target(route: "RouteMessage") -> tuple[int, bytes, int]:
-    return route["family"], route.get("dst", b""), route["dst_len"]
-
-
-def _told_target(dst: str) -> tuple[int, bytes, int]:
-    """Return what a result's route leads to, as `_target` does."""
-    packed, bits = parse_prefix(dst)
-    return family_of(packed), packed if bits else b"", bits

@@ -12,9 +12,9 @@ from podway.netlink.rules import delete_rule
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.interfaces import find_link
 from podway.plugins.previous import previous_result
+from podway.plugins.routing_tables import kept_fields, lock_namespace, table_routes
 from podway.plugins.sbr_conf import find_sources, parse_conf
-from podway.plugins.sbr_plans import kept_fields
-from podway.plugins.sbr_routes import lock_namespace, rules_by_source, table_routes
+from podway.plugins.sbr_routes import rules_by_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,20 +1,16 @@
-"""What ``sbr`` finds in a container: routes of an interface, tables in use, rules by source.
+"""What ``sbr`` finds in a container: routes of an interface, rules by source.
 
 In: a socket in the container's namespace. Out: messages. Called by ADD, CHECK and DEL.
 """
 
-from fcntl import LOCK_EX, flock
-
 from podway.netlink.constants import (
-    AF_INET,
-    AF_INET6,
     FR_ACT_TO_TBL,
     RT_TABLE_COMPAT,
     RT_TABLE_LOCAL,
     RT_TABLE_MAIN,
 )
-from podway.netlink.routes import dump_routes
 from podway.netlink.rules import dump_rules
+from podway.plugins.routing_tables import table_routes
 from podway.plugins.sbr_plans import FIRST_TABLE
 
 TYPE_CHECKING = False
@@ -36,37 +32,9 @@ _PLAIN: "Final" = frozenset(
 _NOTHING: "Final" = (1 << 32) - 1
 
 
-def lock_namespace(netns: int) -> None:
-    """Wait until no other call works on the tables of a namespace; until this process ends.
-
-    The reference plugin locks the same file.
-    """
-    flock(netns, LOCK_EX)
-
-
 def main_routes(inside: "NetlinkSocket", index: int) -> "list[RouteMessage]":
     """Return the routes of the main table by a device."""
     return table_routes(inside, RT_TABLE_MAIN, index)
-
-
-def table_routes(inside: "NetlinkSocket", table: int, index: int = 0) -> "list[RouteMessage]":
-    """Return the routes of a table, by one device if *index* is given."""
-    return [
-        route
-        for family in (AF_INET, AF_INET6)
-        for route in inside.dump(dump_routes(family, table=table, oif=index))
-    ]
-
-
-def tables_in_use(inside: "NetlinkSocket") -> set[int]:
-    """Return the tables in which somebody has routes, or to which rules lead."""
-    rules = {rule["table"] for rule in inside.dump(dump_rules())}
-    routes = {
-        route["table"]
-        for family in (AF_INET, AF_INET6)
-        for route in inside.dump(dump_routes(family))
-    }
-    return rules | routes
 
 
 def rules_by_source(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from podway.cni.errors import INVALID_CONFIG, CniError
-from podway.cni.results import Interface, Ip, Result, Route
+from podway.cni.results import Interface, Ip, Result
 from podway.netlink.constants import (
     AF_INET,
     AF_INET6,
@@ -17,7 +17,7 @@ from podway.netlink.constants import (
 )
 from podway.netlink.text import format_prefix, pack_address
 from podway.plugins.sbr_conf import SbrConf, Source, find_sources, parse_conf
-from podway.plugins.sbr_plans import Found, SbrPlan, compute_plan, compute_result
+from podway.plugins.sbr_plans import Found, SbrPlan, compute_plan
 from unit.plugins.plugin_calls import call_of
 
 if TYPE_CHECKING:
@@ -231,10 +231,3 @@ def test_a_table_of_somebody_elses_gets_rules_alone() -> None:
         (RTM_NEWRULE, 7)
     ] * 2
     assert plan.moved == ()
-
-
-def test_results_tell_tables() -> None:
-    routes = tuple(Route(dst=each) for each in ("0.0.0.0/0", "::/0", "10.7.0.0/16"))
-    told = (*routes, Route(dst="0.0.0.0/0", table=9))
-    result = compute_result(Result(routes=told), plan_of(SbrConf(), DEFAULT))
-    assert [each.table for each in result.routes] == [100, None, None, 9]

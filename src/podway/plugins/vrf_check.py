@@ -1,0 +1,58 @@
+"""CHECK and STATUS of ``vrf``: is the interface part of the VRF, could one be?
+
+In: a call. Out: nothing, or what is missing or differs.
+"""
+
+from errno import EOPNOTSUPP
+
+from podway.cni.errors import CHECK_FAILED, UNAVAILABLE, CniError
+from podway.netlink.constants import IFF_UP
+from podway.netlink.links import create_link
+from podway.netlink.socket import NetlinkSocket
+from podway.plugins.interfaces import check_interface, compute_interface_plan, required_link
+from podway.plugins.previous import find_interface, required_previous_result
+from podway.plugins.vrf_conf import KIND, check_vrf, parse_conf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from podway.plugins.skeleton import Call
+
+_GROUP_MAC: "Final" = "01:00:00:00:00:00"
+
+
+def check(call: "Call") -> None:
+    """See that the interface is part of the VRF, and has its addresses and routes.
+
+    Raises:
+        CniError: CHECK_FAILED, something is missing or differs.
+    """
+    conf, ifname = parse_conf(call.request), call.request.ifname
+    result = required_previous_result(call.request)
+    with NetlinkSocket(netns_fd=call.namespace) as inside:
+        vrf = required_link(inside, conf.name, call.request.netns)
+        link = required_link(inside, ifname, call.request.netns)
+        check_vrf(vrf, conf, CHECK_FAILED)
+        if link.get("master") != vrf["index"]:
+            raise CniError(CHECK_FAILED, f"interface {ifname} is not part of VRF {conf.name}")
+        if not vrf["flags"] & IFF_UP:
+            raise CniError(CHECK_FAILED, f"VRF {conf.name} is down")
+        position = find_interface(result, ifname, call.request.netns)
+        if position is not None:
+            check_interface(inside, link, compute_interface_plan(result, position))
+
+
+def status(call: "Call") -> None:
+    """See that this kernel has VRF devices.
+
+    Raises:
+        CniError: INVALID_CONFIG; or UNAVAILABLE, it has none.
+    """
+    parse_conf(call.request)
+    # Cannot be made: it has no table, and a group's address.
+    device = create_link({"ifname": KIND, "address": _GROUP_MAC, "linkinfo": {"kind": KIND}})
+    with NetlinkSocket() as host:
+        (error,) = host.batch([device])
+    if error and error.errno == EOPNOTSUPP:
+        raise CniError(UNAVAILABLE, "this kernel has no vrf devices")
