@@ -6,7 +6,17 @@ import sys
 
 from bench.report import Row, render, write
 
-SECTIONS = ("cni", "cni_suite", "scale", "join", "labs", "throughput", "hub_fanout", "etcd_join")
+SECTIONS = (
+    "cni",
+    "cni_suite",
+    "scale",
+    "join",
+    "labs",
+    "throughput",
+    "hub_fanout",
+    "etcd_join",
+    "kubernetes",
+)
 
 
 def main() -> int:

@@ -64,13 +64,14 @@ class KubeApiOptions(Struct, frozen=True, kw_only=True):
     """How to ask.
 
     Attributes:
-        page: Nodes in one answer; a list of more takes several.
+        page: Nodes in one answer; a list of more takes several. Kubernetes is made for 5,000 at
+            most, so a join is one list.
         list_s: seconds for one page.
         watch_s: how long one watch lasts before it is resumed, between half of this and all.
         silence_s: a watch without a word for so long is dead (bookmarks come every minute).
     """
 
-    page: int = 1000
+    page: int = 5000
     list_s: float = 60.0
     watch_s: float = 600.0
     silence_s: float = 180.0
