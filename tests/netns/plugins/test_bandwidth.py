@@ -193,6 +193,24 @@ def test_check_sees(runtime: Runtime, pod: Netns, damage: str) -> None:
         assert qdiscs(runtime.host, names["outer"]).keys() == left
 
 
+def test_classes_as_newer_originals_make_them(runtime: Runtime, pod: Netns) -> None:
+    result = runtime.add(with_previous(bandwidth(**BOTH), attach(runtime, pod)), pod)
+    outer = host_end(result)
+    for words in (
+        "qdisc del dev {} root",
+        "qdisc add dev {} root handle 1: htb default 30",
+        "class add dev {} parent 1: classid 1:30 htb rate 8mbit ceil 16mbit burst 100000b",
+        "class add dev {} parent 1: classid 1:1 htb rate 800gbit",
+    ):
+        runtime.host.exec("tc", *words.format(outer).split())
+    checked = with_previous(bandwidth(**BOTH), result)
+    assert runtime.call("CHECK", checked, pod).code == 0
+    runtime.host.exec("tc", *f"class del dev {outer} classid 1:1".split())
+    assert runtime.call("CHECK", checked, pod).code == CHECK_FAILED
+    assert runtime.call("DEL", checked, pod).code == 0
+    assert qdiscs(runtime.host, outer) == {}
+
+
 def test_del_without_namespace_and_previous_result(runtime: Runtime, make_netns: MakeNetns) -> None:
     first, second = make_netns(), make_netns()
     config = bandwidth(**BOTH)
