@@ -58,13 +58,12 @@ def delete(call: "Call") -> None:
     conf = parse_flannel_conf(call.request)
     kept = KeptConfs(conf.data_dir, call.config.name)
     found = kept.find(_owner(call))
-    if found is None:
-        return
-    document = found.document
-    if document is None:
-        document = render_delegate(call.request, conf, _subnet_env_if_any(conf))
-    previous = call.config.prev_result
-    _delegate(call, {**document, **({"prevResult": previous} if previous else {})})
+    if found is not None:
+        document = found.document
+        if document is None:
+            document = render_delegate(call.request, conf, _subnet_env_if_any(conf))
+        previous = call.config.prev_result
+        _delegate(call, {**document, **({"prevResult": previous} if previous else {})})
     kept.forget(_owner(call))
 
 

@@ -117,7 +117,11 @@ class KeptConfs:
                 if self._parse(self._read_shared(container_id)) is not None:
                     yield Attachment(container_id=container_id, ifname="")
                 continue
-            for ifname in self._ifnames(container_id):
+            ifnames = self._ifnames(container_id)
+            if not ifnames:
+                # Left by a process that was killed before it had written anything.
+                yield Attachment(container_id=container_id, ifname="")
+            for ifname in ifnames:
                 owner = Attachment(container_id=container_id, ifname=ifname)
                 if self._parse(_read(self._path(owner))) is not None:
                     yield owner

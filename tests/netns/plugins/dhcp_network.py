@@ -43,6 +43,11 @@ class Program:
         """Return how often *words* stand in what it wrote."""
         return self.log.read_text(errors="replace").count(words)
 
+    def await_start(self, words: str) -> None:
+        """Wait until it writes *words*; fail if it ends instead."""
+        eventually(lambda: self.said(words) or self.process.poll() is not None, f"{words!r}")
+        assert self.process.poll() is None, self.log.read_text()
+
     def kill(self) -> None:
         """End it as a power cut would."""
         self.process.send_signal(signal.SIGKILL)
@@ -110,7 +115,7 @@ class Dnsmasq:
         log = self.directory / "dnsmasq.log"
         log.unlink(missing_ok=True)
         with running(self.host, log, *argv) as program:
-            eventually(lambda: program.said("sockets bound exclusively"), "dnsmasq starts")
+            program.await_start("sockets bound exclusively")
             yield program
 
     def leases(self) -> dict[str, tuple[str, str]]:
@@ -136,7 +141,7 @@ def udhcpd(host: Netns, directory: Path, lease_s: int) -> Iterator[Program]:
     log = directory / "udhcpd.log"
     # In the order of the arguments: in the foreground, and no ping before an offer.
     with running(host, log, UDHCPD, "-f", "-a0", path) as program:
-        eventually(lambda: program.said("started"), "udhcpd starts")
+        program.await_start("started")
         yield program
 
 
@@ -177,7 +182,7 @@ class DaemonPlace:
         log = self.directory / "daemon.log"
         log.unlink(missing_ok=True)
         with running(self.host, log, *command, *self.options()) as program:
-            eventually(lambda: program.said("ready"), f"daemon starts: {log}")
+            program.await_start("ready")
             yield program
 
     def kept(self) -> int:

@@ -440,6 +440,31 @@ def test_fifty_at_once(
     assert place.kept() == 0
 
 
+@pytest.mark.parametrize("calls", ["connect", "sendmsg", "recvfrom"])
+@pytest.mark.parametrize("verb", ["ADD", "DEL"])
+@pytest.mark.usefixtures("daemon")
+def test_killed_at_any_point(  # noqa: PLR0917 - fixtures
+    verb: str, calls: str, runtime: Runtime, pod: Netns, place: DaemonPlace, server: Dnsmasq
+) -> None:
+    config = attached(place)
+    collecting = {**config, "cni.dev/valid-attachments": []}
+    with server.serving():
+        for n in range(1, 30):
+            if verb == "DEL":
+                runtime.add(config, pod)
+            was_killed = runtime.kill(verb, config, pod, calls, n)
+            if n % 2:
+                assert runtime.call("DEL", config, pod).code == 0
+                assert devices(pod) == set()
+            assert runtime.call("GC", collecting).code == 0
+            assert place.kept() == 0
+            pod.exec("sh", "-c", "! ip link show eth0 2>/dev/null || ip link del eth0")
+            if not was_killed:
+                break
+        eventually(lambda: not server.leases(), "all released")
+    assert not was_killed
+
+
 @pytest.mark.usefixtures("daemon")
 def test_gc(runtime: Runtime, make_netns: MakeNetns, server: Dnsmasq, place: DaemonPlace) -> None:
     config = attached(place)

@@ -178,3 +178,24 @@ def test_the_example_of_the_manual(runtime: Runtime, make_netns: MakeNetns) -> N
     for number, each in enumerate(pods):
         runtime.add(config, each, container_id=f"c{number}")
     connect(pods[0], pods[1], "10.244.1.3")
+
+
+@pytest.mark.parametrize("calls", ["mkdir", "rename", "unlink", "rmdir"])
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
+@pytest.mark.usefixtures("subnet_env")
+def test_killed_at_any_point(command: str, calls: str, runtime: Runtime, pod: Netns) -> None:
+    """Whatever it was doing: DEL, and also GC alone, leave nothing."""
+    config = flannel(runtime)
+    collecting = {**config, "cni.dev/valid-attachments": []}
+    for n in range(1, 30):
+        if command == "DEL":
+            runtime.add(config, pod)
+        was_killed = runtime.kill(command, config, pod, calls, n)
+        if n % 2:
+            assert runtime.call("DEL", config, pod).code == 0
+        assert runtime.call("GC", collecting).code == 0
+        assert list((runtime.directory / "flannel").glob("*")) == []
+        assert (devices(pod), runtime.reserved()) == (set(), set())
+        if not was_killed:
+            return
+    pytest.fail("it never came to its end")
