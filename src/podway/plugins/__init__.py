@@ -22,7 +22,8 @@ and an entry in `registry`. What they share:
     ``ipam_type(call)``, ``delegate_add(call, type) -> Result`` (calls DEL if it fails),
     ``delegate(call, type)`` for the other commands, ``delegate_delete(call, type)`` to undo,
     ``with_config(call, document)`` to delegate with another configuration. podway's own plugins
-    are called in this process, others executed.
+    are called in this process, others executed. A main plugin's DEL begins with
+    ``release_from_interface(call)``: DHCP says good-bye while there is an interface.
 `undo`
     ``with Undo() as undo: ...; undo.push(step, *arguments)``.
 `interfaces`
