@@ -45,6 +45,11 @@ and an entry in `registry`. What they share:
     dns=...)``, ``check_shape``, ``check_told``, ``required_ipam``; ``parse_mtu``,
     ``parse_device_name``; ``configured_dns(config)``.
 
+`state_files`, `routing_tables`, `interface_tables`
+    Meta plugins: small files, whole or not there; routes that go to other tables
+    (``table_routes``, ``tables_in_use``, ``kept_fields``, ``lock_namespace``), and where CHECK of
+    main plugins finds them then (``other_tables``).
+
 At the process's edges stand `process` (environment, standard input and output) and `namespaces`.
 
 A module that an executable imports loads nothing but C modules, `podway.cni` and `podway.netlink`

@@ -66,12 +66,15 @@ def _own_ways(route: "RouteMessage", index: int) -> "list[RouteMessage]":
     own = [way for way in ways if way["ifindex"] == index]
     if route["family"] == AF_INET or not ways:
         return [route] if len(own) == len(ways) else []
-    whole = {key: value for key, value in route.items() if key != "multipath"}
+    whole = {key: value for key, value in route.items() if key not in {"multipath", "prefsrc"}}
     return [_with_way(whole, way, index) for way in own]
 
 
 def _with_way(whole: "dict[str, Any]", way: "Mapping[str, Any]", index: int) -> "RouteMessage":
-    """Return a route that leads one way of several."""
+    """Return a route that leads one way of several.
+
+    Each way has a source of its own, of which a listing shows the first one's: that is dropped.
+    """
     hop = {key: way[key] for key in ("gateway", "via") if key in way}
     message: Any = {**whole, **hop, "oif": index, "flags": whole["flags"] | way["flags"]}
     return message  # type: ignore[no-any-return]  # a RouteMessage

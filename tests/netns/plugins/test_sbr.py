@@ -287,3 +287,15 @@ def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
         for last in runtime.directory.glob("net/*"):
             last.unlink()
     assert seen[0] == seen[1]
+
+
+def test_ways_that_the_kernel_shows_as_one(runtime: Runtime, pod: Netns) -> None:
+    # IPv6 routes of several interfaces to one prefix are listed as a route with several ways.
+    for ifname in ("eth0", "eth1", "eth2"):
+        previous = runtime.add(macvlan(runtime), pod, ifname=ifname)
+    before = pod.ip("-6", "route", "show", "default")
+    assert before.count("nexthop") == 3
+    runtime.add(with_previous(sbr(), previous), pod, ifname="eth2")
+    assert pod.ip("-6", "route", "show", "default").count("nexthop") == 2
+    assert ("default", "fd01::1", "eth2", "") in routes(pod, "101")
+    assert ("fd09::/16", "fd01::1", "eth2", "") in routes(pod, "101")

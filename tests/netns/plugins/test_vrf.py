@@ -203,7 +203,7 @@ def test_packets_find_their_way(runtime: Runtime, pod: Netns) -> None:
 def test_killed_at_any_point(
     runtime: Runtime, pod: Netns, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kills, "SAMPLE", 6)  # each takes seconds under User Mode Linux
+    monkeypatch.setattr(kills, "SAMPLE", 4)  # each takes seconds under User Mode Linux
     victim = Victim(runtime, pod, (ptp(runtime), vrf()), number=1, more=lambda: devices(pod))
     kill_everywhere(victim, command)
 
