@@ -37,7 +37,7 @@ from functools import lru_cache
 from struct import Struct
 
 from podway.udp.checksums import Bytes, checksum, pseudo_sum, word_sum
-from podway.udp.packets import CHECKSUM_AT, IPV4_BYTES, IPV6_BYTES, TCP
+from podway.udp.packets import CHECKSUM_AT, IPV4_BYTES, IPV6_BYTES, TCP, UDP
 from podway.udp.tun import (
     GSO_NONE,
     GSO_TCPV4,
@@ -94,9 +94,9 @@ def header_bytes(buffer: Bytes, start: int, end: int) -> int:
         return 0
     ip_bytes, protocol = _ip_header(buffer, start)
     at = start + ip_bytes
-    if protocol != TCP:
+    if protocol == UDP:
         length = ip_bytes + _UDP_BYTES
-    elif end - at < 20 or buffer[at + 12] < 0x50:
+    elif protocol != TCP or end - at < 20 or buffer[at + 12] < 0x50:
         return 0
     else:
         length = ip_bytes + (buffer[at + 12] >> 4 << 2)
@@ -216,16 +216,22 @@ class Joiner:
             size: of each datagram.
             header: length of the first one's headers, which is below *size*.
         """
+        if part_of(self._buffer[start]) != PART:
+            return 1
         most = -(-(end - start) // size)
         if end - start - (most - 1) * size < header:
             most -= 1
         if self._is_run(start, most, size, header):
             return most
-        # Somebody else's packets, or a hole where some were lost: rare, and seen to one by one.
-        count = 1
-        while count < most and self._is_run(start, count + 1, size, header):
-            count += 1
-        return count
+        # Somebody else's packets, or a hole where some were lost. Each part of a run is one, too.
+        low, high = 1, most
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._is_run(start, middle, size, header):
+                low = middle
+            else:
+                high = middle
+        return low
 
     def _is_run(self, start: int, count: int, size: int, header: int) -> bool:
         """Tell whether the *count* segments from *start* on are one run; any one alone is."""

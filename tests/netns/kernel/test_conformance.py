@@ -32,6 +32,8 @@ from podway.model.kernel import (
     Offload,
     Route,
     Sysctl,
+    UdpPeer,
+    UdpRelay,
     WireguardDevice,
     WireguardPeer,
 )
@@ -59,7 +61,8 @@ changeable = over(*(case for case in CASES if case.other is not None))
 
 
 def test_the_cases_cover_every_kind() -> None:
-    elsewhere = {WireguardDevice, WireguardPeer, AllowedIp}  # test_wireguard.py
+    wireguard = {WireguardDevice, WireguardPeer, AllowedIp}  # test_wireguard.py
+    elsewhere = wireguard | {UdpRelay, UdpPeer}  # test_relays.py
     assert {type(case.item) for case in CASES} == set(get_args(KernelObject)) - elsewhere
     assert {case.item.key.kind for case in CASES} == {
         "link", "address", "route", "neighbour", "proxy", "fdb", "rule", "sysctl", "offload", "nft",
