@@ -7,6 +7,7 @@ from pathlib import Path
 from hub.clients import claim, next_event, patiently, until
 from hub.hub_process import HOST_GW, HubProcess, run_scenario, running_hub
 from hub.links import linked
+from podway.hub.ledger import Ledger
 from podway.hub.sessions import Limits
 from podway.store.engines import open_hub
 from podway.store.hub import HubOptions
@@ -185,6 +186,7 @@ def test_a_watcher_that_missed_nothing_hears_nothing(tmp_path: Path) -> None:
 def test_after_compaction_a_late_watcher_gets_a_snapshot(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running_hub() as hub, linked(hub.url, tmp_path) as link:
+            assert isinstance(hub.server.ledger, Ledger)
             hub.server.ledger._tombstones_max = 4
             admin, watcher = hub.open_store(), open_hub(link.url, options=FAST)
             await admin.claim(claim("a", 1))

@@ -57,4 +57,18 @@ def etcds() -> Iterator[Callable[[], Backing]]:
         yield lambda: EtcdBacking(etcd, f"/contract/{next(numbers)}")
 
 
-BACKINGS = {"hub": hubs, "etcd": etcds}
+@contextlib.contextmanager
+def hubs_before_etcd() -> Iterator[Callable[[], Backing]]:
+    """Yield a function that gives backings over hubs, each before a network of its own in etcd."""
+    numbers = itertools.count()
+
+    def start() -> Backing:
+        url = etcd.url(f"/behind/{next(numbers)}")
+        arguments = ("--upstream", url)
+        return HubBacking(stack.enter_context(HubProcess(net_conf=None, arguments=arguments)))
+
+    with contextlib.ExitStack() as stack, EtcdProcess() as etcd:
+        yield start
+
+
+BACKINGS = {"hub": hubs, "etcd": etcds, "hub before etcd": hubs_before_etcd}

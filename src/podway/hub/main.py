@@ -85,8 +85,7 @@ async def open_server(settings: HubSettings, undo: contextlib.AsyncExitStack) ->
         ConfigError: an address, a file or the network configuration cannot be used.
         StorageFailed: the database cannot be opened or read.
     """
-    ledger = open_ledger(settings)
-    server = HubServer(ledger, settings.limits)
+    server = _make_server(settings)
     undo.push_async_callback(server.stop, "the hub is stopping; reconnect")
     for address in settings.listen:
         listener = await listen(server, address, settings.tls)
@@ -98,6 +97,15 @@ async def open_server(settings: HubSettings, undo: contextlib.AsyncExitStack) ->
     if settings.http is not None:
         await _open_http(server, settings.http, undo)
     return server
+
+
+def _make_server(settings: HubSettings) -> HubServer:
+    if not settings.upstream:
+        return HubServer(open_ledger(settings), settings.limits)
+    from podway.hub.upstream import UpstreamServer  # noqa: PLC0415  (not without another store)
+    from podway.store.engines import open_store  # noqa: PLC0415
+
+    return UpstreamServer(open_store(settings.upstream, settings.access), settings.limits)
 
 
 def _tls_word(address: HubAddress, tls: TlsFiles | None) -> str:

@@ -9,17 +9,19 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from podway.hub.access import check_access
 from podway.hub.feed import Feed
-from podway.hub.ledger import Answered, Ledger, Outcome
+from podway.hub.ledger import Answered, Outcome
 from podway.hub.plans import Plan
 from podway.hub.sessions import Identify, Limits, Session, failure_frame
-from podway.hub.state import Record
+from podway.hub.state import Record, State
 from podway.hub.tls import TlsConnection
 from podway.kernel.logs import get_log
 from podway.store.address import HubAddress
 from podway.store.codec import decode_node
+from podway.store.protocol import StoreError
 from podway.store.refusals import Code, NotAllowed, code_of
 from podway.store.wire import (
     KIND_NODE,
@@ -36,6 +38,28 @@ _ITEM_OVERHEAD_BYTES = 64
 _log = get_log("podway.hub")
 
 
+class Backing(Protocol):
+    """What a server stands on: a `Ledger`, or what takes its place."""
+
+    state: State
+    commits: int
+    failures: int
+    store_id: str
+
+    @property
+    def failure(self) -> StoreError | None:
+        """Why nothing can be written now."""
+        ...
+
+    def run(self, requests: Sequence[AnyRequest]) -> tuple[list[Outcome], tuple[Record, ...]]:
+        """Carry out *requests*; return an outcome for each, and the records to publish."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
 class HubServer:
     """Serves one ledger to any number of sessions.
 
@@ -50,7 +74,7 @@ class HubServer:
         broken: done, with the error, when the hub cannot go on and must be started anew.
     """
 
-    def __init__(self, ledger: Ledger, limits: Limits | None = None) -> None:
+    def __init__(self, ledger: Backing, limits: Limits | None = None) -> None:
         self.ledger = ledger
         self.limits = limits or Limits()
         self.feed = Feed(self.limits.lag_bytes)

@@ -6,6 +6,7 @@ names the option at fault. Nothing is opened here but the file of ``--net-conf``
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -13,6 +14,7 @@ from podway.errors import ConfigError
 from podway.hub.access import ADMIN
 from podway.hub.sessions import Limits
 from podway.kernel.logs import LOG_FORMATS, LOG_LEVELS
+from podway.store.access import StoreAccess, add_access_arguments
 from podway.store.address import HubAddress, TcpAddress, parse_hub_address
 from podway.store.tls import TlsFiles
 
@@ -30,6 +32,8 @@ class HubSettings(Struct, frozen=True, kw_only=True):
         net_conf: net-conf.json text to start with.
         replace: put *net_conf* in the place of another one that is stored.
         force: also where that breaks leases.
+        upstream: URL of the store that this hub serves, in place of a database; "" for none.
+        access: how to reach that.
         http: host and port of /metrics, /healthz and /readyz.
         limits: what a client may cost.
     """
@@ -40,6 +44,8 @@ class HubSettings(Struct, frozen=True, kw_only=True):
     net_conf: str | None = None
     replace: bool = False
     force: bool = False
+    upstream: str = ""
+    access: StoreAccess = StoreAccess()
     http: tuple[str, int] | None = None
     limits: Limits = Limits()
 
@@ -60,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_network_arguments(parser)
     _add_tls_arguments(parser)
+    _add_upstream_arguments(parser)
     _add_service_arguments(parser)
     commands = parser.add_subparsers(dest="hub_command", metavar="[certs]", title="other uses")
     _add_certs(commands.add_parser("certs", help="make certificates for mutual TLS"))
@@ -95,6 +102,28 @@ def _add_tls_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="for labs only: serve tcp without TLS; whoever can connect can do everything",
     )
+
+
+def _add_upstream_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("another store behind this hub")
+    group.add_argument(
+        "--upstream",
+        default="",
+        metavar="URL",
+        help="serve this store (etcd:..., kubernetes:...) to agents, in place of a database",
+    )
+
+    def add(flag: str, **options: Any) -> None:
+        name = flag.removeprefix("--")
+        spelled = f"--upstream-{name.removeprefix('store-')}"
+        group.add_argument(spelled, dest=f"upstream_{name.replace('-', '_')}", **options)
+
+    add_access_arguments(add)
+
+
+def _parse_access(args: argparse.Namespace) -> StoreAccess:
+    names = StoreAccess.__struct_fields__
+    return StoreAccess(**{name: getattr(args, f"upstream_{name}") for name in names})
 
 
 def _add_service_arguments(parser: argparse.ArgumentParser) -> None:
@@ -168,9 +197,21 @@ def parse_settings(args: argparse.Namespace) -> HubSettings:
         net_conf=_read_net_conf(args.net_conf),
         replace=args.replace,
         force=args.force,
+        upstream=_parse_upstream(args),
+        access=_parse_access(args),
         http=_parse_http(args.http),
         limits=_parse_limits(args),
     )
+
+
+def _parse_upstream(args: argparse.Namespace) -> str:
+    url: str = args.upstream
+    if url and args.net_conf is not None:
+        rule = "cannot go with --upstream: the network is in the store there"
+        raise ConfigError("--net-conf", str(args.net_conf), rule)
+    if url.startswith(("unix:", "tcp:")):
+        raise ConfigError("--upstream", url, "must not be another hub: agents can use that one")
+    return url
 
 
 def _parse_tls(args: argparse.Namespace, addresses: tuple[HubAddress, ...]) -> TlsFiles | None:
