@@ -265,5 +265,5 @@ def dump_filters(index: int, parent: int) -> Request[TrafficMessage]:
 
 
 def _matches_packets(message: TrafficMessage) -> bool:
-    options = message.get("options", {})
-    return bool(message["handle"]) and (message.get("kind") != "u32" or "sel" in options)
+    is_entry = message["handle"] != 0
+    return is_entry and (message.get("kind") != "u32" or "sel" in message.get("options", ()))

@@ -250,6 +250,7 @@ def test_fair_queues(netlink: NetlinkSocket, netns: Netns, veth: int) -> None:
     assert shown["options"]["flows"] == 512
     (read,) = netlink.dump(dump_qdiscs(veth))
     assert read["options"]["limit"] == 1000
+    assert netlink.request(get_qdisc({"ifindex": veth, "parent": TC_H_ROOT})) == read
 
 
 def test_what_this_kernel_lacks_is_not_found(netlink: NetlinkSocket, veth: int) -> None:
