@@ -19,8 +19,8 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         "--store",
         metavar="URL",
         default=DEFAULT_URL,
-        help="unix:PATH or tcp:HOST:PORT of the hub, or etcd:http[s]://HOST:PORT[,...][/PREFIX] "
-        "(default: %(default)s)",
+        help="unix:PATH or tcp:HOST:PORT of the hub, etcd:http[s]://HOST:PORT[,...][/PREFIX], or "
+        "kubernetes:[KUBECONFIG] (default: %(default)s)",
     )
     add_access_arguments(group.add_argument)
 
