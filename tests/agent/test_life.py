@@ -110,8 +110,8 @@ def test_two_nodes_with_one_public_address(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (
             running_hub() as hub,
-            running_node(tmp_path, hub.url, "a", uplink="eth0") as first,
-            running_node(tmp_path, hub.url, "b", uplink="eth0") as second,
+            running_node(tmp_path, hub.url, "a", uplinks=("eth0",)) as first,
+            running_node(tmp_path, hub.url, "b", uplinks=("eth0",)) as second,
         ):
             await until(lambda: not first.reasons() or not second.reasons())
             late, early = (first, second) if first.reasons() else (second, first)
@@ -505,7 +505,7 @@ def test_the_uplink_goes_and_comes(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = StagedStore()
         store.say(snapshot(peer("p", "10.9.7.0/24", "192.0.2.7")))
-        async with running_node(tmp_path, store, uplink="eth0") as node:
+        async with running_node(tmp_path, store, uplinks=("eth0",)) as node:
             await node.ready()
             await node.tamper(node.kernel.tamper_delete, link_key("eth0"))
             await until(lambda: any("device eth0" in reason for reason in node.reasons()))
@@ -523,7 +523,7 @@ def test_another_address_of_the_uplink_is_claimed_and_the_subnet_kept(tmp_path: 
     old, new = (Address("eth0", ip_interface(f"192.0.2.{n}/24")) for n in (1, 40))
 
     async def scenario() -> None:
-        async with running_hub() as hub, running_node(tmp_path, hub.url, uplink="eth0") as node:
+        async with running_hub() as hub, running_node(tmp_path, hub.url, uplinks=("eth0",)) as node:
             await node.ready()
             before = node.agent.me
             await node.tamper(node.kernel.tamper_delete, old.key)

@@ -109,7 +109,9 @@ class Agent:
         self._thread = KernelThread(open_kernel)
         self._kernel: Kernel | None = None
         self._wake = asyncio.Event()
-        self.lookout = Lookout(settings.uplink, self.tracker, self._thread, self.wake, self.log)
+        self.lookout = Lookout(
+            settings.uplink_choice, self.tracker, self._thread, self.wake, self.log
+        )
         self._waiters: list[tuple[frozenset[Key], asyncio.Future[list[Failure]]]] = []
         self._passed = asyncio.Event()
         self._ended = False

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from podway.agent.kernel_thread import KernelThread
+from podway.agent.uplinks import find_uplink
 from podway.diff.tracker import Tracker
 from podway.errors import PodwayError
 from podway.kernel.logs import Log
@@ -24,8 +25,9 @@ from podway.kernel.protocol import (
     Seen,
     UplinkChanged,
 )
+from podway.model.addresses import Family
 from podway.model.kernel import Key
-from podway.model.nodes import Uplink
+from podway.model.nodes import Uplink, UplinkChoice
 
 REREAD_S = 1.0
 # What changes in silence is found within this time, and mended at once.
@@ -36,7 +38,7 @@ class Lookout:
     """Keeps what is known of the kernel as it is.
 
     Args:
-        dev: name of the uplink; "" for the device of the default route.
+        choice: which interface is the uplink; nothing for that of the default route.
         tracker: is told what there is.
         thread: where the kernel is called.
         wake: has a pass made soon.
@@ -49,13 +51,18 @@ class Lookout:
     """
 
     def __init__(
-        self, dev: str, tracker: Tracker, thread: KernelThread, wake: Callable[[], None], log: Log
+        self,
+        choice: UplinkChoice,
+        tracker: Tracker,
+        thread: KernelThread,
+        wake: Callable[[], None],
+        log: Log,
     ) -> None:
         self.uplink: Uplink | None = None
         self.uplink_error = ""
         self.complete = False
         self.error = ""
-        self._dev = dev
+        self._choice = choice
         self._tracker = tracker
         self._thread = thread
         self._wake = wake
@@ -188,21 +195,25 @@ class Lookout:
                 self._all_due = self._uplink_due = True
 
     def _doubt_uplink(self, dev: str) -> None:
-        if self.uplink is None or self.uplink_error or dev == self.uplink.dev:
+        if self.uplink is None or self.uplink_error or dev in self.uplink.devices:
             self._uplink_due = True
 
     async def _read_uplink(self) -> None:
         assert self._kernel is not None
         self._uplink_due = False
-        dev: str | None = self._dev or await self._thread.call(self._kernel.find_uplink)
-        found = await self._thread.call(self._kernel.read_uplink, dev) if dev else None
+        found = await self._thread.call(find_uplink, self._kernel, self._choice)
         if found is None:
-            what = f"device {dev}" if dev else "default route"
-            self.uplink_error = f"this node has no {what}: name its interface with --uplink"
+            self.uplink_error = f"this node has no {self._choice}: name its interface with --uplink"
             return
-        if self.uplink is not None and set(self.uplink.addresses) - set(found.addresses):
-            self._devices_due.add(found.dev)  # as for our own devices, see `_see`
+        if self.uplink is not None:
+            self._miss_addresses(self.uplink, found)
         self.uplink, self.uplink_error = found, ""
+
+    def _miss_addresses(self, before: Uplink, after: Uplink) -> None:
+        """Have devices read again that lost an address: as for our own ones, see `_see`."""
+        for family in Family:
+            if set(before.of(family).addresses) - set(after.of(family).addresses):
+                self._devices_due.add(after.of(family).dev)
 
     async def _read_all(self) -> None:
         assert self._kernel is not None

@@ -7,6 +7,7 @@ environment as PODWAY_<NAME> (dashes as underscores), checked by the same rules:
 
 import argparse
 import os
+import re
 import socket
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
@@ -18,6 +19,7 @@ from msgspec import Struct
 from podway.compute.subnets import SubnetRefused, check_name
 from podway.kernel.logs import LOG_FORMATS, LOG_LEVELS, LogFormat, LogLevel
 from podway.model.addresses import IPAddress
+from podway.model.nodes import UplinkChoice
 from podway.store.access import add_access_arguments
 from podway.store.protocol import DEFAULT_LEASE_TTL_S
 
@@ -40,7 +42,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     plaintext: bool = False
     store_user: str = ""
     store_password_file: Path | None = None
-    uplink: str = ""
+    uplinks: tuple[str, ...] = ()
+    uplink_patterns: tuple[str, ...] = ()
+    uplink_can_reach: IPAddress | None = None
     public_ips: tuple[IPAddress, ...] = ()
     state_dir: Path = DEFAULT_STATE_DIR
     run_dir: Path = DEFAULT_RUN_DIR
@@ -51,6 +55,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     store_grace_s: float = 30.0
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
+
+    @property
+    def uplink_choice(self) -> UplinkChoice:
+        """Which interface leads to the peers."""
+        return UplinkChoice(
+            names=self.uplinks, patterns=self.uplink_patterns, reach=self.uplink_can_reach
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,10 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=f"unix:{DEFAULT_RUN_DIR}/hub.sock",
         metavar="URL",
         help="the cluster's store: unix:PATH or tcp:HOST:PORT of a hub, or "
-        "etcd:http[s]://HOST:PORT[,...][/PREFIX] (default: %(default)s)",
+        "etcd:http[s]://HOST:PORT[,...][/PREFIX], or kubernetes:[KUBECONFIG] "
+        "(default: %(default)s)",
     )
     add_access_arguments(add)
-    add("--uplink", default="", metavar="DEV", help="interface to peers (default: default route's)")
+    _add_uplink(add)
     add(
         "--public-ip",
         dest="public_ips",
@@ -83,6 +95,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_places(add)
     _add_times(add)
     _add_logging(add)
+
+
+def _add_uplink(add: Adder) -> None:
+    add(
+        "--uplink",
+        dest="uplinks",
+        type=str,
+        action=Repeated,
+        default=[],
+        metavar="DEV|ADDRESS",
+        help="interface to peers, the first one there is (default: that of the default route)",
+    )
+    add(
+        "--uplink-regex",
+        dest="uplink_patterns",
+        type=pattern,
+        action=Repeated,
+        default=[],
+        metavar="REGEX",
+        help="else the first whose address, or else whose name, this matches",
+    )
+    add(
+        "--uplink-can-reach",
+        type=public_address,
+        metavar="ADDRESS",
+        help="else the one by which this address is reached",
+    )
 
 
 def _add_places(add: Adder) -> None:
@@ -168,6 +207,15 @@ def public_address(text: str) -> IPAddress:
     return address
 
 
+def pattern(text: str) -> str:
+    """Return *text* if it is a regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: no regular expression: {error}") from None
+    return text
+
+
 def positive_seconds(text: str) -> float:
     """Return *text* as seconds above 0."""
     seconds = _number(text)
@@ -205,7 +253,8 @@ def _number(text: str) -> float:
 def settings_from(arguments: argparse.Namespace) -> Settings:
     """Return the settings that the parsed *arguments* make."""
     fields = {name: getattr(arguments, name) for name in Settings.__struct_fields__}
-    return Settings(**{**fields, "public_ips": tuple(arguments.public_ips)})
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    return Settings(**{**fields, **lists})
 
 
 def wireguard_key_file(settings: Settings) -> Path:

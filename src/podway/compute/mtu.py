@@ -11,18 +11,21 @@ from podway.model.networks import MIN_MTU_IPV6, Network
 from podway.model.nodes import Uplink
 
 
-def underlay_mtu(network: Network, uplink: Uplink) -> int:
-    """Return the MTU between nodes: as configured, else the uplink's."""
+def underlay_mtu(network: Network, uplink: Uplink, family: Family) -> int:
+    """Return the MTU between nodes in *family*: as configured, else the uplink's."""
     configured = getattr(network.backend, "mtu", 0)
-    return min(configured, uplink.mtu) if configured else uplink.mtu
+    own = uplink.of(family).mtu
+    return min(configured, own) if configured else own
 
 
 def path_mtus(
     network: Network, uplink: Uplink, overhead: Callable[[Family], int]
 ) -> dict[Family, int]:
     """Return, for each family of the network, the largest packet that reaches other nodes' pods."""
-    base = underlay_mtu(network, uplink)
-    return {pool.family: base - overhead(pool.family) for pool in network.pools}
+    return {
+        pool.family: underlay_mtu(network, uplink, pool.family) - overhead(pool.family)
+        for pool in network.pools
+    }
 
 
 def interface_mtu(paths: dict[Family, int]) -> int:

@@ -21,6 +21,7 @@ from ipaddress import ip_interface
 
 from msgspec.structs import replace
 
+from podway.compute.onlink import is_on_link
 from podway.diff.operations import Operation, Verb
 from podway.kernel.fake_events import News, devices_that_are_ours, tell
 from podway.kernel.fake_pods import FakeNamespaces
@@ -113,13 +114,25 @@ class FakeKernel:
             dev=dev, mtu=link.mtu or 0, addresses=tuple(item.address for item in standing)
         )
 
-    def find_uplink(self) -> str | None:
-        """Return the device of the default route (IPv4 first, then IPv6), or None."""
-        for family in Family:
+    def list_uplinks(self) -> tuple[Uplink, ...]:
+        """Return every device, in the order in which they were made."""
+        found = (self.read_uplink(link.name) for link in self.stack.links())
+        return tuple(each for each in found if each is not None)
+
+    def find_way(self, address: IPAddress) -> str | None:
+        """Return the device by which the kernel would send to *address*, or None."""
+        for uplink in self.list_uplinks():
+            if is_on_link(uplink, address):
+                return uplink.dev
+        return self.find_uplink(family_of(address))
+
+    def find_uplink(self, family: Family | None = None) -> str | None:
+        """Return the device of *family*'s default route (of IPv4's, else of IPv6's), or None."""
+        for each in Family if family is None else (family,):
             defaults = [
                 item
                 for item in self.stack.objects.values()
-                if isinstance(item, Route) and item.dst == everything(family) and item.dev
+                if isinstance(item, Route) and item.dst == everything(each) and item.dev
             ]
             if defaults:
                 return min(defaults, key=lambda route: route.metric).dev

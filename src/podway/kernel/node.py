@@ -36,11 +36,17 @@ from podway.kernel.reaper import LinkReaper
 from podway.kernel.relays import Relays
 from podway.kernel.sysctls import write_sysctl
 from podway.kernel.tables import Tables
-from podway.kernel.uplinks import find_uplink_index, read_uplink
+from podway.kernel.uplinks import (
+    find_uplink_index,
+    find_way_index,
+    list_uplinks,
+    read_uplink,
+)
 from podway.kernel.wireguard import WireguardDevices
 from podway.kernel.wireguard_keys import WireguardKey
 from podway.kernel.wireguard_process import WireguardProcesses
 from podway.kernel.writes import batches, requests_of
+from podway.model.addresses import Family, IPAddress
 from podway.model.kernel import (
     FdbEntry,
     KernelObject,
@@ -146,10 +152,21 @@ class NodeKernel:
         with worded(f"read uplink {dev}"):
             return read_uplink(self._netlink, dev)
 
-    def find_uplink(self) -> str | None:
-        """Return the device of the default route (IPv4 first, then IPv6), or None."""
+    def list_uplinks(self) -> tuple[Uplink, ...]:
+        """Return every device, in the order of their indexes."""
+        with worded("list interfaces"):
+            return list_uplinks(self._netlink)
+
+    def find_way(self, address: IPAddress) -> str | None:
+        """Return the device by which the kernel would send to *address*, or None."""
+        with worded(f"find the way to {address}"):
+            index = find_way_index(self._netlink, address)
+            return self._devices.name(index) or None if index else None
+
+    def find_uplink(self, family: Family | None = None) -> str | None:
+        """Return the device of *family*'s default route (of IPv4's, else of IPv6's), or None."""
         with worded("find the default route"):
-            index = find_uplink_index(self._netlink)
+            index = find_uplink_index(self._netlink, family)
             return self._devices.name(index) or None if index else None
 
     def check_sysctls(self, wanted: Collection[Key]) -> list[Seen]:

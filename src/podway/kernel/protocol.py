@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from podway.diff.operations import Operation
 from podway.errors import PodwayError
+from podway.model.addresses import Family, IPAddress
 from podway.model.kernel import KernelObject, Key
 from podway.model.nodes import Uplink
 
@@ -97,8 +98,16 @@ class Kernel(Protocol):
         """Return the device *dev* as uplink, or None when it does not exist."""
         ...
 
-    def find_uplink(self) -> str | None:
-        """Return the device of the default route (IPv4 first, then IPv6), or None."""
+    def find_uplink(self, family: Family | None = None) -> str | None:
+        """Return the device of *family*'s default route (of IPv4's, else of IPv6's), or None."""
+        ...
+
+    def list_uplinks(self) -> tuple[Uplink, ...]:
+        """Return every device, in the order of their indexes."""
+        ...
+
+    def find_way(self, address: IPAddress) -> str | None:
+        """Return the device by which the kernel would send to *address*, or None."""
         ...
 
     def check_sysctls(self, wanted: Collection[Key]) -> list[Seen]:

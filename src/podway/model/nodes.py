@@ -129,9 +129,43 @@ class Uplink(Struct, frozen=True, kw_only=True):
         mtu: bytes.
         addresses: its addresses with their prefix lengths, in the kernel's order.
         ipv6: the node's kernel has IPv6 at all (it may be started without).
+        ipv6_by: the interface for IPv6, where that is another one than this.
     """
 
     dev: str
     mtu: int
     addresses: tuple[IPInterface, ...] = ()
     ipv6: bool = True
+    ipv6_by: "Uplink | None" = None
+
+    def of(self, family: Family) -> "Uplink":
+        """Return the interface by which peers are reached in *family*."""
+        return self.ipv6_by if family is Family.IPV6 and self.ipv6_by is not None else self
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the one or two interfaces."""
+        return (self.dev,) if self.ipv6_by is None else (self.dev, self.ipv6_by.dev)
+
+
+class UplinkChoice(Struct, frozen=True, kw_only=True):
+    """Which interface leads to the peers, in flannel's order: the first rule that finds one counts.
+
+    Attributes:
+        names: devices, or addresses that a device has.
+        patterns: regular expressions for an address, or else for a device's name.
+        reach: the device by which this address is reached.
+    """
+
+    names: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    reach: IPAddress | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.names or self.patterns or self.reach)
+
+    def __str__(self) -> str:
+        words = [f"device {' or '.join(self.names)}"] if self.names else []
+        words += [f"interface that matches {pattern}" for pattern in self.patterns]
+        words += [f"way to {self.reach}"] if self.reach else []
+        return ", no ".join(words) or "default route"

@@ -23,8 +23,6 @@ from podway.model.kernel import (
     Route,
     Rule,
     Sysctl,
-    UdpPeer,
-    UdpRelay,
     Veth,
     Vxlan,
 )

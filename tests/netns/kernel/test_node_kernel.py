@@ -31,6 +31,7 @@ from podway.diff.compare import Difference, compare
 from podway.kernel.links import UNFINISHED_GROUP
 from podway.kernel.node import NodeKernel
 from podway.kernel.protocol import Overrun, Seen
+from podway.model.addresses import Family
 from podway.model.kernel import (
     Address,
     FdbEntry,
@@ -340,3 +341,21 @@ def test_sysctls_are_those_of_the_namespace(real: RealWorld) -> None:
 
 def test_creating_twice_makes_one(real: RealWorld) -> None:
     assert real.kernel.apply(creations(BRIDGE, BRIDGE, VTEP, VTEP)) == [None] * 4
+
+
+def test_interfaces_and_ways(real: RealWorld) -> None:
+    netns = real.netns
+    netns.ip("link", "add", "six0", "type", "veth", "peer", "name", "six1")
+    netns.ip("address", "add", "2001:db8:9::1/64", "dev", "six0", "nodad")
+    for dev in ("six0", "six1"):
+        netns.ip("link", "set", dev, "up")
+    netns.ip("-6", "route", "add", "default", "via", "2001:db8:9::2", "dev", "six0")
+    found = {each.dev: each for each in real.kernel.list_uplinks()}
+    assert {"lo", "eth0", "six0"} <= found.keys()
+    assert str(found["six0"].addresses[0]) == "2001:db8:9::1/64"
+    assert found["eth0"] == real.kernel.read_uplink("eth0")
+    assert real.kernel.find_way(ip_address("192.0.2.77")) == "eth0"
+    assert real.kernel.find_way(ip_address("2001:db8:ffff::1")) == "six0"
+    assert real.kernel.find_way(ip_address("203.0.113.1")) is None
+    assert real.kernel.find_uplink(Family.IPV6) == "six0"
+    assert real.kernel.find_uplink(Family.IPV4) is None

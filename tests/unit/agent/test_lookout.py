@@ -18,6 +18,7 @@ from podway.kernel.fake import FakeKernel
 from podway.kernel.logs import get_log
 from podway.kernel.protocol import Kernel, KernelError
 from podway.model.kernel import Address, Bridge, Link, Route, Sysctl, link_key
+from podway.model.nodes import UplinkChoice
 from unit.agent.servers import open_descriptors
 
 CNI0 = Link(name="cni0", kind=Bridge(), mtu=1500, mac="0a:58:0a:f4:01:01", alias="podway:bridge")
@@ -34,7 +35,13 @@ class Bench:
         self.tracker = Tracker()
         self.woken = asyncio.Event()
         self.thread = KernelThread(lambda: self.kernel)
-        self.lookout = Lookout(dev, self.tracker, self.thread, self.woken.set, get_log("test"))
+        self.lookout = Lookout(
+            UplinkChoice(names=(dev,) if dev else ()),
+            self.tracker,
+            self.thread,
+            self.woken.set,
+            get_log("test"),
+        )
         self.tracker.desire(("node",), (CNI0, GATEWAY, ROUTE, FORWARD))
 
     async def look(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from podway.agent.settings import Settings, add_arguments, settings_from
+from podway.model.nodes import UplinkChoice
 
 
 def parse(*arguments: str) -> Settings:
@@ -44,7 +45,7 @@ def test_every_option() -> None:
         plaintext=True,
         store_user="podway",
         store_password_file=Path("/pw"),
-        uplink="eth1",
+        uplinks=("eth1",),
         public_ips=(ip_address("192.0.2.1"), ip_address("2001:db8::1")),
         state_dir=Path("/s"),
         run_dir=Path("/r"),
@@ -156,3 +157,16 @@ def test_the_environment_is_held_to_the_same_rules(
     said = capsys.readouterr().err.replace("'", "")
     assert variable in said
     assert rule in said
+
+
+def test_which_interface() -> None:
+    settings = parse(
+        *("--uplink", "eth0", "--uplink", "192.0.2.1"),
+        *("--uplink-regex", "^en", "--uplink-can-reach", "192.0.2.9"),
+    )
+    assert settings.uplink_choice == UplinkChoice(
+        names=("eth0", "192.0.2.1"), patterns=("^en",), reach=ip_address("192.0.2.9")
+    )
+    assert not parse().uplink_choice
+    with pytest.raises(SystemExit):
+        parse("--uplink-regex", "(")

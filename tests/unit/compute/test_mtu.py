@@ -31,7 +31,7 @@ from unit.compute.clusters import (
 )
 def test_underlay(backend: BackendConfig, uplink_mtu: int, underlay: int) -> None:
     network = network_of(backend)
-    assert underlay_mtu(network, replace(UPLINK, mtu=uplink_mtu)) == underlay
+    assert underlay_mtu(network, replace(UPLINK, mtu=uplink_mtu), Family.IPV4) == underlay
 
 
 # RFC 7348: outer IP (20 or 40) + UDP (8) + VXLAN (8) + inner Ethernet (14).

@@ -38,11 +38,12 @@ def compute_peer(_network: Network, me: Node, uplink: Uplink, peer: Node) -> Pee
         if me.lease(lease.family) is None:
             continue
         if not is_on_link(uplink, lease.public_ip):
+            dev = uplink.of(lease.family).dev
             skipped.append(
-                f"{lease.public_ip} of {peer.name} is on none of {uplink.dev}'s subnets: "
+                f"{lease.public_ip} of {peer.name} is on none of {dev}'s subnets: "
                 "host-gw needs all nodes on one link; use the vxlan backend"
             )
             continue
-        metric = default_metric(lease.family)
-        objects.append(Route(dst=lease.subnet, dev=uplink.dev, via=lease.public_ip, metric=metric))
+        dev, metric = uplink.of(lease.family).dev, default_metric(lease.family)
+        objects.append(Route(dst=lease.subnet, dev=dev, via=lease.public_ip, metric=metric))
     return PeerPlan(tuple(objects), tuple(skipped))

@@ -60,7 +60,7 @@ def compute_node(network: Network, me: Node, uplink: Uplink) -> tuple[KernelObje
     link = Link(
         name=DEVICE,
         kind=Ipip(local=local),
-        mtu=underlay_mtu(network, uplink) - _OUTER_BYTES,
+        mtu=underlay_mtu(network, uplink, Family.IPV4) - _OUTER_BYTES,
         alias=f"{ALIAS_PREFIX}ipip",
     )
     return (link, Address(DEVICE, host_interface(lease.subnet.network_address)))

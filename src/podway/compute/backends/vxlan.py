@@ -100,12 +100,12 @@ def _vtep(network: Network, lease: Lease, uplink: Uplink) -> tuple[KernelObject,
         kind=Vxlan(
             vni=config.vni,
             local=local_address(uplink, lease.public_ip),
-            underlay=uplink.dev,
+            underlay=uplink.of(lease.family).dev,
             port=config.port,
             gbp=config.gbp,
             learning=config.learning,
         ),
-        mtu=underlay_mtu(network, uplink) - overhead(lease.family),
+        mtu=underlay_mtu(network, uplink, lease.family) - overhead(lease.family),
         mac=lease.data.mac,
         alias=f"{ALIAS_PREFIX}vtep",
     )
@@ -138,7 +138,7 @@ def _tunnel(network: Network, lease: Lease, vtep: VtepData) -> tuple[KernelObjec
 def _direct_route(lease: Lease, uplink: Uplink) -> Route:
     return Route(
         dst=lease.subnet,
-        dev=uplink.dev,
+        dev=uplink.of(lease.family).dev,
         via=lease.public_ip,
         metric=default_metric(lease.family),
     )

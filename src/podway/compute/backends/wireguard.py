@@ -81,8 +81,9 @@ def compute_node(network: Network, me: Node, uplink: Uplink) -> tuple[KernelObje
     objects: list[KernelObject] = []
     for lease in me.leases:
         dev = device_name(config, lease.family)
-        assert isinstance(lease.data, WireguardData)
-        objects += _device(network, lease.data, dev, listen_port(config, lease.family), uplink)
+        outside = _outside(config, me, lease.family)
+        largest = min(underlay_mtu(network, uplink, family) for family in outside)
+        objects += _device(config, dev, lease, largest - _OVERHEAD_BYTES)
         objects.append(Address(dev, host_interface(lease.subnet.network_address)))
         pool = network.pool(lease.family)
         if pool is not None:
@@ -110,15 +111,27 @@ def _config(network: Network) -> WireguardConfig:
 
 
 def _device(
-    network: Network, data: WireguardData, dev: str, port: int, uplink: Uplink
+    config: WireguardConfig, dev: str, lease: Lease, mtu_bytes: int
 ) -> tuple[KernelObject, ...]:
-    link = Link(
-        name=dev,
-        kind=Wireguard(),
-        mtu=underlay_mtu(network, uplink) - _OVERHEAD_BYTES,
-        alias=WIREGUARD_ALIAS,
+    assert isinstance(lease.data, WireguardData)
+    port = listen_port(config, lease.family)
+    return (
+        Link(name=dev, kind=Wireguard(), mtu=mtu_bytes, alias=WIREGUARD_ALIAS),
+        WireguardDevice(dev=dev, public_key=lease.data.public_key, listen_port=port),
     )
-    return (link, WireguardDevice(dev=dev, public_key=data.public_key, listen_port=port))
+
+
+def _outside(config: WireguardConfig, me: Node, family: Family) -> tuple[Family, ...]:
+    """Return the families over which the device travels that carries *family*."""
+    match config.mode:
+        case "separate":
+            return (family,)
+        case "ipv4":
+            return (Family.IPV4,)
+        case "ipv6":
+            return (Family.IPV6,)
+        case _:
+            return tuple(lease.family for lease in me.leases)
 
 
 def _route(dev: str, prefix: IPNetwork, family: Family) -> Route:
