@@ -20,6 +20,7 @@ from podway.model.networks import (
     IpipConfig,
     Network,
     Pool,
+    UdpConfig,
     VxlanConfig,
     WireguardConfig,
 )
@@ -139,6 +140,7 @@ BACKENDS: dict[str, BackendConfig] = {
     "ipip": IpipConfig(),
     "ipip-direct": IpipConfig(direct_routing=True),
     "wireguard": WireguardConfig(),
+    "udp": UdpConfig(),
 }
 IPV4_ALONE = frozenset({"ipip", "ipip-direct"})
 FAMILIES: dict[str, tuple[Family, ...]] = {"ipv4": (IPV4,), "ipv6": (IPV6,), "dual": DUAL}

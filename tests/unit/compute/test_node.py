@@ -24,6 +24,8 @@ from podway.model.kernel import (
     NftTable,
     Route,
     Sysctl,
+    UdpPeer,
+    UdpRelay,
     WireguardDevice,
     WireguardPeer,
     by_key,
@@ -47,7 +49,10 @@ from unit.compute.clusters import (
 from unit.compute.rendering import render
 
 # What stands on a device.
-STANDING = (Route, Address, Neighbour, FdbEntry, WireguardDevice, WireguardPeer, AllowedIp)
+STANDING = (
+    Route, Address, Neighbour, FdbEntry,
+    WireguardDevice, WireguardPeer, AllowedIp, UdpRelay, UdpPeer,
+)  # fmt: skip
 
 CASES = [
     (backend, attach, family)
@@ -251,7 +256,7 @@ def is_ipv6(item: KernelObject) -> bool:
             return address.version == 6
         case WireguardPeer(endpoint=address):
             return address.version == 6
-        case AllowedIp(prefix=prefix):
+        case AllowedIp(prefix=prefix) | UdpPeer(prefix=prefix):
             return prefix.version == 6
         case _:
             raise AssertionError(f"a peer needs no {item}")
