@@ -51,10 +51,16 @@ def write_rules(
         NetlinkError, CniError: something could not be written; the rest may be there.
     """
     if conf.spoof_check:
-        from podway.plugins.spoofing import compute_spoof_check, find_spoof_check, spoof_id
+        from podway.plugins.spoofing import (
+            compute_spoof_check,
+            find_spoof_check,
+            has_spoof_base,
+            spoof_id,
+        )
 
         spoof = spoof_id(call.request.container_id, call.request.ifname)
-        nft.commit([*find_spoof_check(nft, spoof), *compute_spoof_check(spoof, *port)])
+        wanted_rules = compute_spoof_check(spoof, *port, has_base=has_spoof_base(nft))
+        nft.commit([*find_spoof_check(nft, spoof), *wanted_rules])
     if conf.ip_masq and cidrs:
         wanted = masquerade_of(call.request, cidrs)
         add_masquerade(nft, wanted, choose_backend(conf.masq_backend))

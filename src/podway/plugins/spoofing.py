@@ -62,19 +62,40 @@ def spoof_id(container_id: str, ifname: str) -> str:
     return whole if len(whole) <= _MAX_ID else sha512_hex(whole)[:64]
 
 
-def compute_spoof_check(spoof: str, host_ifname: str, mac: str) -> "list[NetlinkRequest[Any]]":
-    """Return the requests that make chains and rules; those before are to be gone (`find`)."""
+def compute_spoof_check(
+    spoof: str, host_ifname: str, mac: str, *, has_base: bool
+) -> "list[NetlinkRequest[Any]]":
+    """Return the requests that make chains and rules; those before are to be gone (`find`).
+
+    Args:
+        spoof: see `spoof_id`.
+        host_ifname: of the host's end.
+        mac: of the container's end.
+        has_base: table and base chain are there. To make a chain again is a change, after which
+            the end of the process waits for a grace period.
+    """
     chain = f"{_CHAINS}{spoof}"
-    base: NftFields = {**_HERE, "name": PREROUTING, "type": "filter", "policy": NF_ACCEPT}
     return [
-        add_table({"family": NFPROTO_BRIDGE, "name": TABLE}),
-        add_chain({**base, "hook": _HOOK}),
+        *(() if has_base else _base()),
         *(add_chain({**_HERE, "name": name}) for name in (chain, f"{chain}-mac")),
         *(
             append_rule({**_HERE, "chain": name, "userdata": comment(_COMMENTS + spoof)}, rule)
             for name, rule in _rules(chain, host_ifname, mac)
         ),
     ]
+
+
+def _base() -> "list[NetlinkRequest[Any]]":
+    base: NftFields = {**_HERE, "name": PREROUTING, "type": "filter", "policy": NF_ACCEPT}
+    return [
+        add_table({"family": NFPROTO_BRIDGE, "name": TABLE}),
+        add_chain({**base, "hook": _HOOK}),
+    ]
+
+
+def has_spoof_base(nft: "NftSocket") -> bool:
+    """Tell whether some container has a spoof check already, or had one."""
+    return nft.has_chain(NFPROTO_BRIDGE, TABLE, PREROUTING)
 
 
 def find_spoof_check(nft: "NftSocket", spoof: str) -> "list[NetlinkRequest[Any]]":
