@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from podway.netlink.messages import Request
     from podway.netlink.nft_rules import NftFields
+    from podway.netlink.wire import Frame
 
 _NFNL_MSG_BATCH_BEGIN = 16
 _NFNL_MSG_BATCH_END = 17
@@ -137,8 +138,25 @@ class NftSocket(NetlinkSocket):
                 return [
                     request.schema.decode(data, frame[4], frame[5])
                     for data, frames in datagrams
-                    for frame in frames
-                    if any(data.find(needle, frame[4], frame[5]) >= 0 for needle in needles)
+                    for frame in _holding(data, frames, needles)
                 ]
         reason = "it changed while being read"
         raise NetlinkError(EINTR, request.describe(str), reason)
+
+
+def _holding(data: bytes, frames: list[Frame], needles: Sequence[bytes]) -> list[Frame]:
+    """Return those of the *frames* of a datagram that hold one of *needles*."""
+    found: list[Frame] = []
+    # Most datagrams hold none: to search them whole is quicker than frame by frame.
+    for needle in needles:
+        if needle in data:
+            found += [
+                frame
+                for frame in frames
+                if frame not in found and data.find(needle, frame[4], frame[5]) >= 0
+            ]
+    return sorted(found, key=_start) if len(needles) > 1 else found
+
+
+def _start(frame: Frame) -> int:
+    return frame[4]

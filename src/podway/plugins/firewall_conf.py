@@ -11,7 +11,7 @@ from podway.cni.names import broken_ifname_rule
 from podway.cni.values import Value
 from podway.plugins.ipam_keys import parse_path
 from podway.plugins.iptables_kinds import IPV4, IPV6, has_program
-from podway.plugins.iptables_rules import check_chain_name
+from podway.plugins.iptables_names import check_chain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,15 +17,8 @@ from podway.plugins.firewall_rules import (
     policy_rules,
     shared_chains,
 )
-from podway.plugins.iptables_changes import (
-    NFPROTO,
-    IptablesPlan,
-    check_plan,
-    deletion,
-    program_of,
-    shape_of,
-    write_plans,
-)
+from podway.plugins.iptables_chains import NFPROTO, deletion, program_of, shape_of
+from podway.plugins.iptables_changes import IptablesPlan, check_plan, write_plans
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +26,7 @@ if TYPE_CHECKING:
 
     from podway.netlink.nft_transactions import NftSocket
     from podway.plugins.firewall_conf import FirewallConf
-    from podway.plugins.iptables_changes import Requests
+    from podway.plugins.iptables_chains import Requests
 
 
 def compute_plans(

@@ -57,15 +57,8 @@ from podway.plugins.firewall_rules import (
     STAGE_2,
     shared_chains,
 )
-from podway.plugins.iptables_changes import (
-    INET,
-    IptablesPlan,
-    check_plan,
-    compute_additions,
-    deletion,
-    program_of,
-    shape_of,
-)
+from podway.plugins.iptables_chains import deletion, program_of, shape_of
+from podway.plugins.iptables_changes import INET, IptablesPlan, check_plan, compute_additions
 from podway.plugins.iptables_rules import IptablesRule
 
 TYPE_CHECKING = False
@@ -75,7 +68,7 @@ if TYPE_CHECKING:
 
     from podway.netlink.nft_transactions import NftSocket
     from podway.plugins.firewall_conf import FirewallConf
-    from podway.plugins.iptables_changes import Requests
+    from podway.plugins.iptables_chains import Requests
 
     Program = list[dict[str, Any]]
 

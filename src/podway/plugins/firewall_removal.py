@@ -13,11 +13,11 @@ from podway.netlink.constants import NFPROTO_INET
 from podway.netlink.links import dump_links
 from podway.netlink.nft_transactions import NftSocket
 from podway.netlink.socket import NetlinkSocket
-from podway.plugins import firewall_iptables, firewall_nftables
+from podway.plugins import firewall_iptables
 from podway.plugins.firewall_conf import addresses_of, parse_firewall_conf
 from podway.plugins.firewall_records import Record, Records
-from podway.plugins.firewall_rules import TABLE
-from podway.plugins.iptables_changes import NFPROTO
+from podway.plugins.firewall_rules import CNI_FORWARD, TABLE
+from podway.plugins.iptables_chains import NFPROTO
 from podway.plugins.iptables_kinds import IPV4, IPV6, has_legacy_table
 from podway.plugins.lingering import leave_sockets_to_child
 from podway.plugins.nft_commits import commit_found
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from podway.plugins.firewall_conf import FirewallConf
-    from podway.plugins.iptables_changes import Requests
+    from podway.plugins.iptables_chains import Requests
     from podway.plugins.skeleton import Call
 
     # Addresses, and where their rules are.
@@ -81,6 +81,10 @@ def remove(nft: NftSocket, found: "Found") -> bool:
     def find() -> "Requests":
         requests = firewall_iptables.find(nft, _addresses_in(found, "iptables"))
         for table in _places_of(found, "nftables"):
+            if not nft.has_chain(NFPROTO_INET, table, CNI_FORWARD):
+                continue
+            from podway.plugins import firewall_nftables  # noqa: PLC0415 - one back end is enough
+
             addresses = _addresses_in(found, "nftables", table)
             requests += firewall_nftables.find(nft, table, addresses)
         return requests

@@ -5,7 +5,7 @@ In: an `IptablesPlan`. Out: the table in the kernel has it. Called by `portmap_i
 
 **Without starting a program.** Where the system's iptables is of the nft kind, all is done by
 netlink, in the form in which that iptables writes it, and in one transaction with whatever else
-the caller has (`compute_additions`, `find_own_chain`). What is left to the programs: rules with
+the caller has (`compute_additions`, `iptables_chains`). What is left to the programs: rules with
 conditions in iptables' words, and systems of the legacy kind (`iptables_lines`).
 
 A table or base chain that is missing is made as iptables makes it. A chain that is new has no rules
@@ -14,7 +14,7 @@ and nobody jumps to it, which need not be looked up.
 
 from podway.cni.errors import CHECK_FAILED, CniError
 from podway.cni.values import Value
-from podway.netlink.constants import NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
+from podway.netlink.constants import NFPROTO_INET
 from podway.netlink.errors import NetlinkError
 from podway.netlink.nft_rules import (
     NF_INET_FORWARD,
@@ -28,11 +28,10 @@ from podway.netlink.nft_rules import (
     add_chain,
     add_table,
     append_rule,
-    delete_chain,
-    delete_rule,
     get_chain,
     insert_rule,
 )
+from podway.plugins.iptables_chains import NFPROTO, deletion, program_of, shape_of
 from podway.plugins.iptables_kinds import IPV4, IPV6, writes_nft
 
 TYPE_CHECKING = False
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
 
 # A table of nftables' own, for both families; iptables has none.
 INET: "Final" = 0
-NFPROTO: "Final" = {IPV4: NFPROTO_IPV4, IPV6: NFPROTO_IPV6}
 # Built-in chains: hook and priority.
 _BASE_CHAINS: "Final" = {
     "nat": {
@@ -100,17 +98,23 @@ def compute_additions(nft: "NftSocket", plan: IptablesPlan) -> "Requests":
     missing, replaced = _compare(nft, plan)
     requests: Requests = [add_table({"family": place["family"], "name": plan.table})]
     for name in dict.fromkeys(rule.chain for rule in plan.rules):
-        if name in _BASE_CHAINS.get(plan.table, {}):
+        if name in _BASE_CHAINS.get(plan.table, {}) and not _is_there(nft, plan, name):
             hook, priority = _BASE_CHAINS[plan.table][name]
             base: NftFields = {**place, "name": name, "type": plan.table}
             # No policy: a chain that is there keeps its own.
             requests.append(add_chain({**base, "hook": {"hooknum": hook, "priority": priority}}))
     names = (*plan.chains, plan.own) if plan.own else plan.chains
+    names = tuple(name for name in names if not _is_there(nft, plan, name))
     requests += [add_chain({**place, "name": name}) for name in names]
     requests += replaced
     return requests + [
         _write(place, rule) for rule in in_order(missing) if rule.expressions is not None
     ]
+
+
+def _is_there(nft: "NftSocket", plan: IptablesPlan, chain: str) -> bool:
+    """Tell whether a chain is there: to make it again is a change, after which closing waits."""
+    return nft.has_chain(plan.nfproto, plan.table, chain)
 
 
 def _write(place: "NftFields", rule: "IptablesRule") -> "Request[Any]":
@@ -200,7 +204,7 @@ def _compare(nft: "NftSocket", plan: IptablesPlan) -> "tuple[list[IptablesRule],
     """
     nfproto = plan.nfproto
     is_new = bool(plan.own) and not nft.has_chain(nfproto, plan.table, plan.own)
-    seen: dict[tuple[str, bytes], list[Program]] = {}
+    seen: dict[str, list[Program]] = {}
     missing: list[IptablesRule] = []
     for rule in plan.rules:
         if rule.expressions is None or (is_new and plan.own in {rule.chain, rule.jump}):
@@ -208,10 +212,11 @@ def _compare(nft: "NftSocket", plan: IptablesPlan) -> "tuple[list[IptablesRule],
             continue
         if rule.chain == _LONG_CHAIN and _is_referred_to(nft, nfproto, plan.table, rule.jump):
             continue
-        key = (rule.chain, _needle(rule))
-        if key not in seen:
-            seen[key] = [program_of(each) for each in nft.find_rules(nfproto, plan.table, *key)]
-        if shape_of(rule.expressions) not in seen[key]:
+        if rule.chain not in seen:
+            needles = {_needle(each) for each in plan.rules if each.chain == rule.chain}
+            found = nft.find_rules(nfproto, plan.table, rule.chain, *needles)
+            seen[rule.chain] = [program_of(each) for each in found]
+        if shape_of(rule.expressions) not in seen[rule.chain]:
             missing.append(rule)
     return missing, [] if is_new else _find_replaced(nft, plan, missing)
 
@@ -255,52 +260,3 @@ def _needle(rule: "IptablesRule") -> bytes:
         each["data"]["data"]["value"] for each in rule.expressions or () if each["name"] == "cmp"
     ]
     return max(values, key=len, default=b"")
-
-
-def find_own_chain(nft: "NftSocket", plan: "tuple[int, str]", own: str, entry: str) -> "Requests":
-    """Return the requests that delete chain *own*, and the jumps to it in *entry*.
-
-    Args:
-        nft: to look with.
-        plan: family and table.
-        own: name of the chain.
-        entry: chain from which it is jumped to.
-    """
-    family, table = plan
-    nfproto = NFPROTO[family]
-    if not nft.has_chain(nfproto, table, own):
-        return []
-    jumps = nft.find_rules(nfproto, table, entry, own.encode() + b"\0")
-    return [
-        *(deletion(rule, nfproto, table) for rule in jumps if jump_of(rule) == own),
-        delete_rule({"family": nfproto, "table": table, "chain": own}),
-        delete_chain({"family": nfproto, "table": table, "name": own}),
-    ]
-
-
-def deletion(rule: "NftFields", nfproto: int, table: str) -> "Request[Any]":
-    """Return the request that deletes a rule that was found."""
-    place: NftFields = {"family": nfproto, "table": table, "chain": rule["chain"]}
-    return delete_rule({**place, "handle": rule["handle"]})
-
-
-def program_of(rule: "NftFields") -> "Program":
-    """Return the expressions of a rule that was found, as they compare."""
-    return shape_of(rule.get("expressions", {}).get("elem", []))
-
-
-def shape_of(expressions: "Iterable[dict[str, Any]]") -> "Program":
-    """Return expressions as they compare: without counters, and what the kernel adds."""
-    return [
-        {**each, "data": {key: value for key, value in each["data"].items() if value != 0}}
-        for each in expressions
-        if each["name"] != "counter"
-    ]
-
-
-def jump_of(rule: "NftFields") -> str:
-    """Return the chain that a rule that was found jumps to, "" for none."""
-    program = rule.get("expressions", {}).get("elem", [])
-    last: dict[str, Any] = program[-1]["data"] if program else {}
-    chain: str = last.get("data", {}).get("verdict", {}).get("chain", "")
-    return chain

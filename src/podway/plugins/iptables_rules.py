@@ -17,7 +17,6 @@ from _struct import Struct
 from sys import byteorder
 
 from podway.cni.addresses import parse_address, render_address
-from podway.cni.errors import broken_rule
 from podway.cni.values import Value
 from podway.netlink.nft_expressions import (
     NFT_CMP_EQ,
@@ -41,6 +40,7 @@ from podway.netlink.nft_expressions import (
 )
 from podway.netlink.nft_rules import NF_ACCEPT, NF_DROP
 from podway.plugins.iptables import quote
+from podway.plugins.iptables_names import PROTOCOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
 
     Expressions: TypeAlias = list[dict[str, Any]]
 
-PROTOCOLS: "Final" = {"tcp": 6, "udp": 17, "sctp": 132}
-# XT_EXTENSION_MAXNAMELEN with its closing zero byte.
-MAX_CHAIN_CHARACTERS: "Final" = 28
 MULTIPORT_MAX: "Final" = 15
 _COMMENT_BYTES: "Final" = 256
 _U32: "Final" = Struct("=I")
@@ -276,20 +273,3 @@ def forward_to(address: str, port: int) -> Phrase:
     told = xt_target("DNAT", (_U32.pack(_TO_ADDRESS_AND_PORT) + place).ljust(48, b"\0"), 2)
     shown = f"[{address}]" if len(packed) > 4 else address
     return Phrase(text=f"-j DNAT --to-destination {shown}:{port}", expressions=[told])
-
-
-def check_chain_name(field: str, name: str) -> None:
-    """Refuse what is no name of a chain.
-
-    Raises:
-        CniError: INVALID_CONFIG.
-    """
-    rule = ""
-    if not 1 <= len(name) <= MAX_CHAIN_CHARACTERS:
-        rule = f"must have 1 to {MAX_CHAIN_CHARACTERS} characters"
-    elif not name.isascii() or not all(each.isalnum() or each in "_.-" for each in name):
-        rule = "must be letters, digits, '_', '.' and '-'"
-    elif name.startswith("-"):
-        rule = "must not begin with '-'"
-    if rule:
-        raise broken_rule(field, name, rule)

@@ -21,7 +21,6 @@ import posix
 from time import sleep
 
 from podway.netlink.errors import NetlinkError
-from podway.netlink.links import delete_link, get_link
 from podway.netlink.socket import NetlinkSocket
 
 TYPE_CHECKING = False
@@ -72,6 +71,8 @@ class LinkDeletion:
         self._child = None
 
     def _delete(self) -> None:
+        from podway.netlink.links import delete_link  # noqa: PLC0415 - plugins without devices
+
         with NetlinkSocket(netns_fd=self._netns_fd) as netlink:
             try:
                 netlink.request(delete_link({"index": self._index}))
@@ -129,6 +130,8 @@ def _end_after(work: "Callable[[], object]") -> "NoReturn":
 
 
 def _exists(netlink: NetlinkSocket, index: int) -> bool:
+    from podway.netlink.links import get_link  # noqa: PLC0415 - plugins without devices
+
     try:
         netlink.request(get_link({"index": index}))
     except NetlinkError as error:

@@ -4,18 +4,17 @@ In: a call with prevResult. Out: the ports lead to the container; prevResult. Wh
 before an error is taken away again.
 """
 
+from _socket import if_indextoname
 from errno import EACCES, EHOSTUNREACH, EINVAL, ENETUNREACH
 
 from podway.cni.addresses import parse_address
 from podway.netlink.constants import AF_INET
 from podway.netlink.errors import NetlinkError
-from podway.netlink.links import get_link
 from podway.netlink.nft_transactions import NftSocket
 from podway.netlink.routes import get_route
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.portmap_conf import choose_backend, parse_portmap_conf, publication_of
 from podway.plugins.portmap_conflicts import find_conflicts
-from podway.plugins.portmap_removal import remove
 from podway.plugins.previous import required_previous_result
 from podway.plugins.process import complain
 from podway.plugins.sysctls import read_sysctl, write_sysctl
@@ -50,7 +49,7 @@ def add(call: "Call") -> "Result":
     with NftSocket() as nft, Undo() as undo:
         backend = choose_backend(conf)
         conflicts = find_conflicts(nft, wanted, backend)
-        undo.push(remove, nft, wanted)
+        undo.push(_remove, nft, wanted)
         _write_rules(nft, wanted, backend)
         if conf.snat and 4 in wanted.addresses:
             _let_loopback_out(wanted.addresses[4])
@@ -75,6 +74,12 @@ def _write_rules(nft: NftSocket, wanted: "Publication", backend: str) -> None:
     write_plans(nft, [compute_plan(wanted, family) for family in wanted.addresses])
 
 
+def _remove(nft: NftSocket, wanted: "Publication") -> None:
+    from podway.plugins.portmap_removal import remove
+
+    remove(nft, wanted)
+
+
 def _let_loopback_out(cidr: str) -> None:
     """Let packets from 127.0.0.1 leave by the device that leads to the container."""
     device = _device_to(cidr.partition("/")[0])
@@ -91,10 +96,12 @@ def _device_to(address: str) -> str:
             route = host.request(
                 get_route({"family": AF_INET, "dst": parse_address(address), "dst_len": 32})
             )
-            link = None if route is None else host.request(get_link({"index": route["oif"]}))
         except NetlinkError as error:
             # No way there, or none any more: nobody would get through from the loopback anyway.
             if error.is_not_found or error.errno in _NO_WAY:
                 return ""
             raise
-    return "" if link is None else link["ifname"]
+    try:
+        return "" if route is None else if_indextoname(route["oif"])
+    except OSError:  # it went away meanwhile
+        return ""

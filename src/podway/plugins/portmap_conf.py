@@ -9,7 +9,7 @@ from podway.cni.errors import INVALID_CONFIG, UNSUPPORTED_FIELD, CniError
 from podway.cni.fields import Fields
 from podway.cni.values import Value
 from podway.plugins.iptables_kinds import IPV4, has_program
-from podway.plugins.iptables_rules import PROTOCOLS, check_chain_name
+from podway.plugins.iptables_names import PROTOCOLS, check_chain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from podway.cni.requests import Request
     from podway.cni.results import Result
 
+# The table of the nftables back end, and the chain that has all ports.
+NFT_TABLE: "Final" = "cni_hostport"
+NFT_CHAIN: "Final" = "hostports"
 BACKENDS: "Final" = ("iptables", "nftables")
 # Kubernetes uses 14 and 15, Calico 20 to 31.
 DEFAULT_MARK_BIT: "Final" = 13

@@ -11,10 +11,11 @@ from sys import byteorder
 from podway.cni.addresses import parse_address
 from podway.netlink.nft_expressions import match_address, match_l4proto, match_port
 from podway.netlink.nft_rules import comment_of
-from podway.plugins import portmap_nftables
-from podway.plugins.iptables_changes import NFPROTO, jump_of, program_of, shape_of
-from podway.plugins.iptables_rules import PROTOCOLS, to_port
-from podway.plugins.portmap_iptables import DNAT, TABLE, chain_name, comment_in
+from podway.plugins.iptables_chains import NFPROTO, jump_of, program_of, shape_of
+from podway.plugins.iptables_names import PROTOCOLS
+from podway.plugins.iptables_rules import to_port
+from podway.plugins.portmap_chains import DNAT, TABLE, chain_name, comment_in
+from podway.plugins.portmap_conf import NFT_CHAIN, NFT_TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ def _in_nftables(
 ) -> "Iterator[tuple[PortMapping, str]]":
     mappings = wanted.conf.mappings_of(family)
     needles = [each.host_port.to_bytes(2, "big") for each in mappings]
-    place = (portmap_nftables.NFPROTO[family], portmap_nftables.TABLE, portmap_nftables.HOSTPORTS)
-    for rule in nft.find_rules(*place, *needles):
+    for rule in nft.find_rules(NFPROTO[family], NFT_TABLE, NFT_CHAIN, *needles):
         owner = comment_of(rule.get("userdata", b""))
         for mapping in mappings:
             if owner != wanted.container_id and _overlaps(program_of(rule), mapping):

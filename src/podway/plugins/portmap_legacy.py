@@ -11,7 +11,7 @@ from podway.plugins.iptables_lines import (
     legacy_families,
     read_legacy,
 )
-from podway.plugins.portmap_iptables import TABLE, chain_name, comment_start
+from podway.plugins.portmap_chains import TABLE, chain_name, comment_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -64,8 +64,10 @@ from podway.netlink.nft_rules import (
     insert_rule,
 )
 from podway.plugins.digests import sha512_hex
-from podway.plugins.iptables_changes import program_of, shape_of
-from podway.plugins.iptables_rules import PROTOCOLS
+from podway.plugins.iptables_chains import program_of, shape_of
+from podway.plugins.iptables_names import PROTOCOLS
+from podway.plugins.portmap_conf import NFT_CHAIN as HOSTPORTS
+from podway.plugins.portmap_conf import NFT_TABLE as TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,12 +77,10 @@ if TYPE_CHECKING:
     from podway.netlink.messages import Request
     from podway.netlink.nft_rules import NftFields
     from podway.netlink.nft_transactions import NftSocket
-    from podway.plugins.iptables_changes import Requests
+    from podway.plugins.iptables_chains import Requests
     from podway.plugins.portmap_conf import PortMapping, Publication
 
-TABLE: "Final" = "cni_hostport"
 NFPROTO: "Final" = {4: NFPROTO_IPV4, 6: NFPROTO_IPV6}
-HOSTPORTS: "Final" = "hostports"
 _HOSTIP: "Final" = "hostip_hostports"
 _ALL: "Final" = "hostports_all"
 MASQUERADING: "Final" = "masquerading"
@@ -110,7 +110,7 @@ def add(nft: "NftSocket", wanted: "Publication") -> None:
     Raises:
         NetlinkError: nothing has changed; CniError: the program nft refuses conditions.
     """
-    requests = _find_own(nft, wanted)
+    requests = find(nft, wanted)
     for family in wanted.addresses:
         requests += _base(nft, wanted, family)
         requests += [
@@ -159,10 +159,6 @@ def find(nft: "NftSocket", wanted: "Publication") -> "Requests":
 
     Of rules that the reference plugin wrote, those of the container go.
     """
-    return [] if not _has_tables(nft) else _find_own(nft, wanted)
-
-
-def _find_own(nft: "NftSocket", wanted: "Publication") -> "Requests":
     owner = owner_of(wanted.network, wanted.container_id, wanted.ifname)
     needle = wanted.container_id[:_DIGITS].encode()
     return [
@@ -257,10 +253,6 @@ def _cut(container_id: str) -> str:
     return comment_of(comment(container_id))
 
 
-def _has_tables(nft: "NftSocket") -> bool:
-    return any(nft.has_chain(nfproto, TABLE, HOSTPORTS) for nfproto in NFPROTO.values())
-
-
 def _deletion(rule: "NftFields", family: int) -> "Request[Any]":
     place: NftFields = {"family": NFPROTO[family], "table": TABLE, "chain": rule["chain"]}
     return delete_rule({**place, "handle": rule["handle"]})
@@ -273,19 +265,21 @@ def _name(family: int) -> str:
 def _base(nft: "NftSocket", wanted: "Publication", family: int) -> "Requests":
     """Return the requests that make table and chains, and lead packets to them.
 
-    What is there is left alone: to flush a chain at every ADD would wait for a grace period.
+    What is there is left alone: to flush a chain or to make it again is a change, after which
+    closing the socket waits for a grace period.
     """
     nfproto = NFPROTO[family]
     table: NftFields = {"family": nfproto, "table": TABLE}
-    requests: Requests = [
-        add_table({"family": nfproto, "name": TABLE, "userdata": comment(_COMMENT)}),
-        *(add_chain({**table, "name": chain}) for chain in (HOSTPORTS, _HOSTIP, _ALL)),
-    ]
+    chains: list[NftFields] = [{**table, "name": each} for each in (HOSTPORTS, _HOSTIP, _ALL)]
     for chain, hook in _DNAT_CHAINS.items():
-        requests.append(_base_chain(table, chain, hook, NF_IP_PRI_NAT_DST))
+        chains.append(_base_chain(table, chain, hook, NF_IP_PRI_NAT_DST))
     if wanted.conf.snat:
         hook = NF_INET_POST_ROUTING
-        requests.append(_base_chain(table, MASQUERADING, hook, NF_IP_PRI_NAT_SRC))
+        chains.append(_base_chain(table, MASQUERADING, hook, NF_IP_PRI_NAT_SRC))
+    requests: Requests = [
+        add_table({"family": nfproto, "name": TABLE, "userdata": comment(_COMMENT)}),
+        *(add_chain(each) for each in chains if not nft.has_chain(nfproto, TABLE, each["name"])),
+    ]
     if len(nft.find_rules(nfproto, TABLE, _ALL)) != 2:
         requests.append(delete_rule({**table, "chain": _ALL}))
         requests += [
@@ -297,9 +291,9 @@ def _base(nft: "NftSocket", wanted: "Publication", family: int) -> "Requests":
     return requests
 
 
-def _base_chain(table: "NftFields", name: str, hook: int, priority: int) -> "Request[Any]":
+def _base_chain(table: "NftFields", name: str, hook: int, priority: int) -> "NftFields":
     told = {"hooknum": hook, "priority": priority}
-    return add_chain({**table, "name": name, "type": "nat", "hook": told})
+    return {**table, "name": name, "type": "nat", "hook": told}
 
 
 def _entries(nft: "NftSocket", nfproto: int) -> "Requests":

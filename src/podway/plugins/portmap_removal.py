@@ -8,11 +8,12 @@ transaction; what the kernel then waits for is left to a child (`lingering`).
 
 from podway.cni.errors import CniError
 from podway.netlink.nft_transactions import NftSocket
-from podway.plugins import portmap_iptables, portmap_nftables
+from podway.plugins import portmap_chains
+from podway.plugins.iptables_chains import NFPROTO
 from podway.plugins.iptables_kinds import IPV4, IPV6, has_legacy_table
 from podway.plugins.lingering import leave_sockets_to_child
 from podway.plugins.nft_commits import commit_found
-from podway.plugins.portmap_conf import parse_portmap_conf, publication_of
+from podway.plugins.portmap_conf import NFT_CHAIN, NFT_TABLE, parse_portmap_conf, publication_of
 from podway.plugins.previous import previous_result
 from podway.plugins.undo import attempt_all
 
@@ -20,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podway.cni.requests import Request
     from podway.cni.results import Result
+    from podway.plugins.iptables_chains import Requests
     from podway.plugins.portmap_conf import Publication
     from podway.plugins.skeleton import Call
 
@@ -48,10 +50,7 @@ def remove(nft: NftSocket, wanted: "Publication") -> bool:
         found.append(
             commit_found(
                 nft,
-                lambda: [
-                    *portmap_iptables.find(nft, wanted),
-                    *portmap_nftables.find(nft, wanted),
-                ],
+                lambda: [*portmap_chains.find(nft, wanted), *_find_in_nftables(nft, wanted)],
             )
         )
 
@@ -65,11 +64,13 @@ def gc(call: "Call") -> None:
     network, attachments = call.config.name, call.config.valid_attachments or ()
     valid = [(each.container_id, each.ifname) for each in attachments]
     containers = [container for container, _ in valid]
+    from podway.plugins import portmap_nftables
+
     with NftSocket() as nft:
         if commit_found(
             nft,
             lambda: [
-                *portmap_iptables.find_garbage(nft, network, containers),
+                *portmap_chains.find_garbage(nft, network, containers),
                 *portmap_nftables.find_garbage(nft, network, valid),
             ],
         ):
@@ -78,6 +79,14 @@ def gc(call: "Call") -> None:
         from podway.plugins.portmap_legacy import delete_garbage
 
         delete_garbage(network, containers)
+
+
+def _find_in_nftables(nft: NftSocket, wanted: "Publication") -> "Requests":
+    if not any(nft.has_chain(nfproto, NFT_TABLE, NFT_CHAIN) for nfproto in NFPROTO.values()):
+        return []
+    from podway.plugins import portmap_nftables
+
+    return portmap_nftables.find(nft, wanted)
 
 
 def _remove_legacy(wanted: "Publication") -> None:

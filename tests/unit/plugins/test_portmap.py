@@ -16,6 +16,7 @@ from podway.netlink.conntrack import (
 )
 from podway.netlink.constants import AF_INET
 from podway.plugins.iptables_lines import compute_lines, delete_own_chains, line_of
+from podway.plugins.portmap_chains import chain_name, comment_text
 from podway.plugins.portmap_conf import (
     PortmapConf,
     PortMapping,
@@ -24,7 +25,7 @@ from podway.plugins.portmap_conf import (
     container_addresses,
     parse_portmap_conf,
 )
-from podway.plugins.portmap_iptables import chain_name, comment_text, compute_plan, group_ports
+from podway.plugins.portmap_iptables import compute_plan, group_ports
 from podway.plugins.portmap_legacy import compute_deletions
 from podway.plugins.portmap_nftables import compute_rules, owner_of
 from unit.plugins.plugin_calls import call_of
