@@ -40,6 +40,7 @@ from podway.plugins.quick_imports import bundle_path, read_version, stamp_of
 PACKAGES: Final = ("cni", "netlink", "plugins")
 # Python's own that executables load, and that are shared objects in some builds.
 EXTENSIONS: Final = ("_json", "_ctypes")
+_FILE_MODE: Final = 0o644
 # What begins each part: these modules, with all that they load themselves and no part before has.
 # A module of no part is one by itself.
 PARTS: Final = tuple(
@@ -47,19 +48,23 @@ PARTS: Final = tuple(
     for modules in (
         # what every plugin needs
         "plugins.skeleton",
-        # what works in a container's namespace
+        # devices
         "plugins.namespaces netlink.netns",
-        "plugins.loopback netlink.socket netlink.links netlink.addresses",
-        # main plugins
-        "plugins.interfaces plugins.delegation plugins.undo",
+        "netlink.socket",
+        "netlink.links netlink.addresses",
+        "netlink.routes plugins.previous plugins.sysctls plugins.undo",
+        "plugins.interfaces plugins.delegation",
+        # rules
+        "netlink.nft_transactions netlink.nft_expressions plugins.iptables_kinds",
+        "plugins.masquerade_iptables plugins.masquerade",
+        # plugins
         "plugins.host_local plugins.host_local_add",
         "plugins.bridge plugins.bridge_add",
         "plugins.bridge_removal plugins.lingering",
-        # rules
-        "plugins.masquerade_iptables plugins.masquerade netlink.nft_transactions",
+        "plugins.portmap plugins.portmap_add plugins.portmap_iptables plugins.iptables_changes",
+        "plugins.bandwidth plugins.bandwidth_add",
     )
 )
-_FILE_MODE: Final = 0o644
 
 
 def make_bundle(interpreter: str, package_root: str) -> str:
