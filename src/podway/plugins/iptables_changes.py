@@ -95,26 +95,25 @@ class IptablesPlan(Value):
 def compute_additions(nft: "NftSocket", plan: IptablesPlan) -> "Requests":
     """Return the requests that make what is missing and netlink can write."""
     place: NftFields = {"family": plan.nfproto, "table": plan.table}
-    missing, replaced = _compare(nft, plan)
+    missing, replaced, known = _compare(nft, plan)
+
+    def is_there(chain: str) -> bool:
+        """To make a chain again is a change, after which closing the socket waits."""
+        return chain in known or nft.has_chain(plan.nfproto, plan.table, chain)
+
     requests: Requests = [add_table({"family": place["family"], "name": plan.table})]
     for name in dict.fromkeys(rule.chain for rule in plan.rules):
-        if name in _BASE_CHAINS.get(plan.table, {}) and not _is_there(nft, plan, name):
+        if name in _BASE_CHAINS.get(plan.table, {}) and not is_there(name):
             hook, priority = _BASE_CHAINS[plan.table][name]
             base: NftFields = {**place, "name": name, "type": plan.table}
             # No policy: a chain that is there keeps its own.
             requests.append(add_chain({**base, "hook": {"hooknum": hook, "priority": priority}}))
     names = (*plan.chains, plan.own) if plan.own else plan.chains
-    names = tuple(name for name in names if not _is_there(nft, plan, name))
-    requests += [add_chain({**place, "name": name}) for name in names]
+    requests += [add_chain({**place, "name": name}) for name in names if not is_there(name)]
     requests += replaced
     return requests + [
         _write(place, rule) for rule in in_order(missing) if rule.expressions is not None
     ]
-
-
-def _is_there(nft: "NftSocket", plan: IptablesPlan, chain: str) -> bool:
-    """Tell whether a chain is there: to make it again is a change, after which closing waits."""
-    return nft.has_chain(plan.nfproto, plan.table, chain)
 
 
 def _write(place: "NftFields", rule: "IptablesRule") -> "Request[Any]":
@@ -196,8 +195,10 @@ def check_plan(nft: "NftSocket", plan: IptablesPlan) -> None:
         raise CniError(CHECK_FAILED, text)
 
 
-def _compare(nft: "NftSocket", plan: IptablesPlan) -> "tuple[list[IptablesRule], Requests]":
-    """Return what is missing, and the requests that delete what stands in its way.
+def _compare(
+    nft: "NftSocket", plan: IptablesPlan
+) -> "tuple[list[IptablesRule], Requests, set[str]]":
+    """Return what is missing, requests that delete what stands in its way, chains that were seen.
 
     In its way stands a rule of the own chain that matches the same and does something else: an
     address that the container had before.
@@ -206,11 +207,13 @@ def _compare(nft: "NftSocket", plan: IptablesPlan) -> "tuple[list[IptablesRule],
     is_new = bool(plan.own) and not nft.has_chain(nfproto, plan.table, plan.own)
     seen: dict[str, list[Program]] = {}
     missing: list[IptablesRule] = []
+    known: set[str] = set()
     for rule in plan.rules:
         if rule.expressions is None or (is_new and plan.own in {rule.chain, rule.jump}):
             missing.append(rule)
             continue
         if rule.chain == _LONG_CHAIN and _is_referred_to(nft, nfproto, plan.table, rule.jump):
+            known |= {rule.chain, rule.jump}
             continue
         if rule.chain not in seen:
             needles = {_needle(each) for each in plan.rules if each.chain == rule.chain}
@@ -218,7 +221,9 @@ def _compare(nft: "NftSocket", plan: IptablesPlan) -> "tuple[list[IptablesRule],
             seen[rule.chain] = [program_of(each) for each in found]
         if shape_of(rule.expressions) not in seen[rule.chain]:
             missing.append(rule)
-    return missing, [] if is_new else _find_replaced(nft, plan, missing)
+        else:
+            known |= {rule.chain, rule.jump}
+    return missing, [] if is_new else _find_replaced(nft, plan, missing), known
 
 
 def _find_replaced(
