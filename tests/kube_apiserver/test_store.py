@@ -278,6 +278,8 @@ def test_what_others_wrote_wrong_is_passed_over_and_named(
             admin.annotate("bad0", backend_data=vtep)
             assert (await next_event(events, Delta)).changes[0].node is not None
             assert "bad0" not in store.skipped
+            assert (store.counts.malformed, store.counts.passed_over) == (3, 4)
+            assert store.counts.relists == 1
 
     run_scenario(scenario)
     named = [
@@ -354,6 +356,6 @@ def test_lists_come_in_pages(server: KubeServer, admin: Admin, tmp_path: Path, p
             records, revision = await store.api.list_nodes()
             assert [record.name for record in records] == ["n0", "n1", "n2", "n3", "n4"]
             assert revision > 0
-            assert store.api.requests == -(-5 // page)
+            assert store.counts.requests == -(-5 // page)
 
     run_scenario(scenario)

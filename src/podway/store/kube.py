@@ -28,6 +28,7 @@ from podway.compute.subnets import SubnetRefused, check_claim
 from podway.model.addresses import IPNetwork
 from podway.model.networks import Network
 from podway.model.nodes import Claim, Node
+from podway.store.counts import StoreCounts
 from podway.store.kube_annotations import (
     DEFAULT_PREFIX,
     no_annotations,
@@ -86,12 +87,14 @@ class KubeStore:
 
     Attributes:
         api: by which it is asked.
+        counts: requests made, lists read, Nodes that could not be used.
     """
 
     def __init__(self, login: KubeLogin, options: KubeOptions | None = None) -> None:
         self._options = options or KubeOptions()
-        self.api = KubeApi(login, self._options.prefix, self._options.api)
-        self._view = ClusterView()
+        self.counts = StoreCounts()
+        self.api = KubeApi(login, self._options.prefix, self._options.api, self.counts)
+        self._view = ClusterView(self.counts)
         self._mailbox: Mailbox | None = None
         self._watching: asyncio.Task[None] | None = None
         self._mine = ""

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from podway import __version__
+from podway.store.counts import StoreCounts
 from podway.store.http_client import HttpClient, HttpExchange, HttpReply, HttpRequest
 from podway.store.kube_login import KubeLogin
 from podway.store.kube_objects import (
@@ -81,13 +82,17 @@ class KubeApi:
     """One API server, asked with one login, for Nodes whose annotations begin with *prefix*.
 
     Attributes:
-        requests: how many were made.
+        counts: how many requests were made.
     """
 
     def __init__(
-        self, login: KubeLogin, prefix: str, options: KubeApiOptions | None = None
+        self,
+        login: KubeLogin,
+        prefix: str,
+        options: KubeApiOptions | None = None,
+        counts: StoreCounts | None = None,
     ) -> None:
-        self.requests = 0
+        self.counts = counts or StoreCounts()
         self._login = login
         self._prefix = prefix
         self._options = options or KubeApiOptions()
@@ -214,7 +219,7 @@ class KubeApi:
     def _request(self, method: str, path: str, query: Query, body: bytes = b"") -> HttpRequest:
         if self.quiet_s:
             raise StoreAway(f"{self}: wants no requests for {self.quiet_s:.0f} s")
-        self.requests += 1
+        self.counts.requests += 1
         headers = {
             "Accept": "application/json",
             "User-Agent": f"podway/{__version__}",

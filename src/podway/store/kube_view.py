@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from podway.model.networks import Network
 from podway.model.nodes import Node
+from podway.store.counts import StoreCounts
 from podway.store.flannel_data import FlannelDataError
 from podway.store.kube_annotations import parse_node
 from podway.store.kube_cache import NodeCache
@@ -31,7 +32,8 @@ class ClusterView:
         listed: the Nodes were heard at least once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, counts: StoreCounts | None = None) -> None:
+        self._counts = counts or StoreCounts()
         self.cache = NodeCache()
         self.nodes: dict[str, Node] = {}
         self.skipped: dict[str, str] = {}
@@ -80,6 +82,7 @@ class ClusterView:
         self.skipped = {name: self.skipped[name] for name in names if name in self.skipped}
         found = {name: self._read(name) for name in names}
         self.nodes = {name: node for name, node in found.items() if node is not None}
+        self._counts.malformed = len(self.skipped)
         return Snapshot(
             revision=self.cache.revision,
             network=self._conf.network,
@@ -94,10 +97,12 @@ class ClusterView:
         if record is not None:
             node, reason = read_node(record, self._conf.network)
         if reason and self.skipped.get(name) != reason:
+            self._counts.passed_over += 1
             _log.warning("node passed over", extra={"fields": {"node": name, "reason": reason}})
         self.skipped.pop(name, None)
         if reason:
             self.skipped[name] = reason
+        self._counts.malformed = len(self.skipped)
         return node
 
 

@@ -119,6 +119,7 @@ class Follower:
         self._trusted = False
         records, revision = await self._api.list_nodes(not_older_than=seen)
         self._current = self._trusted = True
+        self._api.counts.relists += 1
         mailbox.put(Back())
         mailbox.put(self._view.replace(records, revision))
         for record in records:
