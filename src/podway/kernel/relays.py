@@ -19,13 +19,13 @@ from podway.kernel.protocol import KernelError
 from podway.model.kernel import KernelObject, Key, UdpPeer, UdpRelay
 from podway.udp.control import ControlError, RelayClient, RelayConfig
 from podway.udp.launch import start_relay
+from podway.udp.limits import Allowance
 from podway.udp.peers import Peer
 
 # What goes into one message.
 _PEERS_MAX = 1000
-# A relay that lived for so long has worked; one that did not is not started at once.
-_WORKED_S = 5.0
-_PAUSE_S = 1.0
+# How often a relay may be started: so often at once, so often a second from then on.
+_STARTS, _STARTS_PER_S = 4, 1.0
 
 
 class Relays:
@@ -47,7 +47,7 @@ class Relays:
         self._inside = inside
         self._watch = watch
         self._clients: dict[str, RelayClient] = {}
-        self._started: dict[str, float] = {}
+        self._starts: dict[str, Allowance] = {}
 
     def read(self, dev: str) -> dict[Key, KernelObject]:
         """Return the relay of device *dev* and its peers; nothing where none runs."""
@@ -116,13 +116,10 @@ class Relays:
         self._set(dev, [peer for peer in peers if peer.public_ip.version in fitting])
 
     def _start(self, relay: UdpRelay) -> None:
-        since = time.monotonic() - self._started.get(relay.dev, -_WORKED_S)
-        if since < _PAUSE_S:
-            reason = (
-                f"it ended {since:.1f} s after its last start; it is started after {_PAUSE_S} s"
-            )
+        allowance = self._starts.setdefault(relay.dev, Allowance(_STARTS, _STARTS_PER_S))
+        if not allowance.take(time.monotonic()):
+            reason = "it has ended again and again; it is started once a second"
             raise KernelError(errno.EAGAIN, f"start the relay of {relay.dev}", reason)
-        self._started[relay.dev] = time.monotonic()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._inside():
             start_relay(str(self._path(relay.dev)), _config_of(relay))
@@ -133,7 +130,6 @@ class Relays:
             with suppress(OSError, ControlError):
                 client.stop()
         self._forget(dev)
-        self._started.pop(dev, None)
 
     def _write_peers(self, dev: str, run: Sequence[Operation]) -> None:
         gone = [str(op.key.parts[1]) for op in run if op.verb is Verb.DELETE]
