@@ -274,11 +274,13 @@ def _crowded(bench: Bench, what: str, *chained: str) -> list[Row]:
 
 
 def _within(node: str, network: List, command: str) -> Callable[[str], float]:
-    fd = open_named_netns(node)
-
     def call(pod: str) -> float:
-        with entered(fd):
-            return network.call(command, pod)
+        fd = open_named_netns(node)
+        try:
+            with entered(fd):
+                return network.call(command, pod)
+        finally:
+            os.close(fd)
 
     return call
 
