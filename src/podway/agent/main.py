@@ -15,7 +15,9 @@ from podway.agent.health import not_ready_reasons
 from podway.agent.ledger import Ledger
 from podway.agent.metrics import CONTENT_TYPE, Metrics
 from podway.agent.operators import Operators
+from podway.agent.relay_counters import RelayCounters
 from podway.agent.settings import Settings, add_arguments, settings_from, wireguard_key_file
+from podway.compute.backends.udp import DEVICE
 from podway.errors import ConfigError, PodwayError
 from podway.kernel.http import HttpEndpoint, Response
 from podway.kernel.logs import configure_logging, get_log
@@ -151,6 +153,8 @@ async def _tell_systemd(agent: Agent) -> None:
 
 
 def _watch(agent: Agent, metrics: Metrics) -> None:
+    relay = agent.settings.run_dir / "udp" / f"{DEVICE}.sock"
+    metrics.registry.register(RelayCounters(relay))
     metrics.watch("podway_peers", "Other nodes of the cluster.", lambda: _peers(agent))
     metrics.watch(
         "podway_endpoints", "Pod interfaces of this node.", lambda: float(len(agent.endpoints))

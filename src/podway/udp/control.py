@@ -94,15 +94,19 @@ def _decode_peer(row: object) -> Peer:
 class RelayClient:
     """The agent's end of a connection to a relay.
 
+    Args:
+        path: of its control socket.
+        timeout_s: how long to wait for an answer.
+
     Raises:
         OSError: nobody listens at *path*.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, timeout_s: float = ANSWER_S) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._rest = b""
         try:
-            self._socket.settimeout(ANSWER_S)
+            self._socket.settimeout(timeout_s)
             self._socket.connect(path)
         except OSError:
             self._socket.close()
