@@ -22,6 +22,7 @@ RUN_PACKAGES := python3 python3-venv iproute2 nftables libnftables1 iperf3 procp
 TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack \
   user-mode-linux kmod \
   wireguard-go wireguard-tools \
+  gcc libc6-dev \
   etcd-server etcd-client \
   strace \
   dnsmasq-base udhcpd \
@@ -29,7 +30,7 @@ TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack 
   podman containerd runc conmon busybox-static
 KUBERNETES_PACKAGES := golang-go dpkg-dev etcd-server \
   debootstrap buildah patchelf
-BENCH_PACKAGES := containernetworking-plugins iptables etcd-server
+BENCH_PACKAGES := containernetworking-plugins iptables etcd-server gcc libc6-dev
 
 .PHONY: demo test check bench man clean
 

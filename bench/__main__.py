@@ -13,6 +13,7 @@ SECTIONS = (
     "join",
     "labs",
     "throughput",
+    "udp",
     "hub_fanout",
     "etcd_join",
     "kubernetes",
