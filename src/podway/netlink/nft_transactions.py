@@ -5,9 +5,9 @@ one datagram: NFNL_MSG_BATCH_BEGIN, the messages, NFNL_MSG_BATCH_END; the kernel
 reaches the end without an error (net/netfilter/nfnetlink.c, nfnetlink_rcv_batch), and answers
 before the send returns.
 
-A commit takes well under a millisecond. What takes 10 to 16 ms after one that deletes, or that makes
-a chain which is there already (that counts as a change of it), is the *closing* of the socket:
-nft_rcv_nl_event waits for the memory of what was deleted or replaced to be freed
+A commit takes well under a millisecond. What takes 10 to 16 ms after one that deletes, or that
+makes a chain which is there already (that counts as a change of it), is the *closing* of the
+socket: nft_rcv_nl_event waits for the memory of what was deleted or replaced to be freed
 (nf_tables_trans_destroy_flush_work, a grace period). Do everything in one socket, and see
 `podway.plugins.lingering` for a process that shall end before that.
 """
