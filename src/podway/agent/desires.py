@@ -4,11 +4,14 @@ In: the node's `Place`, the cluster's dirty nodes, the dirty endpoints. Out: `Tr
 for just these. When the place itself changes (another network, uplink or lease) every part does.
 """
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from podway.agent.cluster import Cluster
 from podway.agent.endpoints import Endpoints
 from podway.agent.programs import Programs
+from podway.compute.dressing import dress
 from podway.compute.node import (
     Place,
     compute_endpoint,
@@ -18,7 +21,8 @@ from podway.compute.node import (
 )
 from podway.diff.tracker import Source, Tracker
 from podway.model.endpoints import EndpointKey
-from podway.model.kernel import Key
+from podway.model.instances import DEFAULT_INSTANCE, Instance
+from podway.model.kernel import KernelObject, Key
 from podway.model.programs import NODE, peer_program_name
 
 OWN: Source = ("node",)
@@ -43,8 +47,15 @@ class Desires:
         computed: peers whose part was computed, be it nothing.
     """
 
-    def __init__(self, name: str, tracker: Tracker, programs: Programs) -> None:
+    def __init__(
+        self,
+        name: str,
+        tracker: Tracker,
+        programs: Programs,
+        instance: Instance = DEFAULT_INSTANCE,
+    ) -> None:
         self._name = name
+        self._instance = instance
         self._tracker = tracker
         self._programs = programs
         self.place: Place | None = None
@@ -55,7 +66,7 @@ class Desires:
         """Compute what is dirty; all of it when *place* is not the last one."""
         if place != self.place:
             self.place = place
-            self._tracker.desire(OWN, compute_own(place))
+            self._desire(OWN, compute_own(place))
             self._programs.want(NODE, compute_node_program(place))
             cluster.dirty |= cluster.nodes.keys()
             endpoints.touch_all()
@@ -69,6 +80,9 @@ class Desires:
             for key in endpoints.take_dirty():
                 self._refresh_endpoint(self.place, endpoints, key)
 
+    def _desire(self, source: Source, objects: Iterable[KernelObject]) -> None:
+        self._tracker.desire(source, dress(objects, self._instance))
+
     def keys_of(self, key: EndpointKey) -> set[Key]:
         """Return the kernel keys of the endpoint with *key*."""
         return set(self._tracker.part(endpoint_source(key)))
@@ -78,12 +92,12 @@ class Desires:
         if peer is None or name == self._name:
             self.skipped.pop(name, None)
             self.computed.discard(name)
-            self._tracker.desire(peer_source(name), ())
+            self._desire(peer_source(name), ())
             self._programs.want(peer_program_name(name), None)
             return
         plan = compute_peer(place, peer)
         self.computed.add(name)
-        self._tracker.desire(peer_source(name), plan.objects)
+        self._desire(peer_source(name), plan.objects)
         self._programs.want(peer_program_name(name), plan.program)
         if plan.skipped:
             self.skipped[name] = plan.skipped
@@ -93,7 +107,7 @@ class Desires:
     def _refresh_endpoint(self, place: Place, endpoints: Endpoints, key: EndpointKey) -> None:
         endpoint = endpoints.get(key)
         if endpoint is None or endpoints.is_detached(key):
-            self._tracker.desire(endpoint_source(key), ())
+            self._desire(endpoint_source(key), ())
             return
         reachable = replace(endpoint, netns=endpoints.namespace(key))
-        self._tracker.desire(endpoint_source(key), compute_endpoint(place, reachable))
+        self._desire(endpoint_source(key), compute_endpoint(place, reachable))

@@ -13,12 +13,12 @@ from typing import Any
 from podway.agent.calls import AgentAway, AgentError, call_agent
 from podway.cli.arguments import add_json, add_socket
 from podway.cli.output import plural, print_json, style_of
-from podway.compute.forwarding import TABLE_NAME
 from podway.diff.operations import Operation
 from podway.diff.tracker import Tracker
 from podway.errors import PodwayError
 from podway.kernel.node import NodeKernel
 from podway.kernel.protocol import Kernel
+from podway.model.instances import TABLE_NAME
 from podway.model.kernel import NftTable
 
 

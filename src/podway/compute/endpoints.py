@@ -29,6 +29,7 @@ from podway.model.addresses import (
     mac_of_address,
 )
 from podway.model.endpoints import Endpoint
+from podway.model.instances import BRIDGE_NAME
 from podway.model.kernel import (
     ALIAS_PREFIX,
     Address,
@@ -42,7 +43,6 @@ from podway.model.kernel import (
     default_metric,
 )
 
-BRIDGE_NAME = "cni0"
 # Locally administered and the same on every host end: a pod that is moved keeps a valid neighbour.
 ROUTED_HOST_MAC = "ee:ee:ee:ee:ee:ee"
 _ALIAS_BYTES = 255

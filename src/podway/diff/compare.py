@@ -2,7 +2,8 @@
 
 from enum import Enum
 
-from podway.model.kernel import UNFINISHED_ALIAS, KernelObject, Link, Veth
+from podway.model.instances import is_unfinished
+from podway.model.kernel import KernelObject, Link, Veth
 
 
 class Difference(Enum):
@@ -21,7 +22,7 @@ def compare(desired: KernelObject, observed: KernelObject) -> Difference:
 
 
 def _compare_links(desired: Link, observed: Link) -> Difference:
-    if not _same_kind(desired, observed) or observed.alias == UNFINISHED_ALIAS:
+    if not _same_kind(desired, observed) or is_unfinished(observed.alias):
         return Difference.REMAKE
     return Difference.NONE if _settable(desired, observed) else Difference.CHANGE
 

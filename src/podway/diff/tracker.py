@@ -23,9 +23,8 @@ from msgspec.structs import replace
 from podway.diff.compare import Difference, compare
 from podway.diff.operations import Operation, Verb
 from podway.diff.order import device_of, in_order
+from podway.model.instances import PODWAY, Marks
 from podway.model.kernel import (
-    ALIAS_PREFIX,
-    ROUTE_PROTOCOL,
     KernelObject,
     Key,
     Link,
@@ -46,9 +45,14 @@ class Failure(Struct, frozen=True):
 
 
 class Tracker:
-    """Desired and observed state of one kernel."""
+    """Desired and observed state of one kernel.
 
-    def __init__(self) -> None:
+    Args:
+        marks: tell what is ours to remove.
+    """
+
+    def __init__(self, marks: Marks = PODWAY) -> None:
+        self._marks = marks
         self.sweeping = False
         self.drift_repaired = 0
         self._parts: dict[Source, dict[Key, KernelObject]] = {}
@@ -164,7 +168,7 @@ class Tracker:
 
     def preview(self, state: Mapping[Key, KernelObject]) -> list[Operation]:
         """Return what would be planned if *state* were all that there is; changes nothing."""
-        other = Tracker()
+        other = Tracker(self._marks)
         for source, part in self._parts.items():
             other.desire(source, part.values())
         other.sweeping = self.sweeping
@@ -269,7 +273,7 @@ class Tracker:
     def _is_remade(self, key: Key) -> bool:
         """Tell whether what is at *key* has to go before it can be what it shall."""
         desired, observed = self.desired(key), self._observed.get(key)
-        if desired is None or observed is None or _is_foreign(observed):
+        if desired is None or observed is None or self._is_foreign(observed):
             return False
         return compare(desired, observed) is Difference.REMAKE
 
@@ -294,7 +298,7 @@ class Tracker:
                 return []
             case Difference.CHANGE:
                 return [Operation(Verb.CHANGE, key, desired, observed)]
-            case Difference.REMAKE if _is_foreign(observed):
+            case Difference.REMAKE if self._is_foreign(observed):
                 # Somebody's own device bears the name: to create ours fails, for all to see.
                 return [Operation(Verb.CREATE, key, desired)]
             case Difference.REMAKE:
@@ -312,7 +316,7 @@ class Tracker:
         return [Operation(Verb.DELETE, key, None, observed)]
 
     def _may_remove(self, key: Key, observed: KernelObject) -> bool:
-        if _is_foreign(observed):
+        if self._is_foreign(observed):
             return False
         if key in self._ours:
             return True
@@ -338,16 +342,15 @@ class Tracker:
         keys = self._by_device.get(dev, ())
         return [key for key in keys if device_of(self._observed.get(key)) == dev]
 
-
-def _is_foreign(item: KernelObject) -> bool:
-    """Tell whether *item* lacks our mark; to want its key does not make it ours to remove."""
-    match item:
-        case Link(alias=alias):
-            return not alias.startswith(ALIAS_PREFIX)
-        case Route(protocol=protocol) | Rule(protocol=protocol):
-            return protocol != ROUTE_PROTOCOL
-        case _:
-            return False
+    def _is_foreign(self, item: KernelObject) -> bool:
+        """Tell whether *item* lacks our mark; to want its key does not make it ours to remove."""
+        match item:
+            case Link(alias=alias):
+                return not alias.startswith(self._marks.alias)
+            case Route(protocol=protocol) | Rule(protocol=protocol):
+                return protocol != self._marks.protocol
+            case _:
+                return False
 
 
 def _master_of(item: KernelObject | None) -> str:

@@ -20,15 +20,13 @@ from podway.kernel.inventory import made_by_kernel
 from podway.kernel.known import Known, devices_of
 from podway.kernel.links import parse_link
 from podway.kernel.neighbours import parse_neighbour, parse_neighbour_key
-from podway.kernel.ownership import TABLE_NAME
 from podway.kernel.protocol import DeviceChanged, KernelEvent, Overrun, Seen, UplinkChanged
 from podway.kernel.routes import parse_route, without_hops
 from podway.kernel.rules import parse_rule
 from podway.kernel.sysctls import device_of_path
 from podway.kernel.tables import FAMILIES, changed
+from podway.model.instances import PODWAY, Marks
 from podway.model.kernel import (
-    ALIAS_PREFIX,
-    ROUTE_PROTOCOL,
     KernelObject,
     Key,
     Link,
@@ -107,9 +105,11 @@ class Translator:
         known: what we wrote and read; what is reported becomes part of it.
         name_of: gives a device's name for its index, "" for none; for devices that no
             notification spoke of yet.
+        marks: tell what is ours.
     """
 
-    def __init__(self, known: Known, name_of: Callable[[int], str]) -> None:
+    def __init__(self, known: Known, name_of: Callable[[int], str], marks: Marks = PODWAY) -> None:
+        self._marks = marks
         self._known = known
         self._name_of = name_of
         self._devices: dict[int, _Device] = {}
@@ -138,7 +138,7 @@ class Translator:
 
     def start_from(self, messages: "Iterable[LinkMessage]") -> None:
         """Take *messages* as all devices that there are: at start, and after an overrun."""
-        self._devices = {message["index"]: _device(message) for message in messages}
+        self._devices = {message["index"]: self._device(message) for message in messages}
 
     def expect_flip(self, dev: str, *, up: bool) -> None:
         """Take in that *dev* is about to go up or down by our own doing."""
@@ -236,14 +236,14 @@ class Translator:
         if fields["family"] == AF_BRIDGE:
             self._port(index, fields)
             return
-        before, after = self._devices.get(index), _device(fields)
+        before, after = self._devices.get(index), self._device(fields)
         if before is not None and before.name != after.name:
             self._gone(before)
             before = None
         self._devices[index] = after
         self._compare(before, after)
         if self._is_ours(after) or (before is not None and before.ours):
-            link = parse_link(fields, self._name)  # type: ignore[arg-type]  # a LinkMessage
+            link = parse_link(fields, self._name, self._marks)  # type: ignore[arg-type]
             self._found[link_key(after.name)] = link
 
     def _deleted_link(self, event: Event) -> None:
@@ -306,7 +306,9 @@ class Translator:
         if fields["table"] == RT_TABLE_LOCAL or fields["flags"] & RTM_F_CLONED:
             return
         route = parse_route(fields, self._name)  # type: ignore[arg-type]  # a RouteMessage
-        if route is None or not (route.protocol == ROUTE_PROTOCOL or self._follows(route.key)):
+        if route is None or not (
+            route.protocol == self._marks.protocol or self._follows(route.key)
+        ):
             return
         self._found[route.key] = self._left_of(route) if event.type == RTM_DELROUTE else route
 
@@ -350,7 +352,7 @@ class Translator:
 
     def _rule(self, event: Event) -> None:
         rule = parse_rule(event.fields)  # type: ignore[arg-type]  # a RuleMessage
-        if rule is not None and rule.protocol == ROUTE_PROTOCOL:
+        if rule is not None and rule.protocol == self._marks.protocol:
             self._found[rule.key] = None if event.type == RTM_DELRULE else rule
 
     def _netconf(self, event: Event) -> None:
@@ -374,17 +376,16 @@ class Translator:
         family = FAMILIES.get(event.fields.get("family", 0), "")
         name = event.fields.get("table", "")
         key = NftTable(family, name, "").key
-        if name == TABLE_NAME or key in self._known:
+        if name == self._marks.table or key in self._known:
             gone = event.name == "NFT_MSG_DELTABLE"
             self._tables[key] = None if gone else changed(family, name)
 
-
-def _device(fields: Mapping[str, Any]) -> _Device:
-    flags = fields["flags"]
-    return _Device(
-        name=fields["ifname"],
-        up=bool(flags & IFF_UP),
-        running=bool(flags & IFF_RUNNING),
-        mtu=fields.get("mtu", 0),
-        ours=fields.get("ifalias", "").startswith(ALIAS_PREFIX),
-    )
+    def _device(self, fields: Mapping[str, Any]) -> _Device:
+        flags = fields["flags"]
+        return _Device(
+            name=fields["ifname"],
+            up=bool(flags & IFF_UP),
+            running=bool(flags & IFF_RUNNING),
+            mtu=fields.get("mtu", 0),
+            ours=fields.get("ifalias", "").startswith(self._marks.alias),
+        )

@@ -26,9 +26,8 @@ from podway.kernel.rules import parse_rule
 from podway.kernel.sysctls import device_of_path, read_sysctl
 from podway.kernel.tables import Tables
 from podway.model.addresses import Family
+from podway.model.instances import PODWAY, Marks
 from podway.model.kernel import (
-    ROUTE_PROTOCOL,
-    UNFINISHED_ALIAS,
     FdbEntry,
     KernelObject,
     Key,
@@ -68,6 +67,7 @@ class Inventory:
         inside: a context in which /proc/sys/net and nftables are the namespace's.
         wireguard: returns what a WireGuard device is configured with; None: it does not answer.
         relay: returns what the process that serves a TUN device was told.
+        marks: tell what is ours.
     """
 
     def __init__(
@@ -79,7 +79,9 @@ class Inventory:
         *,
         wireguard: Callable[[str], State | None],
         relay: Callable[[str], State],
+        marks: Marks = PODWAY,
     ) -> None:
+        self._marks = marks
         self._netlink = netlink
         self._devices = devices
         self._tables = tables
@@ -156,8 +158,8 @@ class Inventory:
         """Enter links; return the indexes of those that bear our mark or are wanted."""
         found = set()
         for message in messages:
-            link = parse_link(message, self._devices.name)
-            if link is not None and (is_our_link(link) or link.key in wanted):
+            link = parse_link(message, self._devices.name, self._marks)
+            if link is not None and (is_our_link(link, self._marks) or link.key in wanted):
                 state[link.key] = link
                 found.add(message["index"])
                 if isinstance(link.kind, Wireguard):
@@ -170,7 +172,7 @@ class Inventory:
         """Enter what *link* is configured with; one that cannot tell has to be made anew."""
         found = self._wireguard(link.name)
         if found is None:
-            state[link.key] = replace(link, alias=UNFINISHED_ALIAS)
+            state[link.key] = replace(link, alias=self._marks.unfinished)
         else:
             state.update(found)
 
@@ -218,7 +220,7 @@ class Inventory:
         """Enter routes of ours, of device *oif* alone if given (-1: of none), and wanted ones."""
         if oif >= 0:
             for family in Family:
-                request = dump_routes(family, protocol=ROUTE_PROTOCOL, oif=oif)
+                request = dump_routes(family, protocol=self._marks.protocol, oif=oif)
                 for message in self._netlink.dump(request):
                     route = parse_route(message, self._devices.name)
                     if route is not None:
@@ -234,7 +236,7 @@ class Inventory:
         """Enter rules of ours; another program's is another rule, even if it says the same."""
         for family in Family:
             for message in self._netlink.dump(dump_rules(family)):
-                if message.get("protocol") == ROUTE_PROTOCOL:
+                if message.get("protocol") == self._marks.protocol:
                     rule = parse_rule(message)
                     if rule is not None:
                         state[rule.key] = rule

@@ -30,6 +30,7 @@ from podway.kernel.reaper import LinkReaper
 from podway.kernel.sysctls import write_sysctl
 from podway.kernel.uplinks import has_ipv6
 from podway.kernel.wireguard_process import WireguardProcesses
+from podway.model.instances import PODWAY, Marks
 from podway.model.kernel import Bridge, Link, PodSide, Tun, Veth, Vxlan, Wireguard
 from podway.model.networks import MIN_MTU_IPV6
 from podway.netlink import NetlinkError, NetlinkSocket, Request, change_link, entered, get_link
@@ -48,6 +49,7 @@ class LinkMaker:
         reaper: deletes.
         processes: make what this kernel cannot.
         netns_fd: the namespace; None for the calling thread's.
+        marks: of whose devices they are.
     """
 
     def __init__(
@@ -57,7 +59,10 @@ class LinkMaker:
         reaper: LinkReaper,
         processes: WireguardProcesses,
         netns_fd: int | None = None,
+        *,
+        marks: Marks = PODWAY,
     ) -> None:
+        self._marks = marks
         self._netlink = netlink
         self._devices = devices
         self._reaper = reaper
@@ -131,7 +136,7 @@ class LinkMaker:
     def _create(self, link: Link, pod_fd: int = -1, *, configure: Callable[[], None]) -> None:
         """Make *link*'s device here, *configure* its other end, or mend what is there."""
         try:
-            self._netlink.request(create_request(link, self._index, pod_fd))
+            self._netlink.request(create_request(link, self._index, pod_fd, self._marks.group))
         except NetlinkError as error:
             if error.errno == errno.EEXIST and not self._is_orphan(link) and self._mend(link):
                 return
@@ -178,7 +183,7 @@ class LinkMaker:
                 return False
             raise
         assert message is not None
-        there = parse_link(message, self._devices.name)
+        there = parse_link(message, self._devices.name, self._marks)
         if there is None or compare(link, there) is Difference.REMAKE:
             raise KernelError(errno.EEXIST, operation, _difference(message, there, link))
         self._send(change_requests(link, there, self._index))

@@ -2,9 +2,8 @@
 
 from ipaddress import IPv4Address, ip_address
 
+from podway.model.instances import PODWAY, UNFINISHED_GROUP, Marks
 from podway.model.kernel import (
-    UNFINISHED_ALIAS,
-    WIREGUARD_ALIAS,
     Bridge,
     Ipip,
     Link,
@@ -27,10 +26,6 @@ from podway.netlink.constants import (
 _MTU_MIN = 68
 # include/uapi/linux/if_tun.h
 _IFF_TUN = 1
-# A device is born into this group (IFLA_GROUP) and leaves it when it is done, both ends of a pair.
-# The kernel takes no alias at birth, and who is killed in between must leave something that tells
-# whose it is and that it is no good.
-UNFINISHED_GROUP = 0x70760000
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,15 +38,21 @@ if TYPE_CHECKING:
     NameOf = Callable[[int], str]
 
 
-def create_request(link: Link, index_of: "IndexOf", pod_fd: int = -1) -> "Request[LinkMessage]":
+def create_request(
+    link: Link, index_of: "IndexOf", pod_fd: int = -1, group: int = UNFINISHED_GROUP
+) -> "Request[LinkMessage]":
     """Return the request that makes *link*, down, and its other end in namespace *pod_fd*.
+
+    A device is born into *group* and leaves it when it is done, both ends of a pair: the kernel
+    takes no alias at birth, and who is killed in between must leave something that tells whose it
+    is and that it is no good.
 
     The kernel takes alias and address generation only once the device exists (rtnl_create_link),
     see `finish_requests`; a pair's other end is made in its place and under its name at once.
     """
     fields: LinkMessage = {
         "ifname": link.name,
-        "group": UNFINISHED_GROUP,
+        "group": group,
         "linkinfo": {
             "kind": kind_name(link.kind),
             "data": _creation_data(link.kind, index_of, pod_fd),
@@ -119,24 +120,27 @@ def change_requests(
     return requests
 
 
-def parse_link(message: "LinkMessage", name_of: "NameOf") -> Link | None:
-    """Return the link that *message* describes, None for a kind that podway does not make."""
+def parse_link(message: "LinkMessage", name_of: "NameOf", marks: Marks = PODWAY) -> Link | None:
+    """Return the link that *message* describes, None for a kind that podway does not make.
+
+    *marks* are those of the agent that asks.
+    """
     info = message.get("linkinfo", {})
     name = info.get("kind", "")
-    if name == "tun" and message.get("ifalias") == WIREGUARD_ALIAS:
+    if name == "tun" and message.get("ifalias") == marks.wireguard:
         name = "wireguard"
     kind = _parse_kind(name, info.get("data", {}), name_of)
     if kind is None:
         return None
     master = message.get("master", 0)
-    unfinished = message.get("group") == UNFINISHED_GROUP
+    unfinished = message.get("group") == marks.group
     return Link(
         name=message["ifname"],
         kind=kind,
         mtu=message.get("mtu"),
         mac=message.get("address"),
         master=name_of(master) if master else "",
-        alias=UNFINISHED_ALIAS if unfinished else message.get("ifalias", ""),
+        alias=marks.unfinished if unfinished else message.get("ifalias", ""),
         up=bool(message["flags"] & IFF_UP),
         hairpin=_parse_hairpin(info),
     )

@@ -47,6 +47,7 @@ from podway.kernel.wireguard_keys import WireguardKey
 from podway.kernel.wireguard_process import WireguardProcesses
 from podway.kernel.writes import batches, requests_of
 from podway.model.addresses import Family, IPAddress
+from podway.model.instances import PODWAY, Marks
 from podway.model.kernel import (
     FdbEntry,
     KernelObject,
@@ -81,6 +82,7 @@ class NodeKernel:
         netns_fd: the namespace; None for the process's own.
         run_dir: where processes that stand in for the kernel have their sockets.
         wireguard_key: file of this node's key; made when a device first needs it.
+        marks: tell what is ours.
 
     Raises:
         KernelError: the kernel gives no sockets, or cannot be read.
@@ -92,8 +94,10 @@ class NodeKernel:
         *,
         run_dir: Path = Path("/run/podway"),
         wireguard_key: Path = Path("/var/lib/podway/wireguard.key"),
+        marks: Marks = PODWAY,
     ) -> None:
         self._netns_fd = netns_fd
+        self._marks = marks
         with worded("open the kernel's sockets"):
             self._netlink = NetlinkSocket(netns_fd=netns_fd)
             self._events = EventSocket(GROUPS, netns_fd=netns_fd)
@@ -102,7 +106,7 @@ class NodeKernel:
         self._devices = Devices(self._netlink.fileno())
         self._busy = threading.Lock()
         self._known = Known()
-        self._translator = Translator(self._known, self._devices.name)
+        self._translator = Translator(self._known, self._devices.name, marks)
         self._tables: Tables | None = None
         processes = WireguardProcesses(run_dir / "wireguard")
         self._wireguard = WireguardDevices(
@@ -117,8 +121,11 @@ class NodeKernel:
             self._inside,
             wireguard=self._wireguard.read,
             relay=self._relays.read,
+            marks=marks,
         )
-        self._maker = LinkMaker(self._netlink, self._devices, self._reaper, processes, netns_fd)
+        self._maker = LinkMaker(
+            self._netlink, self._devices, self._reaper, processes, netns_fd, marks=marks
+        )
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         for fd in (self._events.fileno(), self._commits.fileno(), self._wake):
             self._watch(fd)
@@ -392,7 +399,7 @@ class NodeKernel:
     def _nft(self) -> Tables:
         """Return the tables; called inside the namespace."""
         if self._tables is None:
-            self._tables = Tables()
+            self._tables = Tables(self._marks.table)
         return self._tables
 
 

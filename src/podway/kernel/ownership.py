@@ -2,9 +2,8 @@
 
 from collections.abc import Collection
 
+from podway.model.instances import PODWAY, Marks
 from podway.model.kernel import (
-    ALIAS_PREFIX,
-    ROUTE_PROTOCOL,
     Address,
     AllowedIp,
     FdbEntry,
@@ -20,29 +19,27 @@ from podway.model.kernel import (
     WireguardPeer,
 )
 
-TABLE_NAME = "podway"
 
-
-def is_our_link(link: Link) -> bool:
+def is_our_link(link: Link, marks: Marks = PODWAY) -> bool:
     """Tell whether *link* bears our mark."""
-    return link.alias.startswith(ALIAS_PREFIX)
+    return link.alias.startswith(marks.alias)
 
 
-def is_ours(item: KernelObject, our_devices: Collection[str]) -> bool:
+def is_ours(item: KernelObject, our_devices: Collection[str], marks: Marks = PODWAY) -> bool:
     """Tell whether *item* is ours, given the names of the devices that are.
 
     Sysctls belong to nobody; what the kernel makes by itself must be left out before.
     """
     match item:
         case Link():
-            return is_our_link(item)
+            return is_our_link(item, marks)
         case Address() | Neighbour() | FdbEntry():
             return item.dev in our_devices
         case WireguardDevice() | WireguardPeer() | AllowedIp() | UdpRelay() | UdpPeer():
             return item.dev in our_devices
         case Route() | Rule():
-            return item.protocol == ROUTE_PROTOCOL
+            return item.protocol == marks.protocol
         case NftTable():
-            return item.name == TABLE_NAME
+            return item.name == marks.table
         case _:
             return False

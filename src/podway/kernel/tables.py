@@ -14,8 +14,8 @@ import errno
 from collections.abc import Collection, Iterator
 
 from podway.kernel.errors import worded
-from podway.kernel.ownership import TABLE_NAME
 from podway.kernel.protocol import KernelError
+from podway.model.instances import TABLE_NAME
 from podway.model.kernel import Key, NftTable
 from podway.netlink import NetlinkError, NetlinkSocket, Request
 from podway.netlink.constants import (
@@ -35,9 +35,14 @@ FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 
 class Tables:
-    """The nftables tables of one namespace: that in which the calling thread is."""
+    """The nftables tables of one namespace: that in which the calling thread is.
 
-    def __init__(self) -> None:
+    Args:
+        name: of ours.
+    """
+
+    def __init__(self, name: str = TABLE_NAME) -> None:
+        self._name = name
         self._netlink = NetlinkSocket(NETLINK_NETFILTER)
         self._library: _Nft | None = None
         self._written: dict[Key, tuple[NftTable, str]] = {}
@@ -72,7 +77,7 @@ class Tables:
         """
         for key in self._names():
             family, name = str(key.parts[0]), str(key.parts[1])
-            if name == TABLE_NAME or key in wanted:
+            if name == self._name or key in wanted:
                 table, listing = self._written.get(key, (None, ""))
                 is_ours = table is not None and self._list(f"{family} {name}") == listing
                 yield table if table is not None and is_ours else changed(family, name)

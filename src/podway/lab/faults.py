@@ -8,7 +8,6 @@ a dead program); routes, devices and rules are left to the agent: that it mends 
 from collections.abc import Callable, Collection
 from ipaddress import ip_network
 
-from podway.compute.forwarding import TABLE_NAME
 from podway.diff.operations import Operation, Verb
 from podway.errors import ConfigError
 from podway.lab.errors import LabError
@@ -24,6 +23,7 @@ from podway.lab.stores import plan_stores
 from podway.lab.topology import plan_agent
 from podway.lab.underlay import UPLINK, plan_cable, plan_cut, plan_uplink
 from podway.model.addresses import IPNetwork
+from podway.model.instances import TABLE_NAME
 from podway.model.kernel import (
     Address,
     FdbEntry,

@@ -294,7 +294,8 @@ def test_a_wish_that_moved_and_never_came_true_is_not_remembered_on_its_first_de
     tracker.desire(PEER, [DIRECT])
     tracker.desire(PEER, ())
     tracker.plan()
-    assert not any(vars(tracker).values())
+    state = {name: value for name, value in vars(tracker).items() if name != "_marks"}
+    assert not any(state.values())
 
 
 def test_preview_says_what_would_be_done_and_changes_nothing() -> None:
@@ -328,7 +329,7 @@ def test_nothing_is_remembered_of_what_is_gone(refused: list[Key]) -> None:
         carry_out(tracker)
         carry_out(tracker)
     assert tracker.plan() == []
-    kept = {name: value for name, value in vars(tracker).items() if value}
+    kept = {name: value for name, value in vars(tracker).items() if value and name != "_marks"}
     assert kept.pop("sweeping") is True
     kept.pop("drift_repaired", None)
     assert kept == {}
