@@ -1,6 +1,7 @@
 """net-conf.json with arbitrary content gives a consistent Network or a ConfigError, never less."""
 
 import json
+from itertools import combinations
 from typing import Any
 
 from hypothesis import example, given
@@ -10,11 +11,12 @@ from podway.compute.gateways import bridge_gateway, pod_range
 from podway.errors import ConfigError
 from podway.model.addresses import Family, family_of, prefix_contains
 from podway.model.networks import HostGwConfig, Network, Pool, VxlanConfig, parse_network
+from podway.store.codec import encode_network
 
 TOP_KEYS = [
     *("Network", "SubnetLen", "SubnetMin", "SubnetMax", "EnableIPv4", "EnableIPv6"),
     *("IPv6Network", "IPv6SubnetLen", "IPv6SubnetMin", "IPv6SubnetMax"),
-    *("Attach", "Masquerade", "NonMasqueradeCIDRs", "Backend"),
+    *("Attach", "Masquerade", "NonMasqueradeCIDRs", "Backend", "Networks"),
 ]
 BACKEND_KEYS = ["Type", "VNI", "Port", "MTU", "GBP", "Learning", "DirectRouting"]
 
@@ -44,6 +46,16 @@ def prefixes(draw: st.DrawFn, family: Family) -> str:
     return f"{address}/{length}"
 
 
+def further() -> st.SearchStrategy[Any]:
+    """One of ``Networks``: a prefix, an object with one, or nonsense."""
+    prefix = prefixes(Family.IPV4) | prefixes(Family.IPV6)
+    entry = st.fixed_dictionaries(
+        {"Network": prefix},
+        optional={"SubnetLen": st.integers(-1, 129), "Drain": st.booleans() | anything},
+    )
+    return prefix | entry | anything
+
+
 def documents() -> st.SearchStrategy[Any]:
     """Objects with known keys and mostly fitting values, so that many of them get far."""
     lengths = st.none() | st.integers(-1, 129)
@@ -71,6 +83,7 @@ def documents() -> st.SearchStrategy[Any]:
             "IPv6SubnetMax": st.ip_addresses(v=6).map(str) | anything,
             "Attach": st.sampled_from(["bridge", "routed"]) | anything,
             "Masquerade": st.booleans() | anything,
+            "Networks": st.lists(further(), max_size=3) | anything,
             "NonMasqueradeCIDRs": st.lists(prefixes(Family.IPV4) | prefixes(Family.IPV6)),
             "Backend": backend | anything,
         },
@@ -140,9 +153,18 @@ def subnet_number(pool: Pool, address: int) -> int:
     return number
 
 
+def same_family(network: Network) -> list[tuple[Any, Any]]:
+    pairs = combinations(network.pools, 2)
+    return [(one, other) for one, other in pairs if one.family is other.family]
+
+
 def check(network: Network) -> None:
     families = [pool.family for pool in network.pools]
-    assert families in ([Family.IPV4], [Family.IPV6], [Family.IPV4, Family.IPV6])
+    assert families == sorted(families)
+    assert network.families in ((Family.IPV4,), (Family.IPV6,), (Family.IPV4, Family.IPV6))
+    assert not any(network.pools_of(family)[0].drain for family in network.families)
+    assert not any(one.prefix.overlaps(other.prefix) for one, other in same_family(network))
+    assert parse_network(encode_network(network)) == network
     for pool in network.pools:
         check_pool(pool)
     assert network.attach in ("bridge", "routed")
@@ -155,6 +177,8 @@ def check(network: Network) -> None:
             assert mtu == 0 or 576 <= mtu <= 65535
         case HostGwConfig():
             assert network.backend_name == "host-gw"
+        case _:
+            pass
 
 
 def check_pool(pool: Pool) -> None:

@@ -14,6 +14,7 @@ from podway.compute.subnets import (
     SubnetRefused,
     check_reservation,
     compute_leases,
+    find_free,
     fits,
 )
 from podway.model.addresses import Family, IPNetwork
@@ -23,23 +24,36 @@ from podway.model.nodes import Claim, Node, Wish
 NAMES = st.sampled_from([f"n{number}" for number in range(9)])
 
 
-def dual(length4: int, length6: int) -> Network:
+def dual(length4: int, length6: int, prefixes4: list[int], drained: set[int]) -> Network:
+    """Return a network of both families; in IPv4 it has the named ones of three /24 prefixes."""
+    first, *others = prefixes4
+    further = [
+        {"Network": f"10.9.{number}.0/24", "SubnetLen": length4, "Drain": number in drained}
+        for number in others
+    ]
     return parse_network(
         json.dumps(
             {
-                "Network": "10.9.0.0/24",
+                "Network": f"10.9.{first}.0/24",
                 "SubnetLen": length4,
                 "EnableIPv6": True,
                 "IPv6Network": "fd00:9::/60",
                 "IPv6SubnetLen": length6,
+                "Networks": further,
                 "Backend": {"Type": "host-gw"},
             }
         )
     )
 
 
-# An operator who changes the lengths under live leases is the hard case.
-NETWORKS = st.builds(dual, st.integers(26, 28), st.integers(62, 64))
+# An operator who changes the lengths and the prefixes under live leases is the hard case.
+NETWORKS = st.builds(
+    dual,
+    st.integers(26, 28),
+    st.integers(62, 64),
+    st.permutations(range(3)).flatmap(lambda order: st.integers(1, 3).map(lambda n: order[:n])),
+    st.sets(st.integers(0, 2)),
+)
 
 
 def subnet4(number: int, length: int) -> IPNetwork:
@@ -50,7 +64,7 @@ def subnet6(number: int, length: int) -> IPNetwork:
     return ip_network(((0xFD000009 << 96) + (number << 64), length), strict=False)
 
 
-SUBNETS4 = st.builds(subnet4, st.integers(0, 17), st.integers(26, 28))
+SUBNETS4 = st.builds(subnet4, st.integers(0, 49), st.integers(26, 28))
 SUBNETS6 = st.builds(subnet6, st.integers(0, 17), st.integers(62, 64))
 CLAIMS = st.tuples(
     st.just("claim"),
@@ -58,6 +72,7 @@ CLAIMS = st.tuples(
     st.integers(1, 9),
     st.none() | SUBNETS4,
     st.none() | SUBNETS6,
+    st.booleans(),
 )
 STEPS = st.one_of(
     CLAIMS,
@@ -68,13 +83,20 @@ STEPS = st.one_of(
 )
 
 
-def make_claim(name: str, host: int, wish4: IPNetwork | None, wish6: IPNetwork | None) -> Claim:
+def make_claim(
+    name: str,
+    host: int,
+    wish4: IPNetwork | None,
+    wish6: IPNetwork | None,
+    leave: bool,  # noqa: FBT001
+) -> Claim:
+    ipv4, ipv6 = ip_address(f"192.0.2.{host}"), ip_address(f"2001:db8::{host}")
     return Claim(
         name=name,
         backend="host-gw",
         wishes=(
-            Wish(family=Family.IPV4, public_ip=ip_address(f"192.0.2.{host}"), subnet=wish4),
-            Wish(family=Family.IPV6, public_ip=ip_address(f"2001:db8::{host}"), subnet=wish6),
+            Wish(family=Family.IPV4, public_ip=ipv4, subnet=wish4, leave=leave),
+            Wish(family=Family.IPV6, public_ip=ipv6, subnet=wish6),
         ),
     )
 
@@ -82,15 +104,15 @@ def make_claim(name: str, host: int, wish4: IPNetwork | None, wish6: IPNetwork |
 def step(holdings: Holdings, network: Network, action: tuple[Any, ...]) -> Network:
     """Do *action* as the hub would, refusals included; return the network from then on."""
     match action:
-        case ("claim", name, host, wish4, wish6):
+        case ("claim", name, *rest):
+            claim = make_claim(name, *rest)
             try:
-                leases = compute_leases(network, make_claim(name, host, wish4, wish6), holdings)
+                leases = compute_leases(network, claim, holdings)
             except SubnetRefused:
                 return network
+            for lease in leases:
+                check_choice(network, holdings, claim, lease.subnet)
             holdings.set_node(name, Node(name=name, backend="host-gw", leases=leases))
-            assert all(
-                fits(pool, lease.subnet) for pool, lease in zip(network.pools, leases, strict=True)
-            )
         case ("gone", name):
             holdings.set_node(name, None)
         case ("reserve", name, *subnets):
@@ -107,6 +129,36 @@ def step(holdings: Holdings, network: Network, action: tuple[Any, ...]) -> Netwo
         case other:
             raise AssertionError(other)
     return network
+
+
+def check_choice(network: Network, holdings: Holdings, claim: Claim, subnet: IPNetwork) -> None:
+    """Check that *subnet* is what *claim* should be given in its family, where that is certain."""
+    family = Family.IPV4 if subnet.version == 4 else Family.IPV6
+    (wish,) = (each for each in claim.wishes if each.family is family)
+    (chosen,) = (pool for pool in network.pools if fits(pool, subnet))
+    own = holdings.nodes.get(claim.name)
+    lease = own.lease(family) if own is not None else None
+    if subnet in holdings.reservations.get(claim.name, ()):
+        return
+    if lease is not None and subnet == lease.subnet:
+        assert not (chosen.drain and wish.leave and has_room(network, holdings, family))
+        return
+    if subnet == wish.subnet:
+        assert not (chosen.drain and wish.leave)
+        return
+    assert not chosen.drain
+    for pool in network.pools_of(family):
+        if pool == chosen:
+            break
+        assert pool.drain or find_free(pool, holdings.tables[family]) is None
+
+
+def has_room(network: Network, holdings: Holdings, family: Family) -> bool:
+    return any(
+        find_free(pool, holdings.tables[family]) is not None
+        for pool in network.pools_of(family)
+        if not pool.drain
+    )
 
 
 def held_by(holdings: Holdings) -> set[tuple[str, IPNetwork]]:
@@ -165,15 +217,19 @@ def test_a_refused_claim_was_refused_for_a_reason(
             return
         held = [subnet for _, subnet in held_by(holdings)]
         blocks = [
-            [ip_network((number, pool.subnet_len)) for number in numbers(pool)]
-            for pool in network.pools
+            [
+                ip_network((number, pool.subnet_len))
+                for pool in network.pools_of(family)
+                if not pool.drain
+                for number in numbers(pool)
+            ]
+            for family in network.families
         ]
         assert any(all(any(overlap(b, h) for h in held) for b in family) for family in blocks)
 
 
 def numbers(pool: Pool) -> range:
-    first, last = int(pool.subnet_min.network_address), int(pool.subnet_max.network_address)
-    return range(first, last + 1, 1 << (pool.family.bits - pool.subnet_len))
+    return range(pool.first, pool.last + 1, 1 << (pool.family.bits - pool.subnet_len))
 
 
 @given(NETWORKS, st.lists(STEPS, max_size=30), CLAIMS)

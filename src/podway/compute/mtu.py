@@ -23,8 +23,8 @@ def path_mtus(
 ) -> dict[Family, int]:
     """Return, for each family of the network, the largest packet that reaches other nodes' pods."""
     return {
-        pool.family: underlay_mtu(network, uplink, pool.family) - overhead(pool.family)
-        for pool in network.pools
+        family: underlay_mtu(network, uplink, family) - overhead(family)
+        for family in network.families
     }
 
 

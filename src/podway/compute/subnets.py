@@ -5,14 +5,17 @@ family, or a `SubnetRefused` that names value, rule and other party. The hub cal
 claim, so it must stay quick with thousands of nodes, and must never give an address twice, also
 after the operator has cut the network anew (see `holdings`).
 
-A free subnet is the next one after the one given last, round and round. A subnet given back is
-thus the last to be given again: a node that was cut off for longer than its lease most likely
-finds its own still free, and peers have forgotten a subnet's old owner before it has a new one.
+A free subnet is the next one after the one given last, round and round, in the first of the
+network's pools that has room. A subnet given back is thus the last of its pool to be given again: a
+node that was cut off for longer than its lease most likely finds its own still free, and peers have
+forgotten a subnet's old owner before it has a new one.
+
+A pool that is being drained gives nothing to those who have nothing in it. A node keeps its subnet
+there, and may wish for the one that it lost, until it says that it has no use for it.
 """
 
 from collections.abc import Iterator
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
 
 from podway.compute.holdings import Held, Holdings, Subnets, SubnetTable
 from podway.errors import PodwayError
@@ -51,11 +54,12 @@ class SubnetRefused(PodwayError):  # noqa: N818  (an answer, not an accident)
 
 
 def compute_leases(network: Network, claim: Claim, holdings: Holdings) -> tuple[Lease, ...]:
-    """Return the leases that *claim* gets, in the order of the network's pools: all or none.
+    """Return the leases that *claim* gets, one for each family of the network: all or none.
 
     A node gets, per family, the subnet reserved for it; else the one it leases already; else the
     one it wishes for; else the next free one. What no longer fits the network, or is somebody
-    else's, is passed over (a reservation is not: an operator must settle that).
+    else's, is passed over (a reservation is not: an operator must settle that); so is what the node
+    can do without and the network wants drained, if there is another.
 
     Raises:
         SubnetRefused: the claim breaks a rule of the network, a public address is another node's,
@@ -68,11 +72,11 @@ def compute_leases(network: Network, claim: Claim, holdings: Holdings) -> tuple[
     wishes = {wish.family: wish for wish in claim.wishes}
     return tuple(
         Lease(
-            subnet=_choose(pool, wishes[pool.family], claim.name, holdings),
-            public_ip=wishes[pool.family].public_ip,
-            data=wishes[pool.family].data,
+            subnet=_choose(network.pools_of(family), wishes[family], claim.name, holdings),
+            public_ip=wishes[family].public_ip,
+            data=wishes[family].data,
         )
-        for pool in network.pools
+        for family in network.families
     )
 
 
@@ -87,9 +91,8 @@ def check_reservation(network: Network, name: str, subnets: Subnets, holdings: H
         listed = ", ".join(map(str, subnets))
         raise SubnetRefused(Rule.FAMILIES, f"reservation {listed} for {name}: one subnet a family")
     for subnet in subnets:
-        pool = network.pool(family_of(subnet))
-        if pool is None or not fits(pool, subnet):
-            rule = describe_pool(pool) if pool else "the network has no such family"
+        if not has_place(network, subnet):
+            rule = _describe_places(network.pools_of(family_of(subnet)))
             raise SubnetRefused(Rule.FIT, f"reservation {subnet} for node {name}: {rule}")
         held = holdings.conflict(name, subnet)
         if held is not None:
@@ -101,8 +104,18 @@ def fits(pool: Pool, subnet: IPNetwork) -> bool:
     """Tell whether *subnet* is one of those into which *pool* is cut and that may be leased."""
     if family_of(subnet) is not pool.family or subnet.prefixlen != pool.subnet_len:
         return False
-    first, last = pool.subnet_min.network_address, pool.subnet_max.network_address
-    return int(first) <= int(subnet.network_address) <= int(last)
+    return pool.first <= int(subnet.network_address) <= pool.last
+
+
+def has_place(network: Network, subnet: IPNetwork) -> bool:
+    """Tell whether *subnet* is one that may be leased in *network*, drained pools included."""
+    return any(fits(pool, subnet) for pool in network.pools)
+
+
+def is_drained(network: Network, subnet: IPNetwork) -> bool:
+    """Tell whether *subnet* lies where *network* wants nobody any more."""
+    pool = network.pool_around(subnet)
+    return pool is not None and pool.drain
 
 
 def describe_misfits(network: Network, holdings: Holdings) -> str:
@@ -118,23 +131,27 @@ def describe_misfits(network: Network, holdings: Holdings) -> str:
     shown = "; ".join(misfits[:MISFITS_SHOWN])
     more = f"; and {len(misfits) - MISFITS_SHOWN} more" if len(misfits) > MISFITS_SHOWN else ""
     return (
-        f"it would break what nodes hold: {shown}{more}; force it to let those nodes claim other "
+        f"it would break what nodes hold: {shown}{more}; keep that prefix in Networks with "
+        '"Drain": true until nobody holds any of it, or force it to let those nodes claim other '
         "subnets (their pods lose their addresses)"
     )
 
 
 def _misfit(network: Network, subnet: IPNetwork) -> str:
-    pool = network.pool(family_of(subnet))
-    if pool is None:
-        return f"({family_of(subnet).label} would be gone)"
-    return "" if fits(pool, subnet) else f"({describe_pool(pool)})"
+    if has_place(network, subnet):
+        return ""
+    pools = network.pools_of(family_of(subnet))
+    return f"({_describe_places(pools) if pools else f'{family_of(subnet).label} would be gone'})"
 
 
-def describe_pool(pool: Pool) -> str:
-    """Return the rule for a subnet of *pool*, for messages."""
-    return (
-        f"must be a /{pool.subnet_len} of {pool.prefix} "
+def _describe_places(pools: tuple[Pool, ...]) -> str:
+    """Return the rule for a subnet of any of *pools*, for messages."""
+    if not pools:
+        return "the network has no such family"
+    return "must be " + ", or ".join(
+        f"a /{pool.subnet_len} of {pool.prefix} "
         f"from {pool.subnet_min.network_address} to {pool.subnet_max.network_address}"
+        for pool in pools
     )
 
 
@@ -173,8 +190,8 @@ def check_claim(network: Network, claim: Claim) -> None:
     if claim.backend != network.backend_name:
         message = f"{who}: backend {claim.backend!r}, but the network's is {network.backend_name!r}"
         raise SubnetRefused(Rule.BACKEND, message)
-    wanted = sorted(pool.family for pool in network.pools)
-    if sorted(wish.family for wish in claim.wishes) != wanted:
+    wanted = network.families
+    if sorted(wish.family for wish in claim.wishes) != list(wanted):
         given = _labels(wish.family for wish in claim.wishes) or "no family"
         message = f"{who} is for {given}, but the network has {_labels(iter(wanted))}"
         raise SubnetRefused(Rule.FAMILIES, f"{message}; give the node an address in each")
@@ -246,55 +263,80 @@ def _check_address_free(claim: Claim, wish: Wish, holdings: Holdings) -> None:
         )
 
 
-def _choose(pool: Pool, wish: Wish, name: str, holdings: Holdings) -> IPNetwork:
-    reserved = _of_family(holdings.reservations.get(name, ()), pool.family)
+def _choose(pools: tuple[Pool, ...], wish: Wish, name: str, holdings: Holdings) -> IPNetwork:
+    family = wish.family
+    reserved = _of_family(holdings.reservations.get(name, ()), family)
     if reserved is not None:
-        return _check_reserved(pool, reserved, name)
+        return _check_reserved(pools, reserved, name)
     node = holdings.nodes.get(name)
-    own = node.lease(pool.family) if node else None
-    for subnet in (own.subnet if own else None, wish.subnet):
-        if subnet is None or not fits(pool, subnet):
-            continue
-        if holdings.conflict(name, subnet) is None:
+    own = node.lease(family) if node else None
+    had = [subnet for subnet in (own.subnet if own else None, wish.subnet) if subnet is not None]
+    for subnet in had:
+        if _is_wanted(pools, subnet, wish) and holdings.conflict(name, subnet) is None:
             return subnet
-    return _next_free(pool, name, holdings.tables[pool.family])
+    free = _next_free(pools, holdings.tables[family])
+    if free is not None:
+        return free
+    if wish.leave and own is not None and any(fits(pool, own.subnet) for pool in pools):
+        return own.subnet
+    raise SubnetRefused(Rule.EXHAUSTED, _describe_exhausted(pools, name, holdings.tables[family]))
+
+
+def _is_wanted(pools: tuple[Pool, ...], subnet: IPNetwork, wish: Wish) -> bool:
+    return any(fits(pool, subnet) and not (pool.drain and wish.leave) for pool in pools)
 
 
 def _of_family(subnets: Subnets, family: Family) -> IPNetwork | None:
     return next((subnet for subnet in subnets if family_of(subnet) is family), None)
 
 
-def _check_reserved(pool: Pool, subnet: IPNetwork, name: str) -> IPNetwork:
-    if not fits(pool, subnet):
-        message = f"reservation {subnet} for node {name}: {describe_pool(pool)}; reserve another"
-        raise SubnetRefused(Rule.FIT, message)
+def _check_reserved(pools: tuple[Pool, ...], subnet: IPNetwork, name: str) -> IPNetwork:
+    if not any(fits(pool, subnet) for pool in pools):
+        rule = _describe_places(pools)
+        raise SubnetRefused(
+            Rule.FIT, f"reservation {subnet} for node {name}: {rule}; reserve another"
+        )
     return subnet
 
 
-def _next_free(pool: Pool, name: str, table: SubnetTable) -> IPNetwork:
-    first, last = int(pool.subnet_min.network_address), int(pool.subnet_max.network_address)
-    size = 1 << (pool.family.bits - pool.subnet_len)
-    after = (table.latest // size + 1) * size
-    found = None
-    if first <= after <= last:
-        found = table.next_free(after, last, size)
-    if found is None:
-        found = table.next_free(first, last, size)
-    if found is None:
-        raise SubnetRefused(Rule.EXHAUSTED, _describe_exhausted(pool, name, table))
-    if pool.family is Family.IPV4:
-        return IPv4Network((found, pool.subnet_len))
-    return IPv6Network((found, pool.subnet_len))
+def _next_free(pools: tuple[Pool, ...], table: SubnetTable) -> IPNetwork | None:
+    """Return a free subnet of the first pool that has one, None where none has."""
+    for pool in pools:
+        found = None if pool.drain else find_free(pool, table)
+        if found is not None:
+            return pool.subnet_at(found)
+    return None
 
 
-def _describe_exhausted(pool: Pool, name: str, table: SubnetTable) -> str:
-    first, last = int(pool.subnet_min.network_address), int(pool.subnet_max.network_address)
-    size = 1 << (pool.family.bits - pool.subnet_len)
-    held = list(table.within(first, last + size - 1))
-    leased = sum(each.leased for each in held)
+def find_free(pool: Pool, table: SubnetTable) -> int | None:
+    """Return the number of the next free subnet of *pool*, None where it has no room."""
+    after = (table.latest // pool.step + 1) * pool.step
+    if pool.first <= after <= pool.last:
+        found = table.next_free(after, pool.last, pool.step)
+        if found is not None:
+            return found
+    return table.next_free(pool.first, pool.last, pool.step)
+
+
+def _describe_exhausted(pools: tuple[Pool, ...], name: str, table: SubnetTable) -> str:
+    counts = "; ".join(_describe_use(pool, table) for pool in pools if not pool.drain)
     return (
-        f"no {pool.family.label} subnet is free for node {name}: {leased} leased and "
-        f"{len(held) - leased} reserved of the {(last - first) // size + 1} /{pool.subnet_len} "
-        f"subnets of {pool.prefix}; `podway node remove` those that are gone for good, "
-        "or enlarge the network"
+        f"no {pools[0].family.label} subnet is free for node {name}: {counts}; "
+        "`podway node remove` those that are gone for good, or enlarge the network "
+        "(Networks takes further prefixes)"
     )
+
+
+def _describe_use(pool: Pool, table: SubnetTable) -> str:
+    leased, reserved = count_use(pool, table)
+    return (
+        f"{leased} leased and {reserved} reserved of the {pool.room} /{pool.subnet_len} "
+        f"subnets of {pool.prefix}"
+    )
+
+
+def count_use(pool: Pool, table: SubnetTable) -> tuple[int, int]:
+    """Return how many subnets of *pool* are leased, and how many are reserved only."""
+    held = list(table.within(pool.first, pool.last + pool.step - 1))
+    leased = sum(each.leased for each in held)
+    return leased, len(held) - leased

@@ -28,16 +28,16 @@ def public_addresses(
     """
     named = {family_of(address): address for address in wanted}
     chosen: dict[Family, IPAddress] = {}
-    for pool in network.pools:
-        address = named.get(pool.family) or _first_usable(uplink, pool.family)
+    for family in network.families:
+        address = named.get(family) or _first_usable(uplink, family)
         if address is None:
-            dev = uplink.of(pool.family).dev
+            dev = uplink.of(family).dev
             rule = (
-                f"the network has {pool.family.label} and {dev} no such address: give it one, "
+                f"the network has {family.label} and {dev} no such address: give it one, "
                 "or name another interface (--uplink) or address (--public-ip)"
             )
             raise ConfigError("uplink", uplink.dev, rule)
-        chosen[pool.family] = address
+        chosen[family] = address
     return chosen
 
 

@@ -97,12 +97,22 @@ class Node(Struct, frozen=True, kw_only=True):
 
 
 class Wish(Struct, frozen=True, kw_only=True):
-    """One family of a claim: where the node is, and the subnet that it would like to have."""
+    """One family of a claim: where the node is, and the subnet that it would like to have.
+
+    Attributes:
+        family: of all of it.
+        public_ip: address of the node on the underlay.
+        data: what the backend publishes.
+        subnet: that it had, or would like to have.
+        leave: it has that subnet, in a prefix that is being drained, and no pod in it: another
+            will do.
+    """
 
     family: Family
     public_ip: IPAddress
     data: BackendData | None = None
     subnet: IPNetwork | None = None
+    leave: bool = False
 
 
 class Claim(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,6 @@ may add some; a value that breaks a rule is a `CodecError` and never half a node
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -16,8 +15,9 @@ from msgspec import Struct
 from podway.errors import ConfigError
 from podway.model.addresses import Family, IPAddress, IPNetwork
 from podway.model.backend_keys import render_backend
-from podway.model.networks import Network, Pool, parse_network
+from podway.model.networks import Network, parse_network
 from podway.model.nodes import BackendData, Claim, Lease, Node, Wish
+from podway.model.pools import render_pools
 from podway.store.protocol import StoreError
 
 
@@ -48,6 +48,7 @@ class WishBody(Struct, frozen=True, kw_only=True, omit_defaults=True):
     public_ip: str
     data: BackendData | None = None
     subnet: str | None = None
+    leave: bool = False
 
 
 class ClaimBody(Struct, frozen=True, kw_only=True):
@@ -95,6 +96,7 @@ def claim_to_body(claim: Claim) -> ClaimBody:
             public_ip=str(wish.public_ip),
             data=wish.data,
             subnet=None if wish.subnet is None else str(wish.subnet),
+            leave=wish.leave,
         )
         for wish in claim.wishes
     )
@@ -154,14 +156,13 @@ def _wish(body: WishBody) -> Wish:
         public_ip=parse_address(body.public_ip),
         data=body.data,
         subnet=None if body.subnet is None else parse_subnet(body.subnet),
+        leave=body.leave,
     )
 
 
 def encode_network(network: Network) -> bytes:
     """Return *network* as a net-conf.json text that says everything, defaults too."""
-    document: dict[str, Any] = {"EnableIPv4": False, "EnableIPv6": False}
-    for pool in network.pools:
-        document |= _pool_keys(pool)
+    document = dict(render_pools(network.pools))
     document["Backend"] = render_backend(network.backend)
     document["Attach"] = network.attach
     document["Masquerade"] = network.masquerade
@@ -179,14 +180,3 @@ def decode_network(text: bytes | str) -> Network:
         return parse_network(text)
     except ConfigError as error:
         raise CodecError(f"network configuration cannot be used: {error}") from error
-
-
-def _pool_keys(pool: Pool) -> dict[str, Any]:
-    enable, mark = ("EnableIPv6", "IPv6") if pool.family is Family.IPV6 else ("EnableIPv4", "")
-    return {
-        enable: True,
-        f"{mark}Network": str(pool.prefix),
-        f"{mark}SubnetLen": pool.subnet_len,
-        f"{mark}SubnetMin": str(pool.subnet_min.network_address),
-        f"{mark}SubnetMax": str(pool.subnet_max.network_address),
-    }

@@ -11,13 +11,12 @@ a node that comes back after its lease has ended mostly finds the subnet that it
 """
 
 import hashlib
-from ipaddress import IPv4Network, IPv6Network
 
 from msgspec.structs import replace
 
 from podway.compute.holdings import Holdings
-from podway.compute.subnets import fits
-from podway.model.addresses import Family, IPNetwork
+from podway.compute.subnets import find_free, fits
+from podway.model.addresses import IPNetwork
 from podway.model.networks import Network, Pool
 from podway.model.nodes import Claim, Wish
 from podway.store.etcd_view import Entry, EtcdView
@@ -78,29 +77,33 @@ def with_candidates(network: Network, claim: Claim, holdings: Holdings, attempt:
 def _with_candidate(
     network: Network, name: str, wish: Wish, holdings: Holdings, attempt: int
 ) -> Wish:
-    pool = network.pool(wish.family)
-    if pool is None:
+    subnet, pools = wish.subnet, network.pools_of(wish.family)
+    kept = subnet is not None and any(
+        fits(pool, subnet) and not (pool.drain and wish.leave) for pool in pools
+    )
+    if kept and subnet is not None and holdings.conflict(name, subnet) is None:
         return wish
-    subnet = wish.subnet
-    if subnet is not None and fits(pool, subnet) and holdings.conflict(name, subnet) is None:
-        return wish
-    return replace(wish, subnet=_candidate(pool, name, holdings, attempt))
+    return replace(wish, subnet=_candidate(pools, name, holdings, attempt))
 
 
-def _candidate(pool: Pool, name: str, holdings: Holdings, attempt: int) -> IPNetwork | None:
-    first, last = int(pool.subnet_min.network_address), int(pool.subnet_max.network_address)
-    size = 1 << (pool.family.bits - pool.subnet_len)
-    count = (last - first) // size + 1
-    for probe in range(attempt * _PROBES, (attempt + 1) * _PROBES):
-        digest = hashlib.sha256(f"{name}\0{pool.family.label}\0{probe}".encode()).digest()
-        number = first + int.from_bytes(digest[:16], "big") % count * size
-        subnet = _subnet(pool, number)
-        if holdings.conflict(name, subnet) is None:
-            return subnet
+def _candidate(
+    pools: tuple[Pool, ...], name: str, holdings: Holdings, attempt: int
+) -> IPNetwork | None:
+    """Return a free subnet of the first pool that has room; None leaves it to `compute_leases`."""
+    for pool in pools:
+        if pool.drain:
+            continue
+        found = _probe(pool, name, holdings, attempt)
+        if found is not None or find_free(pool, holdings.tables[pool.family]) is not None:
+            return found
     return None
 
 
-def _subnet(pool: Pool, number: int) -> IPNetwork:
-    if pool.family is Family.IPV4:
-        return IPv4Network((number, pool.subnet_len))
-    return IPv6Network((number, pool.subnet_len))
+def _probe(pool: Pool, name: str, holdings: Holdings, attempt: int) -> IPNetwork | None:
+    for probe in range(attempt * _PROBES, (attempt + 1) * _PROBES):
+        digest = hashlib.sha256(f"{name}\0{pool.family.label}\0{probe}".encode()).digest()
+        number = pool.first + int.from_bytes(digest[:16], "big") % pool.room * pool.step
+        subnet = pool.subnet_at(number)
+        if holdings.conflict(name, subnet) is None:
+            return subnet
+    return None

@@ -18,10 +18,10 @@ from podway.compute.subnets import (
     check_reservation,
     compute_leases,
     describe_misfits,
-    fits,
+    has_place,
 )
 from podway.errors import ConfigError
-from podway.model.addresses import IPNetwork, family_of
+from podway.model.addresses import IPNetwork
 from podway.model.networks import Network, parse_network
 from podway.model.nodes import Claim, Lease, Node
 from podway.store.etcd_holdings import holdings_of, with_candidates
@@ -175,8 +175,7 @@ def _left_over(
 
 
 def _fits(network: Network, entry: Entry) -> bool:
-    pools = [(network.pool(family_of(subnet)), subnet) for subnet in entry.subnets]
-    return all(pool is not None and fits(pool, subnet) for pool, subnet in pools)
+    return all(has_place(network, subnet) for subnet in entry.subnets)
 
 
 def _own_ipv6(view: EtcdView, keys: EtcdKeys, name: str) -> list[bytes]:

@@ -121,10 +121,11 @@ def _subnets(record: NodeRecord, network: Network | None) -> dict[Family, IPNetw
         family = family_of(subnet)
         if family in subnets:
             raise FlannelDataError(f"spec.podCIDRs {record.pod_cidrs}: at most one per family")
-        pool = network.pool(family) if network is not None else None
-        if pool is not None and not prefix_contains(pool.prefix, subnet):
+        prefixes = network.prefixes(family) if network is not None else ()
+        if prefixes and not any(prefix_contains(prefix, subnet) for prefix in prefixes):
+            listed = ", ".join(map(str, prefixes))
             rule = (
-                f"lies outside of the network {pool.prefix}: net-conf.json and "
+                f"lies outside of the network {listed}: net-conf.json and "
                 "kube-controller-manager's --cluster-cidr must agree"
             )
             raise FlannelDataError(f"spec.podCIDRs: {subnet} {rule}")

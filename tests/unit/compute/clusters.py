@@ -54,10 +54,13 @@ def network_of(
     attach: Attach = "bridge",
     masquerade: bool = True,
     non_masquerade: Iterable[str] = (),
+    further: Iterable[str] = (),
 ) -> Network:
-    """Return a network with the usual prefixes."""
+    """Return a network with the usual prefixes, and *further* ones."""
+    pools = [_pool(family) for family in families]
+    pools += [_further(ip_network(text)) for text in further]
     return Network(
-        pools=tuple(_pool(family) for family in families),
+        pools=tuple(sorted(pools, key=lambda pool: pool.family)),
         backend=backend or VxlanConfig(),
         attach=attach,
         masquerade=masquerade,
@@ -73,6 +76,11 @@ def _pool(family: Family) -> Pool:
         subnet_min=ip_network(low),
         subnet_max=ip_network(high),
     )
+
+
+def _further(prefix: IPNetwork) -> Pool:
+    """Return a pool that is one subnet wide."""
+    return Pool(prefix=prefix, subnet_len=prefix.prefixlen, subnet_min=prefix, subnet_max=prefix)
 
 
 def subnet_of(number: int, family: Family) -> IPNetwork:
@@ -103,7 +111,7 @@ def node_of(
 ) -> Node:
     """Return node *number* of *network*, as it publishes itself."""
     name, backend = f"node-{number}", backend_of(network)
-    chosen = [pool.family for pool in network.pools] if families is None else list(families)
+    chosen = network.families if families is None else tuple(families)
     leases = [
         Lease(
             subnet=subnet_of(number, family),

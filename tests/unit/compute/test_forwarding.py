@@ -24,6 +24,11 @@ CASES: dict[str, Network] = {
         families=DUAL,
         non_masquerade=("10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/8", "224.0.0.0/4", "ff00::/8"),
     ),
+    "several-prefixes": network_of(
+        families=DUAL,
+        further=("10.99.0.0/16", "10.245.0.0/16", "fd00:99::/48"),
+        non_masquerade=("192.0.2.0/24",),
+    ),
     "exempt-everything": network_of(families=DUAL, non_masquerade=("0.0.0.0/0", "::/0")),
 }
 

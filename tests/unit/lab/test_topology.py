@@ -21,7 +21,7 @@ from podway.lab.underlay import (
     underlay_addresses,
     underlay_neighbours,
 )
-from podway.model.addresses import Family, family_of
+from podway.model.addresses import Family
 from podway.model.backends import BACKEND_NAMES
 from podway.model.kernel import Address, Link, Route, Veth
 from podway.model.networks import Attach, parse_network
@@ -169,7 +169,7 @@ def test_subnets_have_the_numbers_of_their_nodes() -> None:
     network = parse_network(msgspec.json.encode(plan_lab(dual).network))
     for number in (1, MAX_NODES):
         for subnet in plan_subnets(dual, number):
-            pool = network.pool(family_of(subnet))
+            pool = network.pool_around(subnet)
             assert pool is not None
             assert subnet.prefixlen == pool.subnet_len
             lowest, highest = pool.subnet_min.network_address, pool.subnet_max.network_address

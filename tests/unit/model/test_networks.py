@@ -169,15 +169,16 @@ def test_one_pool(document: dict[str, Any], pool: Pool) -> None:
 def test_dual_stack_has_a_pool_per_family_ipv4_first() -> None:
     network = parse(DUAL)
     assert [pool.family for pool in network.pools] == [Family.IPV4, Family.IPV6]
-    assert network.pool(Family.IPV4) is network.pools[0]
-    assert network.pool(Family.IPV6) is network.pools[1]
+    assert network.families == (Family.IPV4, Family.IPV6)
+    assert network.pools_of(Family.IPV4) == network.pools[:1]
+    assert network.pools_of(Family.IPV6) == network.pools[1:]
 
 
 def test_a_family_that_is_not_enabled_has_no_pool_whatever_its_keys_say() -> None:
     network = parse({**IPV4_ONLY, "EnableIPv6": False, "IPv6Network": "nonsense"})
-    assert network.pool(Family.IPV6) is None
+    assert network.families == (Family.IPV4,)
     network = parse({**IPV6_ONLY, "Network": "nonsense"})
-    assert network.pool(Family.IPV4) is None
+    assert network.families == (Family.IPV6,)
 
 
 @pytest.mark.parametrize(

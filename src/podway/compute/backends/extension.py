@@ -9,7 +9,8 @@
 A command is a vector of arguments, cut once when it is configured and never seen by a shell. In an
 argument ``$SUBNET`` or ``${SUBNET}`` stands for the variable, whatever it holds: a value is never
 cut, joined or expanded again, and a dollar before any other word is a dollar. The same variables
-are in the environment; those of a family that a node has not are empty.
+are in the environment; those of a family that a node has not are empty. A network of several
+prefixes is a list with commas, as in flannel's subnet.env.
 
 Nothing here runs anything: what is computed are values (`Program`), and `podway.agent.programs`
 runs what differs from what was done.
@@ -46,10 +47,9 @@ def compute_node(_network: Network, _me: Node, _uplink: Uplink) -> tuple[KernelO
 def compute_node_program(network: Network, me: Node) -> Program:
     """Return what is done once the node has its lease."""
     config = _config(network)
-    prefixes = {pool.family: str(pool.prefix) for pool in network.pools}
     variables = {
-        "NETWORK": prefixes.get(Family.IPV4, ""),
-        "IPV6NETWORK": prefixes.get(Family.IPV6, ""),
+        "NETWORK": ",".join(map(str, network.prefixes(Family.IPV4))),
+        "IPV6NETWORK": ",".join(map(str, network.prefixes(Family.IPV6))),
         **_variables(me),
     }
     return Program(

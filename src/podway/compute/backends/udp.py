@@ -4,9 +4,9 @@
     | outer IP | UDP | the pod's packet |     flannel's wire format: nothing else
     +----------+-----+------------------+
 
-It works wherever nodes exchange UDP and needs no tunnel in the kernel. One route leads the whole
-network into the device ``podway0``; behind it a relay (`podway.udp`) decides by its own table to
-which node a packet goes. So a peer costs no kernel object, but one entry of that table:
+It works wherever nodes exchange UDP and needs no tunnel in the kernel. One route leads each prefix
+of the network into the device ``podway0``; behind it a relay (`podway.udp`) decides by its own
+table to which node a packet goes. So a peer costs no kernel object, but one entry of that table:
 
     10.244.0.0/16 dev podway0 scope link                    (route, for all peers)
     10.244.2.0/24 at 192.0.2.12:8285 segments               (the relay's entry)
@@ -18,7 +18,7 @@ and gets bare packets. IPv4 pods travel over IPv4 and IPv6 pods over IPv6; flann
 
 from podway.compute.mtu import path_mtus
 from podway.compute.plans import PeerPlan
-from podway.model.addresses import Family, host_interface
+from podway.model.addresses import Family, IPNetwork, family_of, host_interface
 from podway.model.backends import UdpConfig
 from podway.model.kernel import (
     ALIAS_PREFIX,
@@ -32,7 +32,7 @@ from podway.model.kernel import (
     UdpRelay,
     default_metric,
 )
-from podway.model.networks import Network, Pool
+from podway.model.networks import Network
 from podway.model.nodes import BackendData, Identity, Lease, Node, UdpData, Uplink
 
 DEVICE = "podway0"
@@ -65,9 +65,9 @@ def compute_node(network: Network, me: Node, uplink: Uplink) -> tuple[KernelObje
         Address(DEVICE, host_interface(lease.subnet.network_address)) for lease in me.leases
     ]
     routes = [
-        _route(pool, mtus[pool.family], largest)
-        for pool in network.pools
-        if me.lease(pool.family) is not None
+        _route(prefix, mtus[lease.family], largest)
+        for lease in me.leases
+        for prefix in network.prefixes(lease.family)
     ]
     return (link, relay, *addresses, *routes, *_sysctls(uplink))
 
@@ -94,13 +94,14 @@ def _peer(network: Network, lease: Lease) -> UdpPeer:
     )
 
 
-def _route(pool: Pool, mtu: int, largest: int) -> Route:
-    """Return the route for all of *pool*; the smaller family's carries its own MTU."""
+def _route(prefix: IPNetwork, mtu: int, largest: int) -> Route:
+    """Return the route for all of *prefix*; the smaller family's carries its own MTU."""
+    family = family_of(prefix)
     return Route(
-        dst=pool.prefix,
+        dst=prefix,
         dev=DEVICE,
-        scope="link" if pool.family is Family.IPV4 else "global",
-        metric=default_metric(pool.family),
+        scope="link" if family is Family.IPV4 else "global",
+        metric=default_metric(family),
         mtu=mtu if mtu < largest else 0,
     )
 

@@ -2,9 +2,9 @@
 
 A node has a WireGuard device with a key pair of its own; peers learn the public key and the UDP
 port from the store. Which peer a packet goes to, and which source a packet may have, is one table
-in the device ("AllowedIPs"), so one route for the whole network is enough:
+in the device ("AllowedIPs"), so one route for each prefix of the network is enough:
 
-    10.244.0.0/16 dev podway-wg scope link                              (route, one for all)
+    10.244.0.0/16 dev podway-wg scope link                              (route, for all peers)
     peer 8F1c..=  endpoint 192.0.2.12:51820                             (one for each peer)
     10.244.2.0/24 belongs to peer 8F1c..=                               (one for each subnet)
 
@@ -28,7 +28,7 @@ from ipaddress import ip_network
 
 from podway.compute.mtu import underlay_mtu
 from podway.compute.plans import PeerPlan
-from podway.model.addresses import Family, IPAddress, IPNetwork, host_interface
+from podway.model.addresses import Family, IPAddress, IPNetwork, family_of, host_interface
 from podway.model.backend_keys import is_wireguard_key
 from podway.model.kernel import (
     WIREGUARD_ALIAS,
@@ -76,7 +76,7 @@ def publish(network: Network, identity: Identity, family: Family) -> BackendData
 
 
 def compute_node(network: Network, me: Node, uplink: Uplink) -> tuple[KernelObject, ...]:
-    """Return the devices with their keys, addresses, and one route for each family."""
+    """Return the devices with their keys and addresses, and the routes into them."""
     config = _config(network)
     objects: list[KernelObject] = []
     for lease in me.leases:
@@ -85,9 +85,7 @@ def compute_node(network: Network, me: Node, uplink: Uplink) -> tuple[KernelObje
         largest = min(underlay_mtu(network, uplink, family) for family in outside)
         objects += _device(config, dev, lease, largest - _OVERHEAD_BYTES)
         objects.append(Address(dev, host_interface(lease.subnet.network_address)))
-        pool = network.pool(lease.family)
-        if pool is not None:
-            objects.append(_route(dev, pool.prefix, lease.family))
+        objects += [_route(dev, prefix) for prefix in network.prefixes(lease.family)]
     return tuple(dict.fromkeys(objects))
 
 
@@ -134,7 +132,8 @@ def _outside(config: WireguardConfig, me: Node, family: Family) -> tuple[Family,
             return tuple(lease.family for lease in me.leases)
 
 
-def _route(dev: str, prefix: IPNetwork, family: Family) -> Route:
+def _route(dev: str, prefix: IPNetwork) -> Route:
+    family = family_of(prefix)
     scope = "link" if family is Family.IPV4 else "global"
     return Route(dst=prefix, dev=dev, scope=scope, metric=default_metric(family))
 
