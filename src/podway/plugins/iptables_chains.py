@@ -39,8 +39,15 @@ def find_own_chain(nft: "NftSocket", plan: "tuple[int, str]", own: str, entry: s
     jumps = nft.find_rules(nfproto, table, entry, own.encode() + b"\0")
     return [
         *(deletion(rule, nfproto, table) for rule in jumps if jump_of(rule) == own),
-        delete_rule({"family": nfproto, "table": table, "chain": own}),
-        delete_chain({"family": nfproto, "table": table, "name": own}),
+        *chain_deletion(nfproto, table, own),
+    ]
+
+
+def chain_deletion(nfproto: int, table: str, chain: str) -> "Requests":
+    """Return the requests that delete a chain with its rules; nobody jumps to it any more."""
+    return [
+        delete_rule({"family": nfproto, "table": table, "chain": chain}),
+        delete_chain({"family": nfproto, "table": table, "name": chain}),
     ]
 
 
@@ -70,3 +77,12 @@ def jump_of(rule: "NftFields") -> str:
     last: dict[str, Any] = program[-1]["data"] if program else {}
     chain: str = last.get("data", {}).get("verdict", {}).get("chain", "")
     return chain
+
+
+def comment_in(rule: "NftFields") -> str:
+    """Return what iptables shows as the comment of a rule that was found, "" without one."""
+    for each in rule.get("expressions", {}).get("elem", []):
+        if each["name"] == "match" and each["data"]["name"] == "comment":
+            text: str = each["data"]["info"].partition(b"\0")[0].decode(errors="replace")
+            return text
+    return ""

@@ -22,7 +22,6 @@ from sys import byteorder
 
 from podway.cni.addresses import parse_address
 from podway.cni.errors import CHECK_FAILED, CniError
-from podway.netlink.constants import NFPROTO_IPV4, NFPROTO_IPV6
 from podway.netlink.errors import NetlinkError
 from podway.netlink.nft_expressions import (
     NFT_CMP_EQ,
@@ -41,11 +40,18 @@ from podway.netlink.nft_rules import (
     add_chain,
     add_table,
     append_rule,
-    delete_chain,
-    delete_rule,
     insert_rule,
     note,
     note_of,
+)
+from podway.plugins.iptables_chains import (
+    NFPROTO,
+    chain_deletion,
+    comment_in,
+    deletion,
+    jump_of,
+    program_of,
+    shape_of,
 )
 from podway.plugins.iptables_kinds import IPV4, IPV6, writes_nft
 from podway.plugins.masquerade_chains import (
@@ -61,7 +67,7 @@ from podway.plugins.masquerade_chains import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any, Final
 
     from podway.netlink.messages import Request as NetlinkRequest
@@ -69,7 +75,6 @@ if TYPE_CHECKING:
     from podway.netlink.nft_transactions import NftSocket
     from podway.plugins.masquerade import Masquerade
 
-_NFPROTO: "Final" = {IPV4: NFPROTO_IPV4, IPV6: NFPROTO_IPV6}
 # struct xt_comment_info; struct nf_nat_ipv4_multi_range_compat with one range, and struct
 # nf_nat_range, both empty and padded to 8 bytes (XT_ALIGN).
 _COMMENT_BYTES: "Final" = 256
@@ -104,8 +109,8 @@ def _write(nft: "NftSocket", wanted: "Masquerade", family: int) -> None:
 
 def _base(family: int) -> "list[NetlinkRequest[Any]]":
     """Return the requests that make table and chain as iptables makes them."""
-    place: NftFields = {"family": _NFPROTO[family], "name": TABLE}
-    chain: NftFields = {"family": _NFPROTO[family], "table": TABLE, "name": POSTROUTING}
+    place: NftFields = {"family": NFPROTO[family], "name": TABLE}
+    chain: NftFields = {"family": NFPROTO[family], "table": TABLE, "name": POSTROUTING}
     hook = {"hooknum": NF_INET_POST_ROUTING, "priority": NF_IP_PRI_NAT_SRC}
     return [
         add_table(place),
@@ -143,16 +148,22 @@ def find_garbage(
     for container, ifname in valid:
         kept.setdefault(chain_name(network, container), set()).add(ifname)
     requests: list[NetlinkRequest[Any]] = []
-    for nfproto in _NFPROTO.values():
-        rules = nft.find_rules(nfproto, TABLE, "", comment_start(network).encode())
+    for nfproto in NFPROTO.values():
+        rules = _find_commented(nft, nfproto, comment_start(network))
         jumps = [rule for rule in rules if rule["chain"] == POSTROUTING]
         stale = [jump for jump in jumps if not _is_kept(jump, kept)]
-        requests += [_deletion(jump, nfproto) for jump in stale]
+        requests += [deletion(jump, nfproto, TABLE) for jump in stale]
         # A chain to which no jump leads any more does nothing.
         used = {_chain_of(jump) for jump in jumps if jump not in stale}
         for chain in sorted({_chain_of(rule) for rule in rules} - used):
-            requests += _chain_deletion(nfproto, chain)
+            requests += chain_deletion(nfproto, TABLE, chain)
     return requests
+
+
+def _find_commented(nft: "NftSocket", nfproto: int, start: str) -> "list[NftFields]":
+    """Return the rules whose comment begins with *start*; portmap's have it further on."""
+    rules = nft.find_rules(nfproto, TABLE, "", start.encode())
+    return [rule for rule in rules if comment_in(rule).startswith(start)]
 
 
 def _is_kept(jump: "NftFields", kept: "dict[str, set[str]]") -> bool:
@@ -163,11 +174,11 @@ def _is_kept(jump: "NftFields", kept: "dict[str, set[str]]") -> bool:
 
 def _additions(nft: "NftSocket", wanted: "Masquerade", family: int) -> "list[NetlinkRequest[Any]]":
     """Return the requests that make the chain, and the rules that are missing."""
-    nfproto, chain = _NFPROTO[family], chain_name(wanted.network, wanted.container_id)
-    there = [_program(rule) for rule in nft.find_rules(nfproto, TABLE, chain)]
+    nfproto, chain = NFPROTO[family], chain_name(wanted.network, wanted.container_id)
+    there = [program_of(rule) for rule in nft.find_rules(nfproto, TABLE, chain)]
     # A chain that is new has no jumps to it yet: no need to look through those of all others.
     jumps = nft.find_rules(nfproto, TABLE, POSTROUTING, _bytes(chain)) if there else []
-    there += [_program(jump) for jump in jumps if _ifname_of(jump) in {"", wanted.ifname}]
+    there += [program_of(jump) for jump in jumps if _ifname_of(jump) in {"", wanted.ifname}]
     text = comment_text(wanted.network, wanted.container_id)
     place: NftFields = {"family": nfproto, "table": TABLE, "chain": chain}
     requests = [add_chain({"family": nfproto, "table": TABLE, "name": chain})]
@@ -175,7 +186,7 @@ def _additions(nft: "NftSocket", wanted: "Masquerade", family: int) -> "list[Net
     def need(
         make: "Callable[..., NetlinkRequest[Any]]", where: "NftFields", rule: "list[dict[str, Any]]"
     ) -> None:
-        if _shape(rule) not in there:
+        if shape_of(rule) not in there:
             requests.append(make(where, rule))
 
     for cidr in cidrs_of(wanted, family):
@@ -193,14 +204,18 @@ def _additions(nft: "NftSocket", wanted: "Masquerade", family: int) -> "list[Net
 
 
 def _deletions(nft: "NftSocket", wanted: "Masquerade", family: int) -> "list[NetlinkRequest[Any]]":
-    nfproto, chain = _NFPROTO[family], chain_name(wanted.network, wanted.container_id)
+    nfproto, chain = NFPROTO[family], chain_name(wanted.network, wanted.container_id)
     if not nft.has_chain(nfproto, TABLE, chain):
         return []
     jumps = nft.find_rules(nfproto, TABLE, POSTROUTING, _bytes(chain))
-    sources = [_shape(_match(host_prefix(cidr), source=True)) for cidr in cidrs_of(wanted, family)]
+    sources = [
+        shape_of(_match(host_prefix(cidr), source=True)) for cidr in cidrs_of(wanted, family)
+    ]
     mine = [jump for jump in jumps if _is_mine(jump, wanted, sources)]
-    requests = [_deletion(jump, nfproto) for jump in mine]
-    return requests if len(mine) < len(jumps) else [*requests, *_chain_deletion(nfproto, chain)]
+    requests = [deletion(jump, nfproto, TABLE) for jump in mine]
+    return (
+        requests if len(mine) < len(jumps) else [*requests, *chain_deletion(nfproto, TABLE, chain)]
+    )
 
 
 def _is_mine(
@@ -212,25 +227,13 @@ def _is_mine(
         return ifname == wanted.ifname
     if not wanted.cidrs:
         return True
-    program = _program(jump)
+    program = program_of(jump)
     return any(program[: len(each)] == each for each in sources)
 
 
 def _ifname_of(jump: "NftFields") -> str:
     """Return the interface that *jump* says it is of, "" if it does not say."""
     return note_of(jump.get("userdata", b""), _IFNAME_NOTE).decode(errors="replace")
-
-
-def _deletion(rule: "NftFields", nfproto: int) -> "NetlinkRequest[Any]":
-    place: NftFields = {"family": nfproto, "table": TABLE, "chain": rule["chain"]}
-    return delete_rule({**place, "handle": rule["handle"]})
-
-
-def _chain_deletion(nfproto: int, chain: str) -> "list[NetlinkRequest[Any]]":
-    return [
-        delete_rule({"family": nfproto, "table": TABLE, "chain": chain}),
-        delete_chain({"family": nfproto, "table": TABLE, "name": chain}),
-    ]
 
 
 def _match(cidr: str, *, source: bool, op: int = NFT_CMP_EQ) -> "list[dict[str, Any]]":
@@ -246,26 +249,6 @@ def _bytes(chain: str) -> bytes:
     return chain.encode() + b"\0"
 
 
-def _program(rule: "NftFields") -> "list[dict[str, Any]]":
-    return _shape(rule.get("expressions", {}).get("elem", []))
-
-
-def _shape(expressions: "Iterable[dict[str, Any]]") -> "list[dict[str, Any]]":
-    """Return expressions as they compare: without counters, and what the kernel adds."""
-    return [
-        {
-            **each,
-            "data": {key: value for key, value in each["data"].items() if key != "op" or value},
-        }
-        for each in expressions
-        if each["name"] != "counter"
-    ]
-
-
 def _chain_of(rule: "NftFields") -> str:
     """Return the chain that a rule is in, or that it jumps to from POSTROUTING."""
-    if rule["chain"] != POSTROUTING:
-        return rule["chain"]
-    last: dict[str, Any] = rule["expressions"]["elem"][-1]["data"]
-    chain: str = last.get("data", {}).get("verdict", {}).get("chain", "")
-    return chain
+    return jump_of(rule) if rule["chain"] == POSTROUTING else rule["chain"]

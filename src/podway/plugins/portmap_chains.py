@@ -5,10 +5,12 @@ In: whose ports. Out: requests that delete them, for an `NftSocket`. Called by D
 """
 
 from podway.cni.addresses import parse_address
-from podway.netlink.nft_rules import delete_chain, delete_rule, dump_chains
+from podway.netlink.nft_rules import dump_chains
 from podway.plugins.digests import sha512_hex
 from podway.plugins.iptables_chains import (
     NFPROTO,
+    chain_deletion,
+    comment_in,
     deletion,
     find_own_chain,
     jump_of,
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Final
 
-    from podway.netlink.nft_rules import NftFields
     from podway.netlink.nft_transactions import NftSocket
     from podway.plugins.iptables_chains import Requests
     from podway.plugins.portmap_conf import Publication
@@ -103,8 +104,7 @@ def find_garbage(nft: "NftSocket", network: str, valid: "Iterable[str]") -> "Req
         gone |= {name for name in _own_chains(nft, nfproto) if name not in used}
         requests += [deletion(rule, nfproto, TABLE) for rule in entries if jump_of(rule) in gone]
         for chain in sorted(gone):
-            requests.append(delete_rule({"family": nfproto, "table": TABLE, "chain": chain}))
-            requests.append(delete_chain({"family": nfproto, "table": TABLE, "name": chain}))
+            requests += chain_deletion(nfproto, TABLE, chain)
     return requests
 
 
@@ -112,12 +112,3 @@ def _own_chains(nft: "NftSocket", nfproto: int) -> "Iterator[str]":
     for chain in nft.dump(dump_chains(nfproto)):
         if chain["table"] == TABLE and chain["name"].startswith("CNI-DN-"):
             yield chain["name"]
-
-
-def comment_in(rule: "NftFields") -> str:
-    """Return the comment of a rule that was found, "" without one."""
-    for each in rule.get("expressions", {}).get("elem", []):
-        if each["name"] == "match" and each["data"]["name"] == "comment":
-            text: str = each["data"]["info"].partition(b"\0")[0].decode(errors="replace")
-            return text
-    return ""
