@@ -30,12 +30,19 @@ class Authority:
         """File with the authority's own certificate."""
         return self.directory / "ca.crt"
 
-    def sign(self, name: str) -> tuple[Path, Path]:
-        """Write a certificate for *name* at 127.0.0.1 and its key; return both files."""
+    def sign(self, name: str, *, common_name: bool = True) -> tuple[Path, Path]:
+        """Write a certificate for *name* at 127.0.0.1 and its key; return both files.
+
+        Without *common_name* the name is an organization's.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         host = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
         certificate = (
-            _builder(_name(name), self._name, key.public_key())
+            _builder(
+                _name(name, NameOID.COMMON_NAME if common_name else NameOID.ORGANIZATION_NAME),
+                self._name,
+                key.public_key(),
+            )
             .add_extension(host, critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -51,8 +58,8 @@ class Authority:
         return files
 
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+def _name(text: str, kind: x509.ObjectIdentifier = NameOID.COMMON_NAME) -> x509.Name:
+    return x509.Name([x509.NameAttribute(kind, text)])
 
 
 def _builder(

@@ -44,7 +44,7 @@ def _missing(agent: "Agent") -> str:
     if agent.cluster.complete:
         return "no network is configured: podway network apply FILE"
     away = f" ({agent.store_reason})" if agent.store_reason else ""
-    return f"the store {agent.settings.store} has not answered yet{away}: is podway hub running?"
+    return f"the store {agent.settings.store} has not answered yet{away}"
 
 
 def _store_reasons(agent: "Agent") -> list[str]:

@@ -38,7 +38,8 @@ def open_store(url: str, access: StoreAccess | None = None) -> AdminStore:
     opener = _OPENERS.get(scheme)
     if opener is None:
         known = ", ".join(f"{each}:" for each in _OPENERS)
-        raise ConfigError("store", url, f"must begin with {known} (see 'podway agent --help')")
+        shown = f"{scheme}:..." if "@" in url else url  # it may hold a password
+        raise ConfigError("store", shown, f"must begin with {known} (see 'podway agent --help')")
     return opener(url, access or StoreAccess())
 
 

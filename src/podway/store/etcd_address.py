@@ -42,6 +42,10 @@ def parse_etcd_url(url: str) -> EtcdAddress:
     Raises:
         ConfigError: for anything else, with the rule.
     """
+    if "@" in url:
+        # Not shown: the value may hold a password.
+        rule = "must hold no @: user and password are given apart, see --store-user"
+        raise ConfigError("store", "etcd:...", rule)
     first, *others = url.removeprefix("etcd:").split(",")
     scheme = first.partition("://")[0]
     if scheme not in {"http", "https"}:
@@ -65,9 +69,6 @@ def _parse_endpoint(url: str, scheme: str, text: str) -> tuple[Endpoint, str]:
         raise ConfigError("store", url, f"{text}: {error}") from error
     if parts.scheme != scheme:
         raise ConfigError("store", url, "all endpoints need the same scheme, http or https")
-    if parts.username is not None or parts.password is not None:
-        # Not shown: the value holds a password.
-        raise ConfigError("store", "etcd:...", "user and password are given apart: --store-user")
     if not host or parts.query or parts.fragment:
         raise ConfigError("store", url, f"{text}: must be like {scheme}://10.0.0.1:2379")
     return Endpoint(host, port or DEFAULT_PORT), parts.path.rstrip("/")

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import IntEnum
+from http import HTTPStatus
 from typing import TypeVar
 
 import msgspec
@@ -227,10 +228,15 @@ class EtcdClient:
         try:
             fault = decode(Fault, body)
         except msgspec.DecodeError as error:
-            raise StoreAway(f"{http.server}: {_not_etcd(status)}") from error
+            raise StoreAway(f"{http.server}: {_not_etcd(status, body)}") from error
         if not (fault.code or fault.grpc_code):
-            raise StoreAway(f"{http.server}: {_not_etcd(status)}")
-        raise error_of(f"{http.server}", fault)
+            raise StoreAway(f"{http.server}: {_not_etcd(status, body)}")
+        refusal = error_of(f"{http.server}", fault)
+        if isinstance(refusal, NotAllowed):
+            user = self._login.user
+            whom = f"user {user!r} needs a role for it" if user else "name a user (--store-user)"
+            raise NotAllowed(f"{refusal}: {whom}")
+        raise refusal
 
     async def _responses(
         self, http: HttpClient, exchange: HttpExchange
@@ -264,8 +270,17 @@ def error_of(who: str, fault: Fault) -> StoreError:
             return StoreAway(text)
 
 
-def _not_etcd(status: int) -> str:
-    return f"HTTP status {status}: is that etcd, and its JSON gateway on (--enable-grpc-gateway)?"
+def _not_etcd(status: int, body: bytes) -> str:
+    if status == HTTPStatus.BAD_REQUEST and b"CommonName" in body:  # etcd's embed/serve.go
+        return (
+            "an etcd with users takes no client certificate with a common name through its JSON "
+            "gateway: use one without (openssl req -subj /O=podway)"
+        )
+    said = body[:60].decode("utf-8", "replace").strip()
+    return (
+        f"HTTP status {status} {said!r}: is that etcd, and its JSON gateway on "
+        "(--enable-grpc-gateway)?"
+    )
 
 
 def _asks_for_login(error: StoreError) -> bool:

@@ -27,6 +27,11 @@ _HEADER_MAX_BYTES = 64 << 10
 _KEEPALIVE_IDLE_S = 30
 _KEEPALIVE_INTERVAL_S = 5
 _UNANSWERED_MS = 15_000
+# X509_V_ERR_CERT_SIGNATURE_FAILURE, ..._DEPTH_ZERO_SELF_SIGNED_CERT, ..._SELF_SIGNED_CERT_IN_CHAIN,
+# ..._UNABLE_TO_GET_ISSUER_CERT_LOCALLY, ..._UNABLE_TO_VERIFY_LEAF_SIGNATURE (openssl/x509_vfy.h).
+_UNKNOWN_SIGNER = frozenset({7, 18, 19, 20, 21})
+_CA = "--tls-ca or the kubeconfig's certificate-authority"
+_CERT = "--tls-cert or the kubeconfig's client-certificate"
 
 
 class HttpServer(Struct, frozen=True):
@@ -156,7 +161,9 @@ class HttpExchange:
         self._what = what
         self._reader = reader
         self._writer = writer
+        self._tls = writer.get_extra_info("sslcontext") is not None
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEADER_MAX_BYTES)
+        self._heard = False
 
     async def begin(self, request: HttpRequest, server: HttpServer) -> None:
         """Send *request* and take the answer's head. Raises `StoreAway`."""
@@ -208,7 +215,7 @@ class HttpExchange:
         """Return the next event of the answer. Raises `StoreAway` when there is none."""
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(await self._reader.read(_READ_BYTES))
+                self._http.receive_data(await self._read())
         except h11.RemoteProtocolError as error:
             raise self._away(f"the answer broke off: {error}") from error
         except OSError as error:
@@ -216,6 +223,14 @@ class HttpExchange:
         if isinstance(event, h11.ConnectionClosed):
             raise self._away("the connection was closed without an answer")
         return event
+
+    async def _read(self) -> bytes:
+        data = await self._reader.read(_READ_BYTES)
+        if not data and not self._heard:
+            hint = "" if self._tls else ": does it want https?"
+            raise self._away(f"closed the connection without an answer{hint}")
+        self._heard = True
+        return data
 
     def _away(self, reason: str) -> StoreAway:
         return StoreAway(f"{self._what}: {reason}")
@@ -234,8 +249,19 @@ def _named(request: HttpRequest) -> str:
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {getattr(error, 'verify_message', '') or error.reason or error}"
-    if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there"
-    return error.strerror or str(error) or type(error).__name__
+    """Return what went wrong and, where it is known, what to do about it."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            hint = f": name who signed it, {_CA}" if error.verify_code in _UNKNOWN_SIGNER else ""
+            return f"TLS: its certificate is not trusted ({error.verify_message}){hint}"
+        case ssl.SSLError():
+            text = error.reason or str(error)
+            wrong = error.reason == "WRONG_VERSION_NUMBER"
+            hint = "does it speak http?" if wrong else f"it may want another certificate, {_CERT}"
+            return f"TLS: {text}: {hint}"
+        case ConnectionRefusedError():
+            return "nothing listens there: does it run, and at this address and port?"
+        case socket.gaierror():
+            return f"{error.strerror}: is the host's name right?"
+        case _:
+            return error.strerror or str(error) or type(error).__name__

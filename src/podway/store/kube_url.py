@@ -44,13 +44,14 @@ def parse_kube_url(url: str) -> tuple[Path | None, KubeOptions]:
         ConfigError: it breaks a rule.
     """
     text, _, query = url.removeprefix("kubernetes:").partition("?")
-    if text and not text.startswith("/"):
+    if (text and not text.startswith("/")) or text.startswith("//"):
         rule = "needs the absolute path of a kubeconfig, or nothing in a pod: kubernetes:[/PATH]"
         raise ConfigError("store", url, rule)
     given = dict(parse_qsl(query, keep_blank_values=True))
     for name in given:
         if name not in _OPTIONS:
-            raise ConfigError("store", url, f"has no option {name!r}; there are {_OPTIONS}")
+            known = ", ".join(_OPTIONS)
+            raise ConfigError("store", url, f"has no option {name!r}; there are {known}")
     return (Path(text) if text else None), KubeOptions(
         prefix=parse_prefix(given.get("annotation-prefix", DEFAULT_PREFIX)),
         net_conf=_net_conf(url, given.get("net-conf", str(DEFAULT_NET_CONF))),

@@ -127,6 +127,7 @@ def test_urls() -> None:
     "url",
     [
         "kubernetes:relative",
+        "kubernetes://10.0.0.1:6443",
         "kubernetes:?net-conf=relative",
         "kubernetes:?unknown=1",
         "kubernetes:?set-network-unavailable=maybe",
