@@ -126,8 +126,8 @@ def iperf(client: str, server: str, *options: str) -> float:
             time.sleep(0.05)
 
 
-def requests(client: str, server: str) -> float:
-    """Return request/response pairs a second over one TCP connection, one byte each way."""
+def requests(client: str, server: str, count: int = REQUESTS) -> float:
+    """Return request/response pairs a second, of *count*, over one TCP connection, a byte each."""
     address = address_of(server)
     with closing(inside(server, lambda: socket.create_server((address, _PORT + 1)))) as listener:
         answering = Thread(target=_echo, args=(listener,))
@@ -137,12 +137,12 @@ def requests(client: str, server: str) -> float:
         ) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             started = time.perf_counter()
-            for _ in range(REQUESTS):
+            for _ in range(count):
                 connection.sendall(b"x")
                 connection.recv(1)
             seconds = time.perf_counter() - started
         answering.join()
-    return REQUESTS / seconds
+    return count / seconds
 
 
 def _echo(listener: socket.socket) -> None:

@@ -19,12 +19,11 @@ from podway.udp.counters import Counters
 from podway.udp.icmp import Reason
 from podway.udp.peers import Peers, Prefixes
 from podway.udp.segments import (
-    END,
-    PART,
     UNSUMMED,
     Joiner,
     header_bytes,
     is_ours,
+    is_small,
     open_run,
     part_of,
     rebuild,
@@ -88,13 +87,13 @@ class Incoming:
         while start < end:
             stop = min(start + size, end)
             first_byte = self._buffer[start]
-            if not is_ours(first_byte):
-                start += size * self._take_bare(start, end, stop, size)
-            elif part_of(first_byte) in (PART, END):
-                start += size * self._take_segments(start, end, stop, size)
-            else:
+            if is_small(first_byte):
                 self._take_small(start, stop, part_of(first_byte))
                 start += size
+            elif is_ours(first_byte):
+                start += size * self._take_segments(start, end, stop, size)
+            else:
+                start += size * self._take_bare(start, end, stop, size)
 
     # --- podway's format ------------------------------------------------------------------------
 

@@ -10,14 +10,13 @@ import errno
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from podway.udp import bare, packets
 from podway.udp.checksums import Bytes
 from podway.udp.complaints import Complaints
 from podway.udp.counters import Counters
 from podway.udp.icmp import Reason
-from podway.udp.peers import Peer, Peers, Prefixes
+from podway.udp.peers import Peers, Prefixes, Way
 from podway.udp.segments import UNSUMMED, WHOLE, Cutter, cut, header_bytes, mark, unsummed_head
 from podway.udp.sockets import allow_fragments, path_mtu, segment_size
 from podway.udp.tun import GSO_NONE, NEEDS_CSUM, READ_BYTES, VNET, VNET_BYTES
@@ -32,19 +31,11 @@ _BYTES = [bytes((number,)) for number in range(256)]
 _OUTER_BYTES = {socket.AF_INET: 28, socket.AF_INET6: 48}
 
 
-class Way(NamedTuple):
-    """A peer, and the socket that reaches him."""
-
-    peer: Peer
-    socket: socket.socket
-
-
 class Outgoing:
     """Carries packets from TUN to peers.
 
     Args:
         tun: descriptor, non-blocking, with virtio-net headers.
-        sockets: the UDP socket for inner addresses of 4 and of 16 bytes.
         peers: who has which addresses.
         own: this node's prefixes.
         counters: counts.
@@ -53,13 +44,11 @@ class Outgoing:
     def __init__(
         self,
         tun: int,
-        sockets: dict[int, socket.socket],
         peers: Peers,
         own: Prefixes,
         counters: Counters,
     ) -> None:
         self._tun = tun
-        self._sockets = sockets
         self._peers = peers
         self._own = own
         self._counters = counters
@@ -81,14 +70,13 @@ class Outgoing:
             return
         flags, gso_type, _, segment_bytes, _, _ = VNET.unpack_from(self._buffer)
         destination = packets.destination_of(self._buffer, _START)
-        peer = self._peers.find(destination)
-        if peer is None:
+        way = self._peers.find(destination)
+        if way is None:
             self._refuse(destination, end)
             return
         if gso_type == GSO_NONE:
             segment_bytes = 0
-        way = Way(peer, self._sockets[len(destination)])
-        if not peer.segments:
+        if not way.peer.segments:
             self._send_bare(way, end, segment_bytes, unsummed=flags & NEEDS_CSUM)
         elif segment_bytes:
             self._send_large(way, end, segment_bytes)
@@ -100,13 +88,13 @@ class Outgoing:
     def send(self, packet: bytes) -> None:
         """Send *packet*, whole and with all its checksums, to whoever has its destination."""
         destination = packets.destination_of(bytearray(packet[:40]), 0)
-        peer = self._peers.find(destination)
-        if peer is None:
+        way = self._peers.find(destination)
+        if way is None:
             self._write_back(packet)
             return
+        peer, opened = way
         first = mark(packet[0], WHOLE) if peer.segments else packet[0]
         try:
-            opened = self._sockets[len(destination)]
             opened.sendmsg((_BYTES[first], packet[1:]), (), 0, peer.where)
         except OSError:
             self._counters["send_failed"] += 1

@@ -4,7 +4,8 @@ Keys are packed addresses, as they stand in packets. The longest prefix wins; wh
 remembered until the table changes, since packets to one destination come in bursts.
 """
 
-from collections.abc import Collection
+import socket
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -25,20 +26,27 @@ class Peer(NamedTuple):
     segments: bool = False
 
 
+class Way(NamedTuple):
+    """A peer, and what reaches him."""
+
+    peer: Peer
+    socket: socket.socket
+
+
 class Peers:
     """All peers: by the destination of a packet, and by where a datagram came from.
 
     Args:
-        families: lengths of the addresses that can be reached: 4, 16.
+        sockets: what reaches inner addresses of 4 and of 16 bytes; only handed on.
     """
 
-    def __init__(self, families: Collection[int] = (4, 16)) -> None:
-        self._families = families
+    def __init__(self, sockets: Mapping[int, socket.socket]) -> None:
+        self._sockets = sockets
         self._peers: dict[str, Peer] = {}
-        self._by_length: dict[tuple[int, int], dict[int, Peer]] = {}
+        self._by_length: dict[tuple[int, int], dict[int, Way]] = {}
         self._lengths: list[tuple[int, int]] = []
         self._sources: dict[tuple[str | int, ...], int] = {}
-        self._remembered: dict[bytes, Peer | None] = {}
+        self._remembered: dict[bytes, Way | None] = {}
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -57,13 +65,16 @@ class Peers:
         network, address = ip_network(peer.prefix), ip_address(peer.where[0])
         if network.version != address.version:
             raise ValueError(f"{peer.prefix} and {address} differ in family")
-        if len(address.packed) not in self._families:
+        opened = self._sockets.get(len(address.packed))
+        if opened is None:
             raise ValueError(f"{address}: this relay has no IPv{address.version} socket")
         self.delete(peer.prefix)
         self._peers[peer.prefix] = peer
         bits = network.max_prefixlen - network.prefixlen
         place = (network.max_prefixlen // 8, bits)
-        self._by_length.setdefault(place, {})[int(network.network_address) >> bits] = peer
+        self._by_length.setdefault(place, {})[int(network.network_address) >> bits] = Way(
+            peer, opened
+        )
         self._count_source(peer.where, 1)
         self._index()
 
@@ -92,8 +103,8 @@ class Peers:
         self._lengths = sorted(self._by_length)
         self._remembered.clear()
 
-    def find(self, destination: bytes) -> Peer | None:
-        """Return the peer that has the address *destination*, 4 or 16 bytes."""
+    def find(self, destination: bytes) -> Way | None:
+        """Return the way to the address *destination*, 4 or 16 bytes; None: nobody has it."""
         try:
             return self._remembered[destination]
         except KeyError:
@@ -104,7 +115,7 @@ class Peers:
         self._remembered[destination] = found
         return found
 
-    def _look_up(self, destination: bytes) -> Peer | None:
+    def _look_up(self, destination: bytes) -> Way | None:
         number = int.from_bytes(destination, "big")
         for size, bits in self._lengths:
             if size == len(destination):

@@ -33,10 +33,10 @@ class Relay:
     def __init__(self, tun: int, sockets: dict[int, socket.socket], own: Prefixes) -> None:
         self.peers = Peers(sockets)
         self.counters = Counters()
-        self._outgoing = Outgoing(tun, sockets, self.peers, own, self.counters)
+        self._outgoing = Outgoing(tun, self.peers, own, self.counters)
         complaints = Complaints(own.first, self.counters, self._outgoing.send)
         self._incoming = Incoming(tun, self.peers, own, self.counters, complaints)
-        self._poll = select.epoll()
+        self._poll = select.poll()
         self._acts: dict[int, Callable[[], object]] = {}
         self.watch(tun, self._outgoing.take)
         for opened in sockets.values():
@@ -46,7 +46,7 @@ class Relay:
     def watch(self, fd: int, act: Callable[[], object]) -> None:
         """Have *act* called whenever *fd* is readable."""
         self._acts[fd] = act
-        self._poll.register(fd, select.EPOLLIN)
+        self._poll.register(fd, select.POLLIN)
 
     def unwatch(self, fd: int) -> None:
         """Forget about *fd*, which may be closed then."""

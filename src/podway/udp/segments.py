@@ -57,6 +57,7 @@ _KINDS = {4: 0x40, 6: 0x60}
 _END_BIT = END << 4
 _IS_KIND = 0x80
 _IS_IPV6 = 0x40
+_SMALL = _IS_KIND | UNSUMMED << 4
 
 _WORD = Struct(">H")
 _DOUBLE = Struct(">I")
@@ -78,6 +79,11 @@ def unmark(kind_byte: int) -> int:
 def part_of(kind_byte: int) -> int:
     """Return what a datagram that begins with *kind_byte*, one of this format, is."""
     return kind_byte >> 4 & 3
+
+
+def is_small(first_byte: int) -> bool:
+    """Tell whether a datagram that begins with *first_byte* is of a kind that stands for itself."""
+    return first_byte & _SMALL == _SMALL
 
 
 def is_ours(first_byte: int) -> bool:

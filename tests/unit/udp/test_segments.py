@@ -183,6 +183,8 @@ def test_marks(first_byte: int, part: int) -> None:
     assert segments.is_ours(marked)
     assert not segments.is_ours(first_byte)
     assert (part_of(marked), unmark(marked)) == (part, first_byte)
+    assert segments.is_small(marked) is (part in (UNSUMMED, WHOLE))
+    assert not segments.is_small(first_byte)
 
 
 def test_all_marks_differ() -> None:
