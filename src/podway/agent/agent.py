@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeAlias, TypeVar
 
+from msgspec.structs import replace
+
 from podway.agent.cluster import Cluster
 from podway.agent.desires import OWN, Desires
 from podway.agent.endpoints import Endpoints, namespace_identity
@@ -30,6 +32,8 @@ from podway.agent.memory import Memory
 from podway.agent.metrics import Metrics
 from podway.agent.programs import FirstProgram, Programs
 from podway.agent.settings import Settings, wireguard_key_file
+from podway.agent.subnet_env import SubnetFile, wishing_for
+from podway.agent.takeover import TakeOver
 from podway.compute.node import Place
 from podway.diff.operations import Operation, Verb
 from podway.diff.order import device_of
@@ -38,10 +42,11 @@ from podway.errors import ConfigError, PodwayError
 from podway.kernel.logs import get_log
 from podway.kernel.protocol import SILENT_KINDS, Kernel, KernelError
 from podway.kernel.wireguard_keys import WireguardKey
+from podway.model.addresses import Family
 from podway.model.endpoints import EndpointKey, host_ifname
 from podway.model.kernel import Key, Link, Veth, Wireguard, link_key
-from podway.model.networks import ExtensionConfig, Network, WireguardConfig
-from podway.model.nodes import Claim, Identity, Node, Uplink
+from podway.model.networks import ExtensionConfig, Network, VxlanConfig, WireguardConfig
+from podway.model.nodes import Claim, Identity, Node, Uplink, VtepData
 from podway.store.protocol import Away, Back, Delta, Snapshot, Store
 
 T = TypeVar("T")
@@ -49,6 +54,8 @@ Done: TypeAlias = list[tuple[Operation, KernelError | None]]
 
 # WireGuard tells nobody when its peers are changed.
 TUNNEL_POLL_S = 3.0
+# Who waits for the subnet file must not wait long when somebody has removed it.
+SUBNET_FILE_POLL_S = 2.0
 _RETRY_FIRST_S = 0.2
 _RETRY_MAX_S = 5.0
 # A pass that is not done after so many rounds is fighting with somebody; it starts again later.
@@ -67,6 +74,7 @@ class Agent:
         store: the cluster's store.
         ledger: what this node remembers.
         open_kernel: opens the kernel; called in the kernel's thread.
+        take_over: takes over from a flanneld; None: nothing is to be taken over.
 
     Attributes:
         store_state: "never", "connected" or "away".
@@ -81,15 +89,18 @@ class Agent:
         ledger: Ledger,
         open_kernel: Callable[[], Kernel],
         metrics: Metrics,
+        *,
+        take_over: TakeOver | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.tracker = Tracker()
+        names = settings.names
+        self.tracker = Tracker(names.marks)
         self.cluster = Cluster()
         self.endpoints = Endpoints()
         self.log = get_log("podway.agent")
         self.programs = Programs(ledger, self.log)
-        self.desires = Desires(settings.node, self.tracker, self.programs)
+        self.desires = Desires(settings.node, self.tracker, self.programs, names)
         self.ipam = Ipam(ledger, settings.cooldown_s)
         self.ledger = ledger
         self.me: Node | None = None
@@ -102,6 +113,11 @@ class Agent:
         self.leases = LeaseKeeper(
             store, self._wanted_claim, self._granted, settings.lease_ttl_s, self.log
         )
+        self.subnet_file = (
+            SubnetFile(settings.subnet_file, self.log) if settings.subnet_file else None
+        )
+        self._former = self.subnet_file.former_subnets() if self.subnet_file else {}
+        self._take_over = take_over
         self._store = store
         self._memory = Memory(ledger, self.log)
         self._prepare = FirstProgram(self.log, self.leases.look_again)
@@ -127,11 +143,14 @@ class Agent:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch_store(), name="watch")
                 self._kernel = await self._thread.open()
+                if self._take_over is not None:
+                    await self._thread.call(self._take_over.start)
                 self.lookout.start(self._kernel)
                 tasks.create_task(self.leases.run(), name="leases")
                 tasks.create_task(self.lookout.poll(self._own_sysctls), name="sysctls")
                 tasks.create_task(self._every(self.settings.resync_s, self.resync), name="resync")
                 tasks.create_task(self._every(TUNNEL_POLL_S, self._look_at_tunnels), name="tunnels")
+                tasks.create_task(self._every(SUBNET_FILE_POLL_S, self._keep_subnet_file))
                 tasks.create_task(self.programs.run(), name="programs")
                 tasks.create_task(self._prepare.run(), name="first program")
                 tasks.create_task(self._work(), name="work")
@@ -177,6 +196,10 @@ class Agent:
         for key, item in self.tracker.part(OWN).items():
             if isinstance(item, Link) and isinstance(item.kind, Wireguard):
                 self.lookout.look_at(str(key.parts[0]))
+
+    def _keep_subnet_file(self) -> None:
+        if self.subnet_file is not None:
+            self.subnet_file.keep()
 
     @property
     def uplink(self) -> Uplink | None:
@@ -317,18 +340,29 @@ class Agent:
             self.claim_error = str(error)
             return None
         self.claim_error = ""
-        return claim
+        return claim if self.me is not None else wishing_for(claim, self._former)
 
     def _identity(self, network: Network) -> Identity:
         """Return what only this node knows of itself. Raises `ConfigError`."""
         name = self.settings.node
         match network.backend:
+            case VxlanConfig(vni=vni):
+                return Identity(name=name, macs=tuple(self._vtep_macs(vni).items()))
             case WireguardConfig():
                 return Identity(name=name, wireguard_key=self._wireguard_key.public())
             case ExtensionConfig(pre_startup=command):
                 return Identity(name=name, extension=self._prepare.output(command))
             case _:
                 return Identity(name=name)
+
+    def _vtep_macs(self, vni: int) -> dict[Family, str]:
+        """Return by which MACs peers know this node: what was published, or what was there."""
+        macs = self._take_over.macs(vni) if self._take_over is not None else {}
+        leases = self.me.leases if self.me is not None else ()
+        for lease in leases:
+            if isinstance(lease.data, VtepData) and lease.data.vni == vni:
+                macs[lease.family] = lease.data.mac
+        return macs
 
     def _granted(self, node: Node) -> None:
         if node != self.me:
@@ -349,8 +383,19 @@ class Agent:
             return None
         if me.backend != network.backend_name:
             return None
-        bridge = network.attach == "bridge" or self.endpoints.bridged > 0
-        return Place(network=network, me=me, uplink=uplink, bridge=bridge)
+        settings = self.settings
+        if settings.masquerade != "auto":
+            network = replace(network, masquerade=settings.masquerade == "on")
+        is_bridged = network.attach == "bridge" and not settings.foreign_pods
+        return Place(
+            network=network,
+            me=me,
+            uplink=uplink,
+            bridge=is_bridged or self.endpoints.bridged > 0,
+            foreign_pods=settings.foreign_pods,
+            refuse_unassigned=settings.refuse_unassigned,
+            forward=not settings.no_forward_rules,
+        )
 
     def _own_sysctls(self) -> list[Key]:
         """Return what of the node changes in silence; a pod's is looked at with its device."""
@@ -412,10 +457,20 @@ class Agent:
             operations = self.tracker.plan()
             if not operations:
                 self.reconciled = True
+                await self._settled()
                 return done
             done += await self._apply(operations)
         self.wake()
         return done
+
+    async def _settled(self) -> None:
+        """Say that the node serves, and remove what a flanneld did for it until now."""
+        if self.subnet_file is not None:
+            self.subnet_file.keep(self.desires.place)
+        take_over = self._take_over
+        in_force = self.cluster.complete and not self.tracker.failures
+        if take_over is not None and take_over.pending and in_force:
+            await self._thread.call(take_over.finish)
 
     def _answer(self, error: Unsettled) -> None:
         """Give *error* to everybody who waits."""

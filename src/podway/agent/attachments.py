@@ -21,6 +21,7 @@ from podway.agent.health import not_ready_reasons, not_serving_reasons
 from podway.agent.ledger import LedgerError
 from podway.cni.errors import (
     FIRST_PLUGIN_CODE,
+    INVALID_CONFIG,
     INVALID_NETNS,
     LIMITED_CONNECTIVITY,
     TRY_AGAIN_LATER,
@@ -87,6 +88,7 @@ class Attachments:
 
     async def _add(self, request: Request, key: EndpointKey, netns_fd: int) -> Result:
         self._place()
+        self._check_ours()
         conf = parse_podway_conf(request)
         identity = namespace_identity(netns_fd)
         if identity == namespace_identity("/proc/self/ns/net") and not request.netns_override:
@@ -95,11 +97,14 @@ class Attachments:
         if existing is not None:
             same = self._answers(existing, conf, identity)
             if same and not await self._settle(key) and _fits(existing, self._place()):
-                return compute_result(existing, self._place())
+                return self._result(existing)
             await self._remove(key)
         endpoint = self._allocate(request, conf, key, identity)
         await self._make(endpoint, identity, netns_fd)
-        return compute_result(endpoint, self._place())
+        return self._result(endpoint)
+
+    def _result(self, endpoint: Endpoint) -> Result:
+        return compute_result(endpoint, self._place(), self._agent.settings.names.bridge)
 
     def _answers(self, existing: Endpoint, conf: PodwayConf, identity: str) -> bool:
         """Tell whether *existing*, from a call whose answer was lost, is what is asked for."""
@@ -251,8 +256,18 @@ class Attachments:
         if problems:
             raise CniError(CHECK_FAILED, f"{key}: {'; '.join(problems)}")
 
+    def _check_ours(self) -> None:
+        """Refuse to give addresses away that another plugin gives away, too."""
+        if self._agent.settings.foreign_pods:
+            text = (
+                "this agent leaves its node's pods to other plugins (--foreign-pods): use the "
+                "plugin flannel, or drain the node and start the agent without"
+            )
+            raise CniError(INVALID_CONFIG, text)
+
     def _status(self) -> None:
         agent = self._agent
+        self._check_ours()
         place = self._place(UNAVAILABLE)
         for pool in agent.ipam.pools.values():
             if pool.used >= pool.size:

@@ -22,7 +22,8 @@ def not_serving_reasons(agent: "Agent") -> list[str]:
     """
     place = agent.desires.place
     small = mtu.too_small(place.mtus) if place is not None else None
-    return _lease_reasons(agent) + ([small] if small else [])
+    file = agent.subnet_file.error if agent.subnet_file is not None else ""
+    return _lease_reasons(agent) + [text for text in (small, file) if text]
 
 
 def _lease_reasons(agent: "Agent") -> list[str]:

@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import contextlib
+import errno
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from functools import partial
@@ -17,6 +19,7 @@ from podway.agent.metrics import CONTENT_TYPE, Metrics
 from podway.agent.operators import Operators
 from podway.agent.relay_counters import RelayCounters
 from podway.agent.settings import Settings, add_arguments, settings_from, wireguard_key_file
+from podway.agent.takeover import TakeOver
 from podway.compute.backends.udp import DEVICE
 from podway.errors import ConfigError, PodwayError
 from podway.kernel.http import HttpEndpoint, Response
@@ -24,20 +27,27 @@ from podway.kernel.logs import configure_logging, get_log
 from podway.kernel.node import NodeKernel
 from podway.kernel.pods import check_pod
 from podway.kernel.systemd import notify, watchdog_interval_s
+from podway.model.instances import Instance
 from podway.store.access import access_from
 from podway.store.counts import StoreCounts
 from podway.store.engines import open_store
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "only_one", "run", "serve"]
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the agent until a signal ends it; return the exit code."""
     settings = settings_from(arguments)
     configure_logging(settings.log_level, settings.log_format, sys.stderr)
+    return serve(settings)
+
+
+def serve(settings: Settings) -> int:
+    """Run the agent that *settings* mean until a signal ends it; return the exit code."""
     log = get_log("podway.agent")
     try:
-        asyncio.run(_serve(settings))
+        with only_one(settings.names):
+            asyncio.run(_serve(settings))
     except PodwayError as error:
         log.error("cannot go on", reason=str(error))  # noqa: TRY400  (for people, no traceback)
         return 1
@@ -49,6 +59,31 @@ def run(arguments: argparse.Namespace) -> int:
             log.error("cannot go on", reason=str(cause))  # noqa: TRY400
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def only_one(names: Instance) -> Iterator[None]:
+    """Hold, while the body runs, what no two agents of a network namespace may have in common.
+
+    Two with the same marks would sweep each other's devices and routes away. An abstract Unix
+    socket belongs to the network namespace (unix(7)), as devices and routes do, and ends with its
+    process.
+
+    Raises:
+        ConfigError: another agent has it.
+    """
+    with socket.socket(socket.AF_UNIX) as lock:
+        try:
+            lock.bind(f"\0podway/agent/{names.marks.protocol}")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            rule = (
+                f"another agent of this network namespace marks its routes with protocol "
+                f"{names.marks.protocol}, too: give this one another name (--instance)"
+            )
+            raise ConfigError("--instance", names.name, rule) from error
+        yield
 
 
 def _causes(error: Exception) -> Iterator[Exception]:
@@ -67,9 +102,14 @@ async def _serve(settings: Settings) -> None:
         store = open_store(settings.store, access_from(settings))
         _watch_store(getattr(store, "counts", None), metrics)
         open_kernel = partial(
-            NodeKernel, run_dir=settings.run_dir, wireguard_key=wireguard_key_file(settings)
+            NodeKernel,
+            run_dir=settings.run_dir,
+            wireguard_key=wireguard_key_file(settings),
+            marks=settings.names.marks,
         )
-        agent = Agent(settings, store, ledger, open_kernel, metrics)
+        log = get_log("podway.agent")
+        take_over = TakeOver(settings.names, log) if settings.take_over else None
+        agent = Agent(settings, store, ledger, open_kernel, metrics, take_over=take_over)
         await _run_until_signal(settings, agent, metrics)
     finally:
         ledger.close()

@@ -12,13 +12,16 @@ import socket
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from podway.compute.subnets import SubnetRefused, check_name
+from podway.errors import ConfigError
 from podway.kernel.logs import LOG_FORMATS, LOG_LEVELS, LogFormat, LogLevel
 from podway.model.addresses import IPAddress
+from podway.model.instances import Instance, instance_of
 from podway.model.nodes import UplinkChoice
 from podway.store.access import add_access_arguments
 from podway.store.protocol import DEFAULT_LEASE_TTL_S
@@ -28,11 +31,19 @@ DEFAULT_STATE_DIR = Path("/var/lib/podway")
 
 
 Adder: TypeAlias = Callable[..., None]
+Masquerade: TypeAlias = Literal["auto", "on", "off"]
 T = TypeVar("T")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Settings of one agent. Defaults and meanings are those of `add_arguments`."""
+    """Settings of one agent. Defaults and meanings are those of `add_arguments`.
+
+    Attributes:
+        no_forward_rules: forwarded packets of the network are not accepted (flanneld can be told
+            so; no option of podway's own).
+        refuse_unassigned: packets for addresses that no pod has are refused although others attach
+            the pods (likewise).
+    """
 
     node: str
     store: str
@@ -55,6 +66,20 @@ class Settings(Struct, frozen=True, kw_only=True):
     store_grace_s: float = 30.0
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
+    instance: str = ""
+    device_prefix: str = ""
+    subnet_file: Path | None = None
+    masquerade: Masquerade = "auto"
+    foreign_pods: bool = False
+    take_over: bool = False
+    wireguard_key: Path | None = None
+    no_forward_rules: bool = False
+    refuse_unassigned: bool = False
+
+    @property
+    def names(self) -> Instance:
+        """Names and marks of what is this agent's."""
+        return instance_of(self.instance, self.device_prefix)
 
     @property
     def uplink_choice(self) -> UplinkChoice:
@@ -93,6 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="address by which peers reach this node, once per family (default: the uplink's)",
     )
     _add_places(add)
+    _add_manners(add)
     _add_times(add)
     _add_logging(add)
 
@@ -144,6 +170,53 @@ def _add_places(add: Adder) -> None:
         default="",
         metavar="ADDRESS:PORT",
         help="serve /metrics, /healthz and /readyz (default: off)",
+    )
+
+
+def _add_manners(add: Adder) -> None:
+    add(
+        "--instance",
+        type=instance_name,
+        default="",
+        metavar="NAME",
+        help="run beside other agents of this machine, each for a network of its own: devices, "
+        "routes, rules, directories bear the name",
+    )
+    add(
+        "--device-prefix",
+        type=device_prefix,
+        default="",
+        metavar="PREFIX",
+        help="with which tunnel devices' names begin: 'flannel' gives flannel.1 (default: podway, "
+        "or the instance's name)",
+    )
+    add(
+        "--masquerade",
+        choices=get_args(Masquerade),
+        default="auto",
+        help="pods' packets to the outside take this node's address (auto: as net-conf.json says)",
+    )
+    add(
+        "--subnet-file",
+        type=Path,
+        metavar="FILE",
+        help="write network, subnet and MTU there, as flanneld does to /run/flannel/subnet.env",
+    )
+    add(
+        "--foreign-pods",
+        action="store_true",
+        help="pods are attached by others (CNI plugin flannel, Docker): no bridge, no CNI",
+    )
+    add(
+        "--take-over",
+        action="store_true",
+        help="go on with devices, routes and rules that a flanneld left (see podway migrate)",
+    )
+    add(
+        "--wireguard-key",
+        type=Path,
+        metavar="FILE",
+        help="this node's WireGuard key (default: wireguard.key in the state directory)",
     )
 
 
@@ -216,6 +289,24 @@ def pattern(text: str) -> str:
     return text
 
 
+def instance_name(text: str) -> str:
+    """Return *text* if an instance may have this name."""
+    return _checked_name(text, text, "")
+
+
+def device_prefix(text: str) -> str:
+    """Return *text* if devices' names may begin so."""
+    return _checked_name(text, "", text)
+
+
+def _checked_name(text: str, name: str, prefix: str) -> str:
+    try:
+        instance_of(name, prefix)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.rule}") from error
+    return text
+
+
 def positive_seconds(text: str) -> float:
     """Return *text* as seconds above 0."""
     seconds = _number(text)
@@ -252,14 +343,28 @@ def _number(text: str) -> float:
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
     """Return the settings that the parsed *arguments* make."""
-    fields = {name: getattr(arguments, name) for name in Settings.__struct_fields__}
+    names = [name for name in Settings.__struct_fields__ if hasattr(arguments, name)]
+    fields = {name: getattr(arguments, name) for name in names}
     lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-    return Settings(**{**fields, **lists})
+    return with_own_places(Settings(**{**fields, **lists}))
+
+
+def with_own_places(settings: Settings) -> Settings:
+    """Return *settings* with directories of the instance's own in place of the default ones."""
+    if not settings.instance:
+        return settings
+    run, state = settings.run_dir, settings.state_dir
+    suffix = f"-{settings.instance}"
+    return replace(
+        settings,
+        run_dir=run.with_name(run.name + suffix) if run == DEFAULT_RUN_DIR else run,
+        state_dir=state.with_name(state.name + suffix) if state == DEFAULT_STATE_DIR else state,
+    )
 
 
 def wireguard_key_file(settings: Settings) -> Path:
     """Return where this node's WireGuard key lies."""
-    return settings.state_dir / "wireguard.key"
+    return settings.wireguard_key or settings.state_dir / "wireguard.key"
 
 
 class Repeated(argparse.Action):

@@ -22,22 +22,31 @@ _MULTICAST = {Family.IPV4: ip_network("224.0.0.0/4"), Family.IPV6: ip_network("f
 _SYSCTLS = {Family.IPV4: "ipv4/ip_forward", Family.IPV6: "ipv6/conf/all/forwarding"}
 
 
-def compute_forwarding(network: Network, me: Node) -> tuple[KernelObject, ...]:
-    """Return the sysctls and the table that make node *me* a router for its pods."""
+def compute_forwarding(
+    network: Network, me: Node, *, forward: bool = True
+) -> tuple[KernelObject, ...]:
+    """Return the sysctls and the table that make node *me* a router for its pods.
+
+    *forward*: forwarded packets are accepted, as far as it is for this table to say.
+    """
     sysctls = [Sysctl(_SYSCTLS[family], "1") for family in network.families]
-    return (*sysctls, NftTable("inet", TABLE_NAME, render_table(network, me)))
+    return (*sysctls, NftTable("inet", TABLE_NAME, render_table(network, me, forward=forward)))
 
 
-def render_table(network: Network, me: Node) -> str:
+def render_table(network: Network, me: Node, *, forward: bool = True) -> str:
     """Return the body of the table, in nft's language."""
+    lines = _render_forward(network) if forward else []
+    if network.masquerade:
+        lines += _render_masquerade(network, me)
+    return "\n".join(lines) + "\n"
+
+
+def _render_forward(network: Network) -> list[str]:
     lines = ["chain forward {", "\ttype filter hook forward priority filter; policy accept;"]
     for family in network.families:
         inside = _set(network.prefixes(family))
         lines += [f"\t{_word(family)} {way} {inside} accept" for way in ("saddr", "daddr")]
-    lines.append("}")
-    if network.masquerade:
-        lines += _render_masquerade(network, me)
-    return "\n".join(lines) + "\n"
+    return [*lines, "}"]
 
 
 def _word(family: Family) -> str:

@@ -27,12 +27,18 @@ class Place(Struct, frozen=True, kw_only=True):
         me: this node as its peers see it.
         uplink: the interface by which it reaches them.
         bridge: pods of this node use the bridge.
+        foreign_pods: pods are attached by others, who have a bridge of their own, or none.
+        refuse_unassigned: packets for addresses that no pod has are refused even so.
+        forward: forwarded packets of the network are accepted.
     """
 
     network: Network
     me: Node
     uplink: Uplink
     bridge: bool
+    foreign_pods: bool = False
+    refuse_unassigned: bool = False
+    forward: bool = True
 
     @property
     def subnets(self) -> dict[Family, IPNetwork]:
@@ -48,16 +54,21 @@ class Place(Struct, frozen=True, kw_only=True):
 def compute_own(place: Place) -> tuple[KernelObject, ...]:
     """Return what the node holds whatever its peers and pods are."""
     backend = backend_of(place.network)
-    if place.bridge:
-        largest = mtu.interface_mtu(place.mtus)
-        local = endpoints.compute_bridge(place.subnets, largest, ipv6=place.uplink.ipv6)
-    else:
-        local = endpoints.compute_unassigned(place.subnets)
     return (
         *backend.compute_node(place.network, place.me, place.uplink),
-        *local,
-        *forwarding.compute_forwarding(place.network, place.me),
+        *_compute_local(place),
+        *forwarding.compute_forwarding(place.network, place.me, forward=place.forward),
     )
+
+
+def _compute_local(place: Place) -> tuple[KernelObject, ...]:
+    """Return what the node's own pods stand on, or what answers in their place."""
+    if place.bridge:
+        largest = mtu.interface_mtu(place.mtus)
+        return endpoints.compute_bridge(place.subnets, largest, ipv6=place.uplink.ipv6)
+    if place.foreign_pods and not place.refuse_unassigned:
+        return ()
+    return endpoints.compute_unassigned(place.subnets)
 
 
 def compute_node_program(place: Place) -> Program | None:

@@ -54,11 +54,13 @@ class Identity(Struct, frozen=True, kw_only=True):
         name: the node's name.
         wireguard_key: its public key, "" while there is none.
         extension: what the operator's program printed, None while it has not run.
+        macs: of its VTEPs, where peers know them already (family, MAC).
     """
 
     name: str
     wireguard_key: str = ""
     extension: str | None = None
+    macs: tuple[tuple[Family, str], ...] = ()
 
 
 class Lease(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,8 @@ beforehand, so nothing is ever flooded, learned or asked for:
 
 IPv4 pods travel over IPv4 and IPv6 pods over IPv6, each with a device of its own, because the outer
 headers differ by 20 bytes and so does the MTU. A VTEP's MAC is derived from the node's name: it is
-the same after a restart, a crash or a new installation, and peers' entries stay right.
+the same after a restart, a crash or a new installation, and peers' entries stay right. (A VTEP that
+was taken over from a flanneld keeps the MAC that it had.)
 """
 
 from podway.compute.mtu import underlay_mtu
@@ -57,7 +58,8 @@ def device_name(vni: int, family: Family) -> str:
 def publish(network: Network, identity: Identity, family: Family) -> BackendData | None:
     """Return the VNI and the MAC of the node's VTEP."""
     vni = _config(network).vni
-    mac = derive_mac("vtep", identity.name, family.label, str(vni))
+    known = dict(identity.macs).get(family)
+    mac = known or derive_mac("vtep", identity.name, family.label, str(vni))
     return VtepData(vni=vni, mac=mac)
 
 

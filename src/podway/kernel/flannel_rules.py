@@ -1,0 +1,166 @@
+"""flanneld's rules of netfilter: which there are, and away with them.
+
+Out: `RuleSet`s. Three forms: chains ``FLANNEL-*`` as iptables-nft writes them (nftables sees them
+as tables ``ip nat`` and ``ip filter``), the same in the tables of iptables-legacy, and flanneld's
+own nftables tables. Of the first and third everything goes in one transaction; for the second the
+program that wrote them is needed.
+"""
+
+import errno
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from podway.kernel.errors import worded
+from podway.kernel.protocol import KernelError
+from podway.model.leftovers import RuleSet
+from podway.netlink import NetlinkError, Request, entered
+from podway.netlink.constants import NFPROTO_IPV4, NFPROTO_IPV6
+from podway.netlink.nft_rules import delete_chain, delete_rule, delete_table, dump_chains
+from podway.netlink.nft_transactions import NftSocket
+
+_CHAINS = {"FLANNEL-POSTRTG": "nat", "FLANNEL-FWD": "filter"}
+_TABLES = {"ip": "flannel-ipv4", "ip6": "flannel-ipv6"}
+_NUMBERS = {"ip": NFPROTO_IPV4, "ip6": NFPROTO_IPV6}
+_PROGRAMS = {"ip": "iptables-legacy", "ip6": "ip6tables-legacy"}
+_NAMES = {"ip": Path("/proc/net/ip_tables_names"), "ip6": Path("/proc/net/ip6_tables_names")}
+_PROGRAM_S = 30.0
+
+
+def find_rule_sets(netns_fd: int | None = None) -> tuple[RuleSet, ...]:
+    """Return what there is.
+
+    Raises:
+        KernelError: rules cannot be listed.
+    """
+    with worded("look for rules of flanneld"):
+        return (*_find_nft(netns_fd), *_find_legacy(netns_fd))
+
+
+def remove_rule_sets(sets: Iterable[RuleSet], netns_fd: int | None = None) -> None:
+    """Remove *sets*; one that is gone already is fine.
+
+    Raises:
+        KernelError: some are still there.
+    """
+    every = list(sets)
+    with worded("remove rules of flanneld"):
+        _remove_nft([each for each in every if not each.legacy], netns_fd)
+        for each in every:
+            if each.legacy:
+                _remove_legacy(each, netns_fd)
+
+
+def _find_nft(netns_fd: int | None) -> Iterator[RuleSet]:
+    with NftSocket(netns_fd) as nft:
+        for family, number in _NUMBERS.items():
+            chains = _chains(nft, number)
+            for chain, table in _CHAINS.items():
+                if (table, chain) in chains:
+                    count = len(nft.find_rules(number, table, chain))
+                    count += len(_jumps(nft, number, table, chain))
+                    yield RuleSet(family=family, table=table, chain=chain, rules=count)
+            table = _TABLES[family]
+            own = [name for owner, name in chains if owner == table]
+            if own:
+                count = sum(len(nft.find_rules(number, table, name)) for name in own)
+                yield RuleSet(family=family, table=table, rules=count)
+
+
+def _chains(nft: NftSocket, family: int) -> set[tuple[str, str]]:
+    try:
+        found = nft.dump(dump_chains(family))
+    except NetlinkError as error:
+        if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:  # a kernel without nftables
+            return set()
+        raise
+    return {(each["table"], each["name"]) for each in found}
+
+
+def _jumps(nft: NftSocket, family: int, table: str, chain: str) -> list[Any]:
+    """Return the rules of *table* that lead to *chain*: who names it is nothing else."""
+    found = nft.find_rules(family, table, "", chain.encode() + b"\0")
+    return [rule for rule in found if rule["chain"] != chain]
+
+
+def _remove_nft(sets: list[RuleSet], netns_fd: int | None) -> None:
+    with NftSocket(netns_fd) as nft:
+        there = {family: _chains(nft, number) for family, number in _NUMBERS.items()}
+        requests: list[Request[Any]] = []
+        for each in sets:
+            number = _NUMBERS[each.family]
+            if not each.chain:
+                if any(table == each.table for table, _ in there[each.family]):
+                    requests.append(delete_table({"family": number, "name": each.table}))
+            elif (each.table, each.chain) in there[each.family]:
+                requests += _chain_removal(nft, number, each)
+        nft.commit(requests)
+
+
+def _chain_removal(nft: NftSocket, family: int, each: RuleSet) -> Iterator[Request[Any]]:
+    for rule in _jumps(nft, family, each.table, each.chain):
+        yield delete_rule(
+            {
+                "family": family,
+                "table": each.table,
+                "chain": rule["chain"],
+                "handle": rule["handle"],
+            }
+        )
+    yield delete_rule({"family": family, "table": each.table, "chain": each.chain})
+    yield delete_chain({"family": family, "table": each.table, "name": each.chain})
+
+
+# --- iptables-legacy --------------------------------------------------------------------------
+
+
+def _find_legacy(netns_fd: int | None) -> Iterator[RuleSet]:
+    for family, program in _PROGRAMS.items():
+        with _inside(netns_fd):
+            try:
+                tables = _NAMES[family].read_text().split()
+            except OSError:  # never used here, or not in this kernel
+                continue
+        for chain, table in _CHAINS.items():
+            if table in tables and shutil.which(program):
+                lines = [line for line in _save(program, table, netns_fd) if chain in line.split()]
+                if lines:
+                    count = len(lines) - 1
+                    yield RuleSet(family=family, table=table, chain=chain, legacy=True, rules=count)
+
+
+def _remove_legacy(each: RuleSet, netns_fd: int | None) -> None:
+    program = _PROGRAMS[each.family]
+    for line in _save(program, each.table, netns_fd):
+        words = line.split()
+        if words[0] == "-A" and words[-2:] == ["-j", each.chain]:
+            chain = words[1]
+            rule = ["-m", "comment", "--comment", _comment(line), "-j", each.chain]
+            _run(netns_fd, program, "-w", "-t", each.table, "-D", chain, *rule)
+    for flag in ("-F", "-X"):
+        _run(netns_fd, program, "-w", "-t", each.table, flag, each.chain)
+
+
+def _comment(line: str) -> str:
+    return line.partition('--comment "')[2].partition('"')[0]
+
+
+def _save(program: str, table: str, netns_fd: int | None) -> list[str]:
+    return _run(netns_fd, program, "-w", "-t", table, "-S").splitlines()
+
+
+def _run(netns_fd: int | None, *argv: str) -> str:
+    with _inside(netns_fd):
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=False, timeout=_PROGRAM_S
+        )
+    if done.returncode:
+        raise KernelError(errno.EIO, " ".join(argv), done.stderr.strip())
+    return done.stdout
+
+
+def _inside(netns_fd: int | None) -> AbstractContextManager[None]:
+    return nullcontext() if netns_fd is None else entered(netns_fd)
