@@ -35,6 +35,7 @@ from podway.agent.settings import Settings, wireguard_key_file
 from podway.agent.subnet_env import SubnetFile, wishing_for
 from podway.agent.takeover import TakeOver
 from podway.compute.node import Place
+from podway.compute.subnets import is_drained
 from podway.diff.operations import Operation, Verb
 from podway.diff.order import device_of
 from podway.diff.tracker import Failure, Tracker
@@ -43,7 +44,7 @@ from podway.kernel.logs import get_log
 from podway.kernel.protocol import SILENT_KINDS, Kernel, KernelError
 from podway.kernel.wireguard_keys import WireguardKey
 from podway.model.addresses import Family
-from podway.model.endpoints import EndpointKey, host_ifname
+from podway.model.endpoints import Endpoint, EndpointKey, host_ifname
 from podway.model.kernel import Key, Link, Veth, Wireguard, link_key
 from podway.model.networks import ExtensionConfig, Network, VxlanConfig, WireguardConfig
 from podway.model.nodes import Claim, Identity, Node, Uplink, VtepData
@@ -335,6 +336,8 @@ class Agent:
                 named=settings.public_ips,
                 me=self.me,
                 ttl_s=settings.lease_ttl_s,
+                # Pods of other plugins are not known here.
+                unused=() if settings.foreign_pods else self.ipam.unused(),
             )
         except ConfigError as error:
             self.claim_error = str(error)
@@ -365,12 +368,29 @@ class Agent:
         return macs
 
     def _granted(self, node: Node) -> None:
+        before = self.ipam.subnets
         if node != self.me:
             subnets = ",".join(str(lease.subnet) for lease in node.leases)
             self.log.info("lease granted", node=node.name, subnets=subnets)
         self._set_me(node)
         self._memory.keep_me(node)
         self.wake()
+        if self.ipam.subnets != before and (count := len(self.stranded())):
+            lost = ",".join(map(str, before.values()))
+            self.log.error("pods are cut off: the node has another subnet", pods=count, was=lost)
+
+    def is_drained(self) -> bool:
+        """Tell whether the network wants a subnet of this node's back."""
+        network, subnets = self.cluster.network, self.ipam.subnets.values()
+        return network is not None and any(is_drained(network, subnet) for subnet in subnets)
+
+    def stranded(self) -> list[Endpoint]:
+        """Return the endpoints whose addresses are not (all) in the node's subnets any more.
+
+        They keep running, with their addresses, which may be another node's pods' by now; so none
+        of their packets leaves the node, and only making them anew helps.
+        """
+        return [each for each in self.endpoints if self.ipam.is_outside(each.addresses)]
 
     def _set_me(self, node: Node) -> None:
         self.me = node

@@ -122,6 +122,8 @@ class Attachments:
     ) -> Endpoint:
         """Hold addresses for the endpoint and write both down."""
         ipam, place = self._agent.ipam, self._place()
+        if self._agent.leases.leaving:
+            raise CniError(TRY_AGAIN_LATER, "this node is being given another subnet")
         try:
             addresses = ipam.take(ip_address(wish.address) for wish in conf.ips)
         except PoolCooling as error:
@@ -211,6 +213,8 @@ class Attachments:
         except LedgerError as error:
             raise CniError(TRY_AGAIN_LATER, str(error)) from error
         agent.endpoints.drop(key)
+        if agent.is_drained():
+            agent.leases.look_again()  # it may have been the last address in use there
         # With the last bridged pod goes the bridge of a node whose pods are routed.
         agent.wake()
         await self._flush()

@@ -28,9 +28,23 @@ class Ipam:
         self._cooldown_s = cooldown_s
         self.pools: dict[Family, AddressPool] = {}
 
+    @property
+    def subnets(self) -> dict[Family, IPNetwork]:
+        """The subnet per family from which addresses are served."""
+        return {family: pool.subnet for family, pool in self.pools.items()}
+
+    def unused(self) -> frozenset[Family]:
+        """Return the families in whose subnet nobody has an address, or is about to have one."""
+        return frozenset(family for family, pool in self.pools.items() if not pool.used)
+
+    def is_outside(self, addresses: Iterable[IPAddress]) -> bool:
+        """Tell whether one of *addresses* lies in none of the subnets."""
+        subnets = self.subnets
+        return any(address not in subnets.get(family_of(address), ()) for address in addresses)
+
     def set_subnets(self, subnets: Mapping[Family, IPNetwork]) -> None:
         """Serve addresses from *subnets*, as the ledger remembers them."""
-        if {family: pool.subnet for family, pool in self.pools.items()} == dict(subnets):
+        if self.subnets == dict(subnets):
             return
         cursors = self._ledger.cursors()
         self.pools = {

@@ -1,8 +1,10 @@
 """The node's own subnet: claims it, renews it, and claims it again when it was lost.
 
 A pure function says what to claim from what is known now; the keeper claims whenever that answer
-changes (another public address, another network), renews in time, and otherwise sleeps. While the
-store is away the node lives on the lease that it has.
+changes (another public address, another network, a subnet to be left), renews in time, and
+otherwise sleeps. While the store is away the node lives on the lease that it has.
+
+Renewals are due by a clock that goes on while the machine is suspended, as the store's does.
 
 Three things can go wrong in silence, and each has its rule. News of the cluster wakes the keeper
 all the time, so renewal has a due time instead of a pause that starts anew. A claim may be
@@ -14,13 +16,15 @@ after a growing pause.
 import asyncio
 import math
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from podway.compute.backends import backend_of
+from podway.compute.subnets import is_drained
 from podway.compute.uplinks import public_addresses
 from podway.kernel.logs import Log
-from podway.model.addresses import IPAddress
+from podway.model.addresses import Family, IPAddress
 from podway.model.networks import Network
 from podway.model.nodes import Claim, Identity, Node, Uplink, Wish
 from podway.store.protocol import LeaseLost, Store, StoreAway, StoreError
@@ -29,6 +33,9 @@ _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 5.0
 # A lease that was held for so long is not being fought over.
 _CALM_S = 10.0
+# Sleeps are by the event loop's clock, which stands still while the machine is suspended; after
+# that a renewal that is overdue is noticed within this time.
+_LOOK_S = 60.0
 
 
 def make_claim(
@@ -39,8 +46,12 @@ def make_claim(
     named: tuple[IPAddress, ...],
     me: Node | None,
     ttl_s: int,
+    unused: Collection[Family] = (),
 ) -> Claim:
     """Return what the node *identity* should claim, wishing for the subnets that it had as *me*.
+
+    What the network wants drained it leaves as soon as no pod has an address there: in *unused*
+    families none has.
 
     Raises:
         ConfigError: the uplink has no address in a family of the network.
@@ -55,6 +66,7 @@ def make_claim(
                 public_ip=address,
                 data=backend.publish(network, identity, family),
                 subnet=lease.subnet if lease is not None else None,
+                leave=lease is not None and family in unused and is_drained(network, lease.subnet),
             )
         )
     return Claim(
@@ -70,9 +82,12 @@ class LeaseKeeper:
         wanted: returns what to claim now, or None while nobody can know.
         granted: called with the node as the store has it, after each successful claim.
         ttl_s: time to live of the lease.
+        clock: in seconds; goes on while the machine is suspended.
 
     Attributes:
         refusal: why the last claim failed; "" after a successful one.
+        leaving: the store is being asked for another subnet, and no pod may be given an address
+            of the one that the node has.
     """
 
     def __init__(
@@ -82,7 +97,10 @@ class LeaseKeeper:
         granted: Callable[[Node], None],
         ttl_s: int,
         log: Log,
+        *,
+        clock: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
     ) -> None:
+        self._clock = clock
         self._store = store
         self._wanted = wanted
         self._granted = granted
@@ -97,6 +115,7 @@ class LeaseKeeper:
         self._delay_s = _RETRY_FIRST_S
         self._granted_at = -math.inf
         self.refusal = ""
+        self.leaving = False
 
     def look_again(self) -> None:
         """Something that a claim is made from may have changed."""
@@ -112,21 +131,22 @@ class LeaseKeeper:
         """Claim and renew for ever."""
         while True:
             self._changed.clear()
-            claim, now = self._wanted(), _now()
+            claim = self._wanted()
             if claim is None or _same(claim, self._claimed):
                 self.refusal = ""
-                await self._keep(now)
-            elif _same(claim, self._tried) and now < self._again_at:
+                await self._keep()
+            elif _same(claim, self._tried) and _now() < self._again_at:
                 await self._sleep_until(self._again_at)
             else:
                 await self._try(claim)
 
-    async def _keep(self, now: float) -> None:
+    async def _keep(self) -> None:
         """Renew what is claimed if it is time, else sleep until it is."""
-        if self._claimed is None:
+        left_s = self._renew_at - self._clock()
+        if self._claimed is None or left_s == math.inf:
             await self._sleep_until(math.inf)
-        elif now < self._renew_at:
-            await self._sleep_until(self._renew_at)
+        elif left_s > 0:
+            await self._sleep_until(_now() + min(left_s, _LOOK_S))
         else:
             await self._renew(self._claimed.name)
 
@@ -140,15 +160,18 @@ class LeaseKeeper:
     async def _try(self, claim: Claim) -> None:
         self._tried = claim
         losses = self._losses
+        self.leaving = any(wish.leave for wish in claim.wishes)
         try:
             node = await self._store.claim(claim)
         except StoreError as error:
             self._refuse(error)
             return
+        finally:
+            self.leaving = False
         self.refusal = ""
         self._back_off(calm=_now() - self._granted_at > _CALM_S)
         self._granted_at = _now()
-        self._renew_at = self._granted_at + self._renew_s
+        self._renew_at = self._clock() + self._renew_s
         self._claimed = claim if losses == self._losses else None
         self._granted(node)
 
@@ -174,7 +197,7 @@ class LeaseKeeper:
         except StoreError as error:
             self._log.warning("lease not renewed", reason=str(error))
             pause_s = min(self._renew_s, _RETRY_MAX_S)
-        self._renew_at = _now() + pause_s
+        self._renew_at = self._clock() + pause_s
 
 
 def _now() -> float:
@@ -188,5 +211,11 @@ def _same(claim: Claim, claimed: Claim | None) -> bool:
     pairs = zip(claim.wishes, claimed.wishes, strict=True)
     return claim.backend == claimed.backend and all(
         (new.family, new.public_ip, new.data) == (old.family, old.public_ip, old.data)
+        and not _asks_to_leave(new, old)
         for new, old in pairs
     )
+
+
+def _asks_to_leave(new: Wish, old: Wish) -> bool:
+    """Tell whether *new* gives a subnet up that *old* did not; once is enough for each."""
+    return new.leave and not (old.leave and old.subnet == new.subnet)

@@ -205,6 +205,11 @@ def _watch(agent: Agent, metrics: Metrics) -> None:
         lambda: float(agent.endpoints.detached()),
     )
     metrics.watch(
+        "podway_endpoints_stranded",
+        "Endpoints whose addresses are not in this node's subnets any more.",
+        lambda: float(len(agent.stranded())),
+    )
+    metrics.watch(
         "podway_addresses_in_use",
         "Pod addresses that are held.",
         lambda: float(sum(pool.used for pool in agent.ipam.pools.values())),

@@ -37,6 +37,11 @@ def view_status(agent: "Agent", reasons: list[str], now: float) -> dict[str, Any
         "ready_reasons": reasons,
         "peers": _peers(agent),
         "endpoints": len(agent.endpoints),
+        "drained": agent.is_drained(),
+        "stranded": [
+            {"pod": each.pod or str(each.key), "addresses": list(map(str, each.addresses))}
+            for each in agent.stranded()
+        ],
         "addresses": count_addresses(agent, now),
         "drift_repaired": agent.tracker.drift_repaired,
         "conflicts": [

@@ -21,6 +21,7 @@ def render_status(status: Mapping[str, Any], style: Style, now_s: float) -> list
         *(f"  {label:<10} {text}" for label, text in _facts(status, style, now_s)),
         *_failing(status, style),
         *_conflicts(status, style),
+        *_stranded(status, style),
         *_peers(status["peers"], style),
     ]
 
@@ -37,7 +38,7 @@ def _facts(status: Mapping[str, Any], style: Style, now_s: float) -> list[tuple[
     return [
         ("backend", f"{status['backend'] or 'none yet'}{_mtu(status['mtu'])}"),
         ("network", _listed(status["network"])),
-        ("subnets", _listed(status["subnets"])),
+        ("subnets", f"{_listed(status['subnets'])}{_drained(status)}"),
         ("uplink", describe_uplink(status["uplink"])),
         ("store", describe_store(status["store"], style)),
         ("pods", f"{plural(status['endpoints'], 'interface')}; addresses: {pool}"),
@@ -54,6 +55,10 @@ def _mtu(mtu: Mapping[str, int | None]) -> str:
 
 def _listed(items: Sequence[str]) -> str:
     return ", ".join(items) if items else "none yet"
+
+
+def _drained(status: Mapping[str, Any]) -> str:
+    return " (drained: left when the last pod has ended)" if status.get("drained") else ""
 
 
 def describe_uplink(uplink: Mapping[str, Any] | None) -> str:
@@ -103,6 +108,16 @@ def _conflicts(status: Mapping[str, Any], style: Style) -> list[str]:
     if not rows:
         return []
     return ["", *indent(render_table(("WANTED TWICE", "BY"), rows, style))]
+
+
+def _stranded(status: Mapping[str, Any], style: Style) -> list[str]:
+    rows = [
+        (style.bad(pod["pod"]), ", ".join(pod["addresses"])) for pod in status.get("stranded", ())
+    ]
+    if not rows:
+        return []
+    header = ("CUT OFF: MAKE ANEW", "NOT THIS NODE'S ANY MORE")
+    return ["", *indent(render_table(header, rows, style))]
 
 
 def _peers(peers: Sequence[Mapping[str, Any]], style: Style) -> list[str]:

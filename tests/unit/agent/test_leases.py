@@ -20,6 +20,7 @@ from unit.agent.values import node
 from unit.agent.virtual_time import run_virtually
 
 HOUR_S = 3600.0
+DUAL_STACK = (Family.IPV4, Family.IPV6)
 ME = Identity(name="a")
 UPLINK = Uplink(
     dev="eth0",
@@ -57,6 +58,32 @@ def test_a_node_wishes_for_what_it_had() -> None:
     assert [wish.subnet for wish in claim.wishes] == [ip_network("10.244.7.0/24"), None]
 
 
+DRAINS = """{"Network": "10.8.0.0/16", "Networks": [{"Network": "10.244.0.0/16", "Drain": true}],
+             "EnableIPv6": true, "IPv6Network": "fd00::/48", "Backend": {"Type": "host-gw"}}"""
+
+
+@pytest.mark.parametrize(
+    ("network", "subnet", "unused", "leaves"),
+    [
+        pytest.param(DRAINS, "10.244.7.0/24", DUAL_STACK, [True, False], id="empty and drained"),
+        pytest.param(DRAINS, "10.244.7.0/24", (Family.IPV6,), [False, False], id="pods in it"),
+        pytest.param(DRAINS, "10.8.7.0/24", DUAL_STACK, [False, False], id="does not drain"),
+        pytest.param(DRAINS, None, DUAL_STACK, [False, False], id="no lease yet"),
+        pytest.param(
+            DUAL % "host-gw", "10.244.7.0/24", DUAL_STACK, [False, False], id="nothing drains"
+        ),
+    ],
+)
+def test_a_node_leaves_what_is_drained_when_no_pod_is_there(
+    network: str, subnet: str | None, unused: tuple[Family, ...], leaves: list[bool]
+) -> None:
+    me = None if subnet is None else node("a", subnet)
+    parsed = parse_network(network)
+    claim = make_claim(ME, parsed, UPLINK, named=(), me=me, ttl_s=60, unused=unused)
+    assert [wish.leave for wish in claim.wishes] == leaves
+    assert [str(wish.subnet) for wish in claim.wishes] == [str(subnet), "None"]
+
+
 def test_an_uplink_without_the_network_s_family() -> None:
     uplink = Uplink(dev="eth0", mtu=1500, addresses=UPLINK.addresses[:2])
     with pytest.raises(ConfigError, match="IPv6"):
@@ -91,18 +118,20 @@ class ScriptedStore:
 
 
 class Bench:
-    """A keeper, its store, and what it is told to want."""
+    """A keeper, its store, what it is told to want, and for how long its machine slept."""
 
     def __init__(self, ttl_s: int) -> None:
         self.store = ScriptedStore()
         self.wanted: Claim | None = wish_for("192.0.2.1")
         self.granted: list[Node] = []
+        self.suspended_s = 0.0
         self.keeper = LeaseKeeper(
             cast("Store", self.store),  # only these two calls are made
             lambda: self.wanted,
             self.granted.append,
             ttl_s,
             get_log("test"),
+            clock=lambda: asyncio.get_running_loop().time() + self.suspended_s,
         )
 
     def want(self, claim: Claim | None) -> None:
@@ -110,9 +139,11 @@ class Bench:
         self.keeper.look_again()
 
 
-def wish_for(public_ip: str, backend: str = "host-gw", subnet: str | None = None) -> Claim:
-    wanted = None if subnet is None else ip_network(subnet)
-    wish = Wish(family=Family.IPV4, public_ip=ip_address(public_ip), subnet=wanted)
+def wish_for(
+    public_ip: str, backend: str = "host-gw", subnet: str | None = None, *, leave: bool = False
+) -> Claim:
+    wanted, address = None if subnet is None else ip_network(subnet), ip_address(public_ip)
+    wish = Wish(family=Family.IPV4, public_ip=address, subnet=wanted, leave=leave)
     return Claim(name="a", backend=backend, wishes=(wish,))
 
 
@@ -180,6 +211,83 @@ def test_a_renewal_that_failed_is_tried_again_soon() -> None:
             await asyncio.sleep(7 * HOUR_S)
             assert len(bench.store.renewals) == count
             assert len(bench.store.claims) == 1
+
+    run_virtually(scenario)
+
+
+def test_time_goes_on_while_the_machine_sleeps() -> None:
+    """The store counts on: a renewal that became due meanwhile is made soon after."""
+
+    async def scenario() -> None:
+        async with keeping() as bench:
+            await asyncio.sleep(HOUR_S)
+            bench.suspended_s += 6 * HOUR_S
+            await asyncio.sleep(120)
+            assert bench.store.renewals == []
+            bench.suspended_s += 2 * HOUR_S
+            await asyncio.sleep(120)
+            assert len(bench.store.renewals) == 1
+            await asyncio.sleep(7 * HOUR_S)
+            assert len(bench.store.renewals) == 1
+            await asyncio.sleep(2 * HOUR_S)
+            assert len(bench.store.renewals) == 2
+
+    run_virtually(scenario)
+
+
+OLD, OTHER = "10.244.1.0/24", "10.8.1.0/24"
+
+
+def test_a_subnet_is_given_up_once_and_no_pod_is_let_in_meanwhile() -> None:
+    async def scenario() -> None:
+        async with keeping() as bench:
+            await asyncio.sleep(1)
+            bench.store.on_claim = lambda _: node("a", OTHER)
+            bench.store.takes_s = 2.0
+            bench.want(wish_for("192.0.2.1", subnet=OLD, leave=True))
+            await asyncio.sleep(1)
+            assert bench.keeper.leaving
+            await asyncio.sleep(2)
+            assert not bench.keeper.leaving
+            bench.want(wish_for("192.0.2.1", subnet=OTHER))
+            await asyncio.sleep(60)
+            assert len(bench.store.claims) == 2
+            # What it has now is drained in its turn.
+            bench.want(wish_for("192.0.2.1", subnet=OTHER, leave=True))
+            await asyncio.sleep(60)
+            assert len(bench.store.claims) == 3
+
+    run_virtually(scenario)
+
+
+def test_a_store_without_room_elsewhere_is_asked_once() -> None:
+    async def scenario() -> None:
+        async with keeping() as bench:
+            await asyncio.sleep(1)
+            bench.want(wish_for("192.0.2.1", subnet=OLD, leave=True))
+            for _ in range(60):
+                await asyncio.sleep(1)
+                bench.keeper.look_again()
+            assert len(bench.store.claims) == 2
+            bench.keeper.lost()  # another network
+            await asyncio.sleep(60)
+            assert len(bench.store.claims) == 3
+
+    run_virtually(scenario)
+
+
+def test_a_subnet_that_could_not_be_given_up_is_used_on() -> None:
+    async def scenario() -> None:
+        async with keeping() as bench:
+            await asyncio.sleep(1)
+            bench.store.on_claim = raising(StoreAway("down"))
+            bench.want(wish_for("192.0.2.1", subnet=OLD, leave=True))
+            await asyncio.sleep(1)
+            assert not bench.keeper.leaving
+            count = len(bench.store.claims)
+            bench.want(wish_for("192.0.2.1", subnet=OLD))  # a pod has come
+            await asyncio.sleep(60)
+            assert (len(bench.store.claims), bench.keeper.refusal) == (count, "")
 
     run_virtually(scenario)
 

@@ -19,10 +19,11 @@ from podway.cli.lab_views import (
     render_pods,
     render_removed,
 )
-from podway.cli.network import render_network
+from podway.cli.network_view import network_fields, render_network
 from podway.cli.node import render_nodes
 from podway.cli.output import Style
 from podway.cli.status_view import render_cluster, render_status
+from podway.compute.pool_use import compute_use
 from podway.diff.operations import Operation, Verb
 from podway.lab.ping import Outcome
 from podway.lab.specs import LabSpec
@@ -125,6 +126,8 @@ TROUBLED = status(
     peers=[peer(2), peer(3, "skipped", "its address is n2's"), peer(4, "pending")],
     failing=[{"operation": "create route 2 254 10.244.4.0/24 0", "error": "EPERM", "since_s": 61}],
     conflicts=[{"object": "route 2 254 10.244.3.0/24 0", "claimants": ["peer/n2", "peer/n3"]}],
+    drained=True,
+    stranded=[{"pod": "default/web", "addresses": ["10.244.7.5", "fd00:10:244:7::5"]}],
     drift_repaired=1,
     last_reconcile={"operations": 9, "failed": 1, "duration_ms": 12.0, "at": NOW - 3600},
 )
@@ -354,8 +357,52 @@ def test_network(golden: Golden) -> None:
         "NonMasqueradeCIDRs": ["10.0.0.0/8"]
     }"""
     plain = '{"Network": "10.1.0.0/16", "Backend": {"Type": "host-gw"}, "Masquerade": false}'
-    shown = [*render_network(parse_network(text)), "---", *render_network(parse_network(plain))]
-    golden("cli/network.txt", lines(shown))
+    shown = [render_network(parse_network(each), PLAIN) for each in (text, plain)]
+    golden("cli/network.txt", lines([*shown[0], "---", *shown[1]]))
+
+
+DRAINING = """{
+    "Network": "10.8.0.0/16",
+    "Networks": [
+        {"Network": "10.244.0.0/16", "Drain": true}, {"Network": "10.9.0.0/16", "Drain": true}
+    ],
+    "EnableIPv6": true, "IPv6Network": "fd00:10:244::/48"
+}"""
+
+
+def holder(number: int, *subnets: str) -> Node:
+    leases = tuple(
+        Lease(subnet=ip_network(subnet), public_ip=ip_address(f"172.30.{number}.2"))
+        for subnet in subnets
+    )
+    return Node(name=f"n{number}", backend="vxlan", leases=leases)
+
+
+def test_a_network_and_who_uses_it(golden: Golden) -> None:
+    network = parse_network(DRAINING)
+    nodes = [
+        holder(1, "10.8.1.0/24", "fd00:10:244:1::/64"),
+        *(holder(number, f"10.244.{number}.0/24") for number in range(2, 9)),
+        holder(9, "192.168.9.0/24"),
+    ]
+    kept = {"n2": (ip_network("10.244.2.0/24"),), "x": (ip_network("10.8.7.0/24"),)}
+    uses = compute_use(network, nodes, kept)
+    unknown = render_network(network, PLAIN)
+    shown = lines([*render_network(network, PLAIN, uses), "---", *unknown])
+    golden("cli/network-use.txt", shown)
+    assert [fields["network"] for fields in network_fields(uses)] == [
+        *("10.8.0.0/16", "10.244.0.0/16", "10.9.0.0/16", "fd00:10:244::/48", None)
+    ]
+    assert network_fields(uses)[0] == {
+        "network": "10.8.0.0/16",
+        "drains": False,
+        "room": 255,
+        "leased": {"n1": "10.8.1.0/24"},
+        "reserved": {"x": "10.8.7.0/24"},
+    }
+    assert len(network_fields(uses)[1]["leased"]) == 7
+    assert network_fields(uses)[1]["reserved"] == {}, "what is leased counts once"
+    assert network_fields(uses)[-1]["leased"] == {"n9": "192.168.9.0/24"}
 
 
 def lines(shown: list[str]) -> str:
