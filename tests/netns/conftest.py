@@ -17,6 +17,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
+# Modules with assertions that are no tests; told before any of them is imported.
+pytest.register_assert_rewrite("netns.kernel.worlds", "netns.udp.worlds")
+
 _HERE = Path(__file__).parent
 
 

@@ -6,10 +6,7 @@ from contextlib import closing
 import pytest
 
 from netns.conftest import MakeNetns
-
-pytest.register_assert_rewrite("netns.kernel.worlds")
-
-from netns.kernel.worlds import FakeWorld, RealWorld, World  # noqa: E402  # after the rewrite
+from netns.kernel.worlds import FakeWorld, RealWorld, World  # after the rewrite
 
 
 @pytest.fixture(params=["fake", "real"])
