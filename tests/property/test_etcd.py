@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
+from typing import TypeAlias
 
 import pytest
 from hypothesis import given
@@ -138,12 +139,16 @@ def _fits(compare: Compare, kv: KeyValue) -> bool:
             raise AssertionError(f"no such condition: {compare}")
 
 
-def claim(number: int, subnets: tuple[int | None, int | None]) -> Claim:
+Wished: TypeAlias = tuple[int | None, int | None, bool]
+
+
+def claim(number: int, wished: Wished) -> Claim:
+    ipv4, ipv6, leave = wished
+
     def wish(family: Family, address: str, subnet: str | None) -> Wish:
         wanted: IPNetwork | None = None if subnet is None else ip_network(subnet)
-        return Wish(family=family, public_ip=ip_address(address), subnet=wanted)
+        return Wish(family=family, public_ip=ip_address(address), subnet=wanted, leave=leave)
 
-    ipv4, ipv6 = subnets
     return Claim(
         name=f"n{number}",
         backend="host-gw",
@@ -160,19 +165,25 @@ DUAL = (
     b'{"Network":"10.5.0.0/21","EnableIPv6":true,"IPv6Network":"fd05::/61",'
     b'"Backend":{"Type":"host-gw"}}'
 )
-WISHES = st.tuples(*(st.one_of(st.none(), st.integers(1, 7)) for _ in range(2)))
+SEVERAL = (
+    b'{"Network":"10.7.0.0/22","EnableIPv6":true,"IPv6Network":"fd07::/62",'
+    b'"Networks":[{"Network":"10.5.0.0/21","Drain":true},"fd05::/61","10.8.0.0/21"],'
+    b'"Backend":{"Type":"host-gw"}}'
+)
+NUMBERS = st.none() | st.integers(1, 7)
+WISHES = st.tuples(NUMBERS, NUMBERS, st.booleans())
 STEPS = st.lists(
     st.tuples(st.integers(1, 6), WISHES, st.sampled_from(["look", "claim", "release"])),
     max_size=30,
 )
 
 
-@given(steps=STEPS)
+@given(conf=st.sampled_from([DUAL, SEVERAL]), steps=STEPS)
 def test_no_subnet_is_given_twice_however_claims_interleave(
-    steps: list[tuple[int, tuple[int | None, int | None], str]],
+    conf: bytes, steps: list[tuple[int, Wished, str]]
 ) -> None:
     """Each node decides from what it saw last, which may be any older state of the store."""
-    etcd = Model(DUAL)
+    etcd = Model(conf)
     views = {number: etcd.view() for number in range(1, 7)}
     for number, wish, step in steps:
         match step:

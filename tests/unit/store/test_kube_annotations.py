@@ -207,6 +207,16 @@ def test_what_cannot_be_used_is_named(wrong: dict[str, str], cidrs: tuple[str, .
         parse_node(record({**GOOD, **wrong}, *cidrs), network())
 
 
+def test_a_subnet_may_lie_in_any_prefix_of_the_network() -> None:
+    several = network(Networks=["10.9.0.0/16", {"Network": "10.245.0.0/16", "Drain": True}])
+    for subnet in ("10.244.1.0/24", "10.9.1.0/24", "10.245.1.0/24"):
+        node = parse_node(record(GOOD, subnet), several)
+        assert isinstance(node, Node)
+        assert str(node.leases[0].subnet) == subnet
+    with pytest.raises(FlannelDataError, match=r"10\.244\.0\.0/16, 10\.9\.0\.0/16"):
+        parse_node(record(GOOD, "10.246.1.0/24"), several)
+
+
 def test_a_dual_node_in_a_network_of_one_family_counts_in_that() -> None:
     node = parse_node(record(GOOD, "10.244.1.0/24", "fd00:10:244:1::/64"), network())
     assert isinstance(node, Node)
