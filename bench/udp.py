@@ -125,7 +125,8 @@ def _make_node(number: int, node: str, pod: str) -> None:
 
 def _start_plain(stack: ExitStack, program: str, number: int, node: str) -> None:
     route = (f"10.244.{3 - number}.0/24", f"192.0.2.{3 - number}")
-    command = [program, "plain0", f"192.0.2.{number}", str(PLAIN_PORT), *route]
+    # With the precedence that podway's relay gives itself.
+    command = ["nice", "-n", "-10", program, "plain0", f"192.0.2.{number}", str(PLAIN_PORT), *route]
     relay = inside(node, lambda: subprocess.Popen(command, stdout=subprocess.PIPE))
     stack.callback(relay.wait)
     stack.callback(relay.kill)

@@ -15,6 +15,7 @@ import socket
 import sys
 from contextlib import suppress
 
+from podway.udp.capabilities import drop_capabilities
 from podway.udp.control import ControlError, RelayConfig, decode_config
 from podway.udp.peers import Prefixes
 from podway.udp.relay import Relay
@@ -23,6 +24,8 @@ from podway.udp.sockets import open_udp
 from podway.udp.tun import open_tun
 
 _NOBODY = 65534
+# As the kernel's own forwarding has: a busy node shall not starve its network.
+_PRECEDENCE = -10
 _PACKED_BYTES = {socket.AF_INET: 4, socket.AF_INET6: 16}
 
 
@@ -32,6 +35,7 @@ def main(path: str, config_text: str) -> int:
         config = decode_config(json.loads(config_text))
         listener = _listen(path)
         relay = _open(config)
+        _give_up_privileges()
     except (OSError, ValueError, ControlError) as error:
         number = error.errno if isinstance(error, OSError) else errno.EINVAL
         print(json.dumps({"errno": number or errno.EIO, "reason": str(error)}))  # noqa: T201
@@ -40,7 +44,6 @@ def main(path: str, config_text: str) -> int:
         os._exit(0)
     os.setsid()
     _silence()
-    _give_up_privileges()
     ControlServer(listener, config, relay)
     gc.freeze()
     signal.signal(signal.SIGTERM, lambda *_: relay.stop())
@@ -81,12 +84,25 @@ def _silence() -> None:
 
 
 def _give_up_privileges() -> None:
-    """Become nobody; without root there is nothing to give up."""
-    if os.geteuid() == 0:
+    """Become nobody, with precedence over what does not carry packets.
+
+    Where even root may not change who it is (a container, a unit with few capabilities), it stays
+    root in name and gives up its capabilities.
+
+    Raises:
+        OSError: the kernel does not let us give up what we have.
+    """
+    with suppress(OSError):
+        os.nice(_PRECEDENCE)
+    os.chdir("/")
+    if os.geteuid() != 0:
+        return
+    try:
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-    os.chdir("/")
+    except PermissionError:
+        drop_capabilities()
 
 
 if __name__ == "__main__":

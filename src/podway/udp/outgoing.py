@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from struct import Struct
 
 from podway.udp import bare, packets
 from podway.udp.checksums import Bytes
@@ -17,13 +18,14 @@ from podway.udp.complaints import Complaints
 from podway.udp.counters import Counters
 from podway.udp.icmp import Reason
 from podway.udp.peers import Peers, Prefixes, Way
-from podway.udp.segments import UNSUMMED, WHOLE, Cutter, cut, header_bytes, mark, unsummed_head
+from podway.udp.segments import UNSUMMED, WHOLE, Cutter, cut, header_bytes, is_unsummed, mark
 from podway.udp.sockets import allow_fragments, path_mtu, segment_size
 from podway.udp.tun import GSO_NONE, NEEDS_CSUM, READ_BYTES, VNET, VNET_BYTES
 
 _START = VNET_BYTES
-# Where csum_start and csum_offset are in the virtio-net header.
-_PLACE = slice(6, 10)
+# csum_start and csum_offset of the virtio-net header, as one number.
+_CSUM_PLACE = Struct("=I")
+_CSUM_PLACE_AT = 6
 _TCP_CHECKSUM_AT = packets.CHECKSUM_AT[packets.TCP]
 _UDP_BYTES = 8
 _BYTES = [bytes((number,)) for number in range(256)]
@@ -68,20 +70,20 @@ class Outgoing:
             end = os.readv(self._tun, self._into)
         except BlockingIOError:
             return
-        flags, gso_type, _, segment_bytes, _, _ = VNET.unpack_from(self._buffer)
-        destination = packets.destination_of(self._buffer, _START)
+        buffer = self._buffer
+        destination = packets.destination_of(buffer, _START)
         way = self._peers.find(destination)
         if way is None:
             self._refuse(destination, end)
             return
-        if gso_type == GSO_NONE:
-            segment_bytes = 0
+        # What the virtio-net header begins with.
+        unsummed, gso_type = buffer[0] & NEEDS_CSUM, buffer[1]
         if not way.peer.segments:
-            self._send_bare(way, end, segment_bytes, unsummed=flags & NEEDS_CSUM)
-        elif segment_bytes:
-            self._send_large(way, end, segment_bytes)
+            self._send_bare(way, end, unsummed=unsummed)
+        elif gso_type == GSO_NONE:
+            self._send_small(way, end, unsummed=unsummed)
         else:
-            self._send_small(way, end, unsummed=flags & NEEDS_CSUM)
+            self._send_large(way, end)
         self._counters["sent_packets"] += 1
         self._counters["sent_bytes"] += end - _START
 
@@ -104,16 +106,22 @@ class Outgoing:
     def _send_small(self, way: Way, end: int, *, unsummed: int) -> None:
         buffer, part = self._buffer, WHOLE
         if unsummed:
-            head = unsummed_head(buffer, _START)
-            if head is not None and head[_PLACE] == buffer[_PLACE]:
+            if is_unsummed(buffer, _START, _CSUM_PLACE.unpack_from(buffer, _CSUM_PLACE_AT)[0]):
                 part = UNSUMMED
             else:
                 self._finish_checksum(end)
-        kind = _BYTES[mark(buffer[_START], part)]
-        self._send(way, end, (kind, self._view[_START + 1 : end]))
+        first_byte = buffer[_START]
+        buffer[_START] = kind = mark(first_byte, part)
+        try:
+            # As one piece, without control messages: what small packets wait for is system calls.
+            way.socket.sendto(self._view[_START:end], way.peer.where)
+        except OSError:
+            buffer[_START] = first_byte
+            self._send(way, end, (_BYTES[kind], self._view[_START + 1 : end]))
 
-    def _send_large(self, way: Way, end: int, segment_bytes: int) -> None:
+    def _send_large(self, way: Way, end: int) -> None:
         buffer = self._buffer
+        segment_bytes = VNET.unpack_from(buffer)[3]
         plain = packets.has_plain_header(buffer, _START)
         header = header_bytes(buffer, _START, end) if plain else 0
         if not header:
@@ -127,14 +135,15 @@ class Outgoing:
 
     # --- flannel's format -----------------------------------------------------------------------
 
-    def _send_bare(self, way: Way, end: int, segment_bytes: int, *, unsummed: int) -> None:
+    def _send_bare(self, way: Way, end: int, *, unsummed: int) -> None:
         """Send the packet, one hop later, as flannel has it."""
         if packets.ttl_of(self._buffer, _START) <= 1:
             self._counters["ttl_expired"] += 1
             self._complain(end, Reason.TIME_EXCEEDED)
             return
         packets.take_hop(self._buffer, _START)
-        if segment_bytes:
+        _, gso_type, _, segment_bytes, *_ = VNET.unpack_from(self._buffer)
+        if gso_type != GSO_NONE:
             self._send_cut(way, end, segment_bytes)
             return
         if unsummed:
@@ -211,7 +220,8 @@ class Outgoing:
             self._complain(end, Reason.UNREACHABLE)
 
     def _complain(self, end: int, reason: Reason, mtu: int = 0) -> None:
-        self._complaints.about(bytes(self._buffer[_START:end]), reason, mtu)
+        if packets.length_of(self._buffer, _START, end):
+            self._complaints.about(bytes(self._buffer[_START:end]), reason, mtu)
 
     def _write_back(self, packet: bytes) -> None:
         try:

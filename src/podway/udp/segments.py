@@ -32,6 +32,7 @@ A datagram is never longer than the packet that it stands for, so the MTU is fla
 lost takes along nothing but itself.
 """
 
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from struct import Struct
@@ -52,11 +53,10 @@ SEGMENTS_MAX = 64
 SEND_BYTES_MAX = 65000
 
 PART, END, UNSUMMED, WHOLE = 0, 1, 2, 3
-# What is added to the first byte of a packet, by its version, to make it a datagram of a kind.
-_KINDS = {4: 0x40, 6: 0x60}
 _END_BIT = END << 4
 _IS_KIND = 0x80
 _IS_IPV6 = 0x40
+_IPV4, _IPV6 = _IS_KIND, _IS_KIND | _IS_IPV6
 _SMALL = _IS_KIND | UNSUMMED << 4
 
 _WORD = Struct(">H")
@@ -67,8 +67,11 @@ _CWR = 0x80
 
 
 def mark(first_byte: int, part: int) -> int:
-    """Return the first byte of a datagram for a packet, of IPv4 or IPv6, that has *first_byte*."""
-    return first_byte + _KINDS[first_byte >> 4] + (part << 4)
+    """Return the first byte of a datagram for a packet that has *first_byte*.
+
+    What is of another version than IPv6 counts as IPv4; the receiver will see.
+    """
+    return first_byte & 0xF | (_IPV6 if first_byte >> 4 == 6 else _IPV4) | part << 4
 
 
 def unmark(kind_byte: int) -> int:
@@ -317,6 +320,27 @@ _LEFT_OUT = {
     for ip_bytes in (IPV4_BYTES, IPV6_BYTES)
     for protocol, at in CHECKSUM_AT.items()
 }
+
+
+# The same as numbers: csum_start and csum_offset as they lie in the header, by protocol.
+_PLACES = {
+    ip_bytes: {
+        protocol: int.from_bytes(head[6:10], sys.byteorder)
+        for (bytes_, protocol), head in _LEFT_OUT.items()
+        if bytes_ == ip_bytes
+    }
+    for ip_bytes in (IPV4_BYTES, IPV6_BYTES)
+}
+
+
+def is_unsummed(buffer: bytearray, start: int, place: int) -> bool:
+    """Tell whether `unsummed_head` would say *place* of the packet at *start*.
+
+    *place* is csum_start and csum_offset of a virtio-net header, read as one number.
+    """
+    if buffer[start] == 0x45:
+        return _PLACES[IPV4_BYTES].get(buffer[start + 9]) == place
+    return buffer[start] >> 4 == 6 and _PLACES[IPV6_BYTES].get(buffer[start + 6]) == place
 
 
 def unsummed_head(buffer: bytearray, start: int) -> bytes | None:

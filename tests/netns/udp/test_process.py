@@ -1,10 +1,13 @@
 """The relay's process: what it may do, how it starts and fails to, and how it ends."""
 
 import errno
+import json
 import os
 import select
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,21 @@ def test_it_has_no_privilege_left(node: Node) -> None:
     assert set(fields["Uid"].split()) == set(fields["Gid"].split()) == {"65534"}
     assert fields["Groups"].strip() == ""
     assert {int(fields[name], 16) for name in ("CapEff", "CapPrm", "CapInh")} == {0}
+
+
+def test_a_root_that_may_not_become_somebody_else_gives_up_its_capabilities(node: Node) -> None:
+    without = ["setpriv", "--bounding-set=-setuid,-setgid,-setpcap"]
+    config = json.dumps(node.config._asdict())
+    command = [*without, sys.executable, "-m", "podway.udp.main", node.path, config]
+    inside(node.netns, lambda: subprocess.run(command, check=True))
+    (pid,) = pids_in(node)
+    status = Path(f"/proc/{pid}/status").read_text()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert set(fields["Uid"].split()) == {"0"}
+    assert {int(fields[name], 16) for name in ("CapEff", "CapPrm", "CapInh")} == {0}
+    relay = RelayClient(node.path)
+    relay.stop()
+    relay.close()
 
 
 def test_only_its_owner_may_tell_it_anything(node: Node) -> None:

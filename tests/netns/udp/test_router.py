@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from netns.udp.worlds import (
+    DEV,
     PORT,
     Node,
     address4,
@@ -271,3 +272,25 @@ def test_no_batch_of_datagrams_ends_the_relay(node: Node, other: Node, version: 
     while receiver.recv(2048) != b"alive":
         pass
     assert relay.counters()["received_packets"] > 0
+
+
+@pytest.mark.parametrize("segments", [True, False], ids=["segments", "bare"])
+def test_nothing_from_the_device_ends_the_relay(node: Node, *, segments: bool) -> None:
+    """A packet socket of root's puts anything into the device, whole or not."""
+    relay = node.start(peer4(2, segments=segments), peer6(2, segments=segments))
+    raw = node.open(socket.AF_PACKET, socket.SOCK_DGRAM)
+    chance = random.Random(3)
+    sound = [
+        make(bytes(100), version=version, src=own(version, 1), dst=own(version, 2))
+        for make in (tcp, udp)
+        for version in (4, 6)
+    ]
+    for _ in range(1000):
+        packet = bytearray(chance.choice(sound))
+        for _ in range(chance.randrange(4)):
+            packet[chance.randrange(len(packet))] = chance.randrange(256)
+        data = bytes(packet[: chance.randrange(1, len(packet) + 1)])
+        raw.sendto(data, (DEV, chance.choice((0x0800, 0x86DD))))
+    node.bound("10.244.1.0", 4242).sendto(b"x", ("10.244.9.9", 53))
+    wait_for_counter(relay, "no_peer")
+    assert not relay.has_ended()

@@ -1,6 +1,7 @@
 """podway's format: what is cut and joined again is what it was, whatever was lost on the way."""
 
 import struct
+import sys
 
 import pytest
 from hypothesis import given
@@ -208,6 +209,9 @@ def test_unsummed_head(packet: bytes, place: tuple[int, int] | None) -> None:
     head = unsummed_head(bytearray(packet), 0)
     found = None if head is None else VNET.unpack(head)
     assert found == (None if place is None else (1, 0, place[0] + 8, 0, *place))
+    for first, at in ((20, 16), (20, 6), (40, 16), (40, 6), (24, 6), (20, 2)):
+        number = int.from_bytes(struct.pack("=HH", first, at), sys.byteorder)
+        assert segments.is_unsummed(bytearray(packet), 0, number) is (place == (first, at))
 
 
 @pytest.mark.parametrize(
