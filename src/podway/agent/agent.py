@@ -18,8 +18,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeAlias, TypeVar
 
-from msgspec.structs import replace
-
 from podway.agent.cluster import Cluster
 from podway.agent.desires import OWN, Desires
 from podway.agent.endpoints import Endpoints, namespace_identity
@@ -30,6 +28,7 @@ from podway.agent.ledger import Ledger
 from podway.agent.lookout import Lookout
 from podway.agent.memory import Memory
 from podway.agent.metrics import Metrics
+from podway.agent.place import place_of
 from podway.agent.programs import FirstProgram, Programs
 from podway.agent.settings import Settings, wireguard_key_file
 from podway.agent.subnet_env import SubnetFile, wishing_for
@@ -403,19 +402,8 @@ class Agent:
             return None
         if me.backend != network.backend_name:
             return None
-        settings = self.settings
-        if settings.masquerade != "auto":
-            network = replace(network, masquerade=settings.masquerade == "on")
-        is_bridged = network.attach == "bridge" and not settings.foreign_pods
-        return Place(
-            network=network,
-            me=me,
-            uplink=uplink,
-            bridge=is_bridged or self.endpoints.bridged > 0,
-            foreign_pods=settings.foreign_pods,
-            refuse_unassigned=settings.refuse_unassigned,
-            forward=not settings.no_forward_rules,
-        )
+        bridged = self.endpoints.bridged > 0
+        return place_of(self.settings, network, me, uplink, bridged=bridged)
 
     def _own_sysctls(self) -> list[Key]:
         """Return what of the node changes in silence; a pod's is looked at with its device."""

@@ -14,7 +14,7 @@ from podway.kernel.logs import Log
 from podway.kernel.protocol import KernelError
 from podway.model.addresses import Family
 from podway.model.instances import Instance
-from podway.model.leftovers import Leftovers, RuleSet
+from podway.model.leftovers import Leftovers
 
 
 class TakeOver:
@@ -57,7 +57,7 @@ class TakeOver:
 
     def finish(self) -> None:
         """Remove flanneld's rules; what cannot be removed now is told, and left."""
-        rules: tuple[RuleSet, ...] = self._left.rules
+        rules = [each for each in self._left.rules if not each.is_needed]
         self.pending = False
         if not rules:
             return

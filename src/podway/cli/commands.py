@@ -29,6 +29,8 @@ COMMANDS = (
     Command("network", "podway.cli.network", "show, check or set the cluster's network"),
     Command("cni", "podway.cli.cni", "put the CNI plugin where the container runtime finds it"),
     Command("agent", "podway.agent.main", "run the agent; every node needs one"),
+    Command("flanneld", "podway.cli.flanneld", "run the agent in flanneld's place, by its flags"),
+    Command("migrate", "podway.cli.migrate", "take over this node from flanneld, packets flowing"),
     Command("dhcp", "podway.dhcp.main", "run the daemon that keeps DHCP leases for CNI"),
     Command("hub", "podway.hub.main", "run the hub, the small database that the agents share"),
     Command(

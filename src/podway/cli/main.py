@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, cast
 
 from podway import __version__
@@ -31,6 +32,7 @@ Exit codes: 0 done, 1 failed, 2 wrong arguments.
 'podway COMMAND --help' tells more about a command.
 """
 FAILED = 1
+_FLANNELD = "flanneld"
 INTERRUPTED = 130
 
 
@@ -43,6 +45,13 @@ class _CommandModule(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out ``podway *argv*`` (of the process when None) and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and Path(sys.argv[0]).name == _FLANNELD:
+        words.insert(0, _FLANNELD)
+    if words[:1] == [_FLANNELD]:
+        # Its words are in another language (Go's), of which argparse knows nothing.
+        from podway.cli.flanneld import run_flanneld  # noqa: PLC0415
+
+        return run_flanneld(words[1:])
     parser = build_parser(words)
     args, unknown = parser.parse_known_args(words)
     if unknown:

@@ -19,10 +19,11 @@ from podway.kernel.protocol import KernelError
 from podway.model.leftovers import RuleSet
 from podway.netlink import NetlinkError, Request, entered
 from podway.netlink.constants import NFPROTO_IPV4, NFPROTO_IPV6
-from podway.netlink.nft_rules import delete_chain, delete_rule, delete_table, dump_chains
+from podway.netlink.nft_rules import NF_DROP, delete_chain, delete_rule, delete_table, dump_chains
 from podway.netlink.nft_transactions import NftSocket
 
 _CHAINS = {"FLANNEL-POSTRTG": "nat", "FLANNEL-FWD": "filter"}
+_BASES = {"FLANNEL-FWD": ("FORWARD",)}
 _TABLES = {"ip": "flannel-ipv4", "ip6": "flannel-ipv6"}
 _NUMBERS = {"ip": NFPROTO_IPV4, "ip6": NFPROTO_IPV6}
 _PROGRAMS = {"ip": "iptables-legacy", "ip6": "ip6tables-legacy"}
@@ -62,7 +63,12 @@ def _find_nft(netns_fd: int | None) -> Iterator[RuleSet]:
                 if (table, chain) in chains:
                     count = len(nft.find_rules(number, table, chain))
                     count += len(_jumps(nft, number, table, chain))
-                    yield RuleSet(family=family, table=table, chain=chain, rules=count)
+                    needed = any(
+                        chains.get((table, base)) == NF_DROP for base in _BASES.get(chain, ())
+                    )
+                    yield RuleSet(
+                        family=family, table=table, chain=chain, rules=count, is_needed=needed
+                    )
             table = _TABLES[family]
             own = [name for owner, name in chains if owner == table]
             if own:
@@ -70,14 +76,15 @@ def _find_nft(netns_fd: int | None) -> Iterator[RuleSet]:
                 yield RuleSet(family=family, table=table, rules=count)
 
 
-def _chains(nft: NftSocket, family: int) -> set[tuple[str, str]]:
+def _chains(nft: NftSocket, family: int) -> dict[tuple[str, str], int | None]:
+    """Return table and name of each chain, with its policy where it is a base chain."""
     try:
         found = nft.dump(dump_chains(family))
     except NetlinkError as error:
         if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:  # a kernel without nftables
-            return set()
+            return {}
         raise
-    return {(each["table"], each["name"]) for each in found}
+    return {(each["table"], each["name"]): each.get("policy") for each in found}
 
 
 def _jumps(nft: NftSocket, family: int, table: str, chain: str) -> list[Any]:
@@ -126,10 +133,18 @@ def _find_legacy(netns_fd: int | None) -> Iterator[RuleSet]:
                 continue
         for chain, table in _CHAINS.items():
             if table in tables and shutil.which(program):
-                lines = [line for line in _save(program, table, netns_fd) if chain in line.split()]
+                saved = _save(program, table, netns_fd)
+                lines = [line for line in saved if chain in line.split()]
                 if lines:
-                    count = len(lines) - 1
-                    yield RuleSet(family=family, table=table, chain=chain, legacy=True, rules=count)
+                    policies = {f"-P {base} DROP" for base in _BASES.get(chain, ())}
+                    yield RuleSet(
+                        family=family,
+                        table=table,
+                        chain=chain,
+                        legacy=True,
+                        rules=len(lines) - 1,
+                        is_needed=not policies.isdisjoint(saved),
+                    )
 
 
 def _remove_legacy(each: RuleSet, netns_fd: int | None) -> None:
@@ -154,9 +169,7 @@ def _save(program: str, table: str, netns_fd: int | None) -> list[str]:
 
 def _run(netns_fd: int | None, *argv: str) -> str:
     with _inside(netns_fd):
-        done = subprocess.run(
-            argv, capture_output=True, text=True, check=False, timeout=_PROGRAM_S
-        )
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_PROGRAM_S)
     if done.returncode:
         raise KernelError(errno.EIO, " ".join(argv), done.stderr.strip())
     return done.stdout

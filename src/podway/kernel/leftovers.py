@@ -11,20 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podway.compute.adoption import Adopted, Adoption, tunnel_name
+from podway.kernel.addresses import parse_address
 from podway.kernel.devices import Devices
 from podway.kernel.errors import NoDeviceError, kernel_error, worded
 from podway.kernel.flannel_rules import find_rule_sets
+from podway.kernel.inventory import made_by_kernel
 from podway.kernel.links import parse_link
+from podway.kernel.neighbours import parse_neighbour
 from podway.kernel.routes import parse_route, route_fields
 from podway.model.addresses import Family
 from podway.model.instances import Instance
-from podway.model.kernel import MAIN_TABLE, Link, Route
+from podway.model.kernel import MAIN_TABLE, Address, FdbEntry, Link, Neighbour, Route, Vxlan
 from podway.model.leftovers import FLANNEL_PROTOCOL, Leftovers
 from podway.netlink import (
     NetlinkSocket,
     Request,
     change_link,
+    dump_addresses,
+    dump_fdb,
     dump_links,
+    dump_neighbours,
     dump_routes,
     replace_route,
 )
@@ -67,6 +73,7 @@ def _read(netlink: NetlinkSocket, instance: Instance, netns_fd: int | None) -> L
         indexes={link.name: index for index, link in links.items()},
         strange=tuple(strange),
         routes=tuple(route for route in routes if route.dev in devices),
+        entries=tuple(_entries(netlink, links)),
         direct=tuple(route for route in routes if route.dev not in devices and route.via),
         rules=find_rule_sets(netns_fd),
         processes=tuple(_processes(netns_fd)),
@@ -88,6 +95,23 @@ def _routes(netlink: NetlinkSocket, names: Any) -> Iterator[Route]:
             route = parse_route(message, names)
             if route is not None and route.kind == "unicast" and not route.nexthops:
                 yield route
+
+
+def _entries(
+    netlink: NetlinkSocket, links: dict[int, Link]
+) -> Iterator[Address | Neighbour | FdbEntry]:
+    for index, link in links.items():
+        for message in netlink.dump(dump_addresses(index=index)):
+            address = parse_address(message, link.name)
+            if address is not None and not made_by_kernel(message):
+                yield address
+        requests = [dump_neighbours(ifindex=index)]
+        requests += [dump_fdb(ifindex=index)] if isinstance(link.kind, Vxlan) else []
+        for request in requests:
+            for entry in netlink.dump(request):
+                found = parse_neighbour(entry, link.name)
+                if found is not None:
+                    yield found
 
 
 def _processes(netns_fd: int | None) -> Iterator[int]:

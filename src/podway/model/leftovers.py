@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from podway.model.kernel import Link, Route
+from podway.model.kernel import Address, FdbEntry, Link, Neighbour, Route
 
 # What flannel's netlink library gives a route that names none (rtnetlink(7): RTPROT_BOOT).
 FLANNEL_PROTOCOL = 3
@@ -17,6 +17,8 @@ class RuleSet(Struct, frozen=True, kw_only=True):
         chain: name of the chain; "" for the whole table.
         legacy: in the tables of iptables-legacy, which nftables does not see.
         rules: how many rules it is, jumps included.
+        is_needed: they accept what the chain that leads there would drop otherwise (its policy is
+            DROP, as Docker sets it): no other table can accept it in their place.
     """
 
     family: str
@@ -24,6 +26,7 @@ class RuleSet(Struct, frozen=True, kw_only=True):
     chain: str = ""
     legacy: bool = False
     rules: int = 0
+    is_needed: bool = False
 
     def __str__(self) -> str:
         if not self.chain:
@@ -41,6 +44,7 @@ class Leftovers(Struct, frozen=True, kw_only=True):
         indexes: of those, by name.
         strange: devices of flannel's names that podway has no such kind of.
         routes: with flannel's protocol, over one of these devices.
+        entries: addresses, neighbours and FDB entries on these devices.
         direct: with flannel's protocol, by way of another machine, over any other device.
         rules: of netfilter.
         processes: of flanneld, in this network namespace, that run.
@@ -50,6 +54,7 @@ class Leftovers(Struct, frozen=True, kw_only=True):
     indexes: dict[str, int] = {}
     strange: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
+    entries: tuple[Address | Neighbour | FdbEntry, ...] = ()
     direct: tuple[Route, ...] = ()
     rules: tuple[RuleSet, ...] = ()
     processes: tuple[int, ...] = ()

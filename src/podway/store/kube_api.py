@@ -32,6 +32,7 @@ from podway.store.kube_objects import (
     decode_event,
     decode_node,
     decode_page,
+    decode_pod_node,
     decode_status,
 )
 from podway.store.protocol import StoreAway, StoreError
@@ -140,6 +141,14 @@ class KubeApi:
         """Return the Node *name*. Raises `NoSuchNode`."""
         reply = await self._call("GET", _path(name))
         return decode_node(reply.body, self._prefix)
+
+    async def node_of_pod(self, namespace: str, name: str) -> str:
+        """Return the name of the Node on which a pod runs. Raises `NoSuchNode` without such a pod.
+
+        (flannel's manifest tells its daemon the pod's name and not the Node's.)
+        """
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(name, safe='')}"
+        return decode_pod_node((await self._call("GET", path)).body)
 
     async def patch_status(self, name: str, patch: bytes) -> NodeRecord:
         """Apply the strategic merge *patch* to the Node's status; return the Node as it is then.

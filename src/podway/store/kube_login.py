@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from podway.errors import ConfigError
 from podway.model.secret import Secret
@@ -30,6 +31,7 @@ from podway.store.protocol import StoreAway
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 T = TypeVar("T")
+_PORTS = {"http": 80, "https": 443}
 
 
 class KubeLogin(Struct, frozen=True, kw_only=True):
@@ -100,6 +102,33 @@ def login_in_cluster(
     return KubeLogin(
         server=HttpServer(host.strip("[]"), int(port), context), token_file=directory / "token"
     )
+
+
+# -- another server
+
+
+def login_without(server: str) -> KubeLogin:
+    """Return the login of nobody at *server*, a URL (``kubectl proxy`` takes such).
+
+    Raises:
+        ConfigError: it is none.
+    """
+    nobody = KubeLogin(server=HttpServer("", 0))
+    context = _context("server", None) if server.startswith("https:") else None
+    return at_server(replace(nobody, server=HttpServer("", 0, context)), server)
+
+
+def at_server(login: KubeLogin, server: str) -> KubeLogin:
+    """Return *login*, at the API server with the URL *server* in place of its own.
+
+    Raises:
+        ConfigError: it is no URL of one.
+    """
+    url = _parse_server("server", server)
+    context = login.server.tls if url.scheme == "https" else None
+    port = url.port or _PORTS[url.scheme]
+    where = HttpServer(str(url.hostname), port, context, login.server.tls_name)
+    return replace(login, server=where, path=url.path.rstrip("/"))
 
 
 # -- a kubeconfig
@@ -218,21 +247,28 @@ def _refuse_unknown(path: Path, cluster: _Cluster, user: _User) -> None:
 
 
 def _login(path: Path, cluster: _Cluster, user: _User) -> KubeLogin:
-    url = urlsplit(cluster.server)
-    try:
-        port = url.port or (443 if url.scheme == "https" else 80)
-    except ValueError:
-        port = 0
-    if url.scheme not in {"http", "https"} or not url.hostname or not port:
-        rule = "must be a URL such as https://10.0.0.1:6443"
-        raise ConfigError(f"server of kubeconfig {path}", cluster.server, rule)
+    url = _parse_server(f"server of kubeconfig {path}", cluster.server)
+    assert url.hostname is not None
     context = _client_context(path, cluster, user) if url.scheme == "https" else None
     return KubeLogin(
-        server=HttpServer(url.hostname, port, context, cluster.tls_server_name or None),
+        server=HttpServer(
+            url.hostname, url.port or _PORTS[url.scheme], context, cluster.tls_server_name or None
+        ),
         path=url.path.rstrip("/"),
         token_file=path.parent / user.token_file if user.token_file else None,
         token=Secret(user.token),
     )
+
+
+def _parse_server(field: str, text: str) -> SplitResult:
+    url = urlsplit(text)
+    try:
+        is_port = url.port is None or url.port > 0
+    except ValueError:
+        is_port = False
+    if url.scheme not in _PORTS or not url.hostname or not is_port:
+        raise ConfigError(field, text, "must be a URL such as https://10.0.0.1:6443")
+    return url
 
 
 def _client_context(path: Path, cluster: _Cluster, user: _User) -> ssl.SSLContext:

@@ -131,6 +131,22 @@ def decode_node(data: bytes, prefix: str) -> NodeRecord:
         raise _unreadable("Node", data, error) from error
 
 
+class _PodSpec(Struct, rename="camel"):
+    node_name: str = ""
+
+
+class _Pod(Struct):
+    spec: _PodSpec
+
+
+def decode_pod_node(data: bytes) -> str:
+    """Return on which Node the pod *data* runs. Raises `Unreadable`."""
+    try:
+        return msgspec.json.decode(data, type=_Pod).spec.node_name
+    except msgspec.DecodeError as error:
+        raise _unreadable("Pod", data, error) from error
+
+
 def decode_page(data: bytes, prefix: str) -> NodePage:
     """Return the list of Nodes *data*. Raises `Unreadable`."""
     try:

@@ -7,6 +7,7 @@
     kubernetes:?net-conf=/etc/net-conf.json       another place for the network's configuration
     kubernetes:?annotation-prefix=example.com     other annotations than flannel.alpha.coreos.com/
     kubernetes:?set-network-unavailable=false     leave that condition of the Node alone
+    kubernetes:?server=http://127.0.0.1:8001      this API server, whatever the login says
 """
 
 import os
@@ -17,9 +18,15 @@ from podway.errors import ConfigError
 from podway.store.access import StoreAccess
 from podway.store.kube import DEFAULT_NET_CONF, KubeOptions, KubeStore
 from podway.store.kube_annotations import DEFAULT_PREFIX, parse_prefix
-from podway.store.kube_login import login_by_kubeconfig, login_in_cluster
+from podway.store.kube_login import (
+    KubeLogin,
+    at_server,
+    login_by_kubeconfig,
+    login_in_cluster,
+    login_without,
+)
 
-_OPTIONS = ("net-conf", "annotation-prefix", "set-network-unavailable")
+_OPTIONS = ("net-conf", "annotation-prefix", "set-network-unavailable", "server")
 _FLAGS = {"true": True, "false": False}
 
 
@@ -33,8 +40,20 @@ def open_kube(url: str, access: StoreAccess | None = None) -> KubeStore:
         rule = "logs in by service account or kubeconfig alone: leave --tls-*, --store-* away"
         raise ConfigError("store", url, rule)
     path, options = parse_kube_url(url)
+    return KubeStore(login_of(url, path), options)
+
+
+def login_of(url: str, path: Path | None) -> KubeLogin:
+    """Return the login that *url* means, whose kubeconfig is *path*.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    server = dict(parse_qsl(url.partition("?")[2])).get("server", "")
+    if path is None and server:
+        return login_without(server)
     login = login_in_cluster(os.environ) if path is None else login_by_kubeconfig(path)
-    return KubeStore(login, options)
+    return at_server(login, server) if server else login
 
 
 def parse_kube_url(url: str) -> tuple[Path | None, KubeOptions]:

@@ -1,0 +1,93 @@
+"""``podway flanneld``, and podway under the name ``flanneld``: an agent in flanneld's place.
+
+The words behind the command are flanneld's own, in Go's form (-ip-masq, --iface=eth0), so they are
+read by `podway.agent.flanneld` and not by argparse.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import MutableMapping, Sequence
+
+from msgspec.structs import replace
+
+from podway import __version__
+from podway.agent.flanneld import Translation, translate
+from podway.agent.flanneld_flags import render_usage
+from podway.agent.goflags import FlagError
+from podway.agent.main import serve
+from podway.agent.settings import Settings
+from podway.errors import PodwayError
+from podway.kernel.logs import configure_logging, get_log
+from podway.store.access import PASSWORD_VARIABLE
+
+NAME = "flanneld"
+WRONG_ARGUMENTS = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments of ``podway flanneld``, for help and manual."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = render_usage()
+    parser.add_argument("flags", nargs="*", metavar="FLAG", help="flanneld's flags, see below")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run with the words that argparse has left (none of them begins with a dash)."""
+    return run_flanneld(args.flags)
+
+
+def run_flanneld(argv: Sequence[str], environ: MutableMapping[str, str] | None = None) -> int:
+    """Do what a flanneld started with *argv* would; return the exit code."""
+    environ = os.environ if environ is None else environ
+    try:
+        said = translate(argv, environ)
+    except FlagError as error:
+        print(f"{error}\n{render_usage()}", end="", file=sys.stderr)
+        return WRONG_ARGUMENTS
+    except PodwayError as error:
+        print(f"{NAME}: {error}", file=sys.stderr)
+        return 1
+    if said.asks:
+        text = render_usage() if said.asks == "help" else f"podway {__version__}\n"
+        print(text, end="", file=sys.stderr)
+        return 0
+    return _serve(said, environ)
+
+
+def _serve(said: Translation, environ: MutableMapping[str, str]) -> int:
+    settings = said.settings
+    configure_logging(settings.log_level, settings.log_format, sys.stderr)
+    log = get_log("podway.flanneld")
+    for notice in said.notices:
+        log.warning("flag", notice=notice)
+    try:
+        settings = settings_of(said, environ)
+    except PodwayError as error:
+        log.error("cannot go on", reason=str(error))  # noqa: TRY400  (for people, no traceback)
+        return 1
+    return serve(settings)
+
+
+def settings_of(said: Translation, environ: MutableMapping[str, str]) -> Settings:
+    """Return the settings of *said*, complete; the password is in *environ* from now on.
+
+    Raises:
+        ConfigError: there is no login for the cluster.
+        StoreError: it cannot be asked for the node's name.
+    """
+    if said.password:
+        environ[PASSWORD_VARIABLE] = said.password.value
+    if said.pod is None:
+        return said.settings
+    return replace(said.settings, node=_node_of(said.settings.store, *said.pod))
+
+
+def _node_of(store: str, namespace: str, pod: str) -> str:
+    from podway.store.kube_api import KubeApi  # noqa: PLC0415  (only who needs it loads it)
+    from podway.store.kube_url import login_of, parse_kube_url  # noqa: PLC0415
+
+    path, options = parse_kube_url(store)
+    api = KubeApi(login_of(store, path), options.prefix)
+    return asyncio.run(api.node_of_pod(namespace, pod))
