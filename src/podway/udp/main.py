@@ -42,7 +42,11 @@ def main(path: str, config_text: str) -> int:
         return 1
     if os.fork():
         os._exit(0)
-    os.setsid()
+    # A process group of its own, so that no terminal's Ctrl-C ends it, but no session: with a
+    # session comes a share of the CPU of its own (sched(7), autogroup), and the way from the
+    # relay to whoever gets the packet would lead from one share to another.
+    os.setpgrp()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _silence()
     ControlServer(listener, config, relay)
     gc.freeze()
