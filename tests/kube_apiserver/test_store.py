@@ -1,5 +1,6 @@
 """The Store contract against a real API server."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from kube_apiserver.stores import (
     until,
 )
 from podway.model.addresses import Family
+from podway.model.nodes import Node
 from podway.store.kube_api import KubeApiOptions
 from podway.store.protocol import (
     ClaimRefused,
@@ -158,6 +160,34 @@ def test_an_operator_names_the_public_address(
     run_scenario(scenario)
 
 
+def test_an_operator_names_another_address_while_the_node_runs(
+    server: KubeServer, admin: Admin, tmp_path: Path
+) -> None:
+    """Whoever claimed hears that the Node should be another, claims anew, and so do its peers."""
+    admin.add_node("n1", "10.244.1.0/24")
+
+    async def scenario() -> None:
+        async with opened(server, tmp_path) as store:
+            node = await store.claim(claim("n1"))
+            events = store.watch()
+            assert (await next_event(events, Snapshot)).nodes == (node,)
+            for text, expected in (("203.0.113.7", "203.0.113.7"), (None, "192.0.2.1")):
+                admin.annotate("n1", public_ip_overwrite=text)
+                heard: Node | None = node
+                while heard == node:  # what was written is told, too
+                    heard = (await next_event(events, Delta)).changes[0].node
+                assert heard is not None
+                assert str(heard.leases[0].public_ip) == expected
+                node = await store.claim(claim("n1"))
+                assert node == heard
+                assert admin.annotations("n1")["flannel.alpha.coreos.com/public-ip"] == expected
+            admin.annotate("n1", public_ip_overwrite="not an address")
+            await until(lambda: "not an address" in str(store._view.cache.get("n1")))
+            assert admin.annotations("n1")["flannel.alpha.coreos.com/public-ip"] == "192.0.2.1"
+
+    run_scenario(scenario)
+
+
 def test_renewal_notices_what_was_taken_away(
     server: KubeServer, admin: Admin, tmp_path: Path
 ) -> None:
@@ -198,6 +228,10 @@ def condition(admin: Admin, name: str) -> dict[str, Any]:
     return next((each for each in conditions if each["type"] == "NetworkUnavailable"), {})
 
 
+def is_available(admin: Admin, name: str) -> bool:
+    return bool(condition(admin, name)["status"] == "False")
+
+
 def test_the_network_is_said_to_be_available(
     server: KubeServer, admin: Admin, tmp_path: Path
 ) -> None:
@@ -214,6 +248,27 @@ def test_the_network_is_said_to_be_available(
                 opposite = {"type": "NetworkUnavailable", "status": "True", "reason": "NoRoute"}
                 admin.patch("/api/v1/nodes/n1/status", {"status": {"conditions": [opposite]}})
                 await until(lambda: condition(admin, "n1")["status"] == "False")
+
+    run_scenario(scenario)
+
+
+def test_every_node_of_a_hub_is_said_to_be_available(
+    server: KubeServer, admin: Admin, tmp_path: Path
+) -> None:
+    names = ("n1", "n2")
+    for number, name in enumerate(names, 1):
+        admin.add_node(name, f"10.244.{number}.0/24")
+
+    async def scenario() -> None:
+        async with opened(server, tmp_path) as store:
+            events = store.watch()
+            await next_event(events, Snapshot)
+            for name in names:
+                await store.claim(claim(name))
+            for name in names:
+                opposite = {"type": "NetworkUnavailable", "status": "True", "reason": "NoRoute"}
+                admin.patch(f"/api/v1/nodes/{name}/status", {"status": {"conditions": [opposite]}})
+                await until(partial(is_available, admin, name))
 
     run_scenario(scenario)
 

@@ -44,6 +44,7 @@ from podway.store.kube_watch import Follower, Pauses
 from podway.store.mailbox import Mailbox
 from podway.store.net_conf_file import follow_net_conf, read_net_conf, read_text
 from podway.store.protocol import (
+    Change,
     ClaimRefused,
     Delta,
     LeaseLost,
@@ -97,7 +98,7 @@ class KubeStore:
         self._view = ClusterView(self.counts)
         self._mailbox: Mailbox | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._mine = ""
+        self._claims: dict[str, Claim] = {}
         self._contradicted = asyncio.Event()
         self._closed = False
 
@@ -145,7 +146,7 @@ class KubeStore:
         node = plan_claim(claim, record, network)
         moment = datetime.now(UTC) if self._options.set_available else None
         written = await self._write(record, render_annotations(node), moment)
-        self._mine = claim.name
+        self._claims[claim.name] = claim
         if read_node(written, network)[0] != node:
             raise StoreError(f"Node {claim.name} does not say what was just written on it")
         return node
@@ -165,7 +166,7 @@ class KubeStore:
     async def release(self, name: str) -> None:
         """Take our annotations off the Node *name*; no error when it is not there."""
         self._check_open()
-        self._mine = "" if self._mine == name else self._mine
+        self._claims.pop(name, None)
         with suppress(NoSuchNode):
             await self._write(await self.api.get_node(name), no_annotations(), None)
 
@@ -221,7 +222,7 @@ class KubeStore:
         """Do nothing: there are none."""
         del name
 
-    # -- our own Node
+    # -- our own Nodes: one, or those of a hub's agents
 
     def _read_network(self) -> Network:
         conf = read_net_conf(self._options.net_conf)
@@ -250,23 +251,46 @@ class KubeStore:
         return record
 
     def _heard(self, record: NodeRecord) -> None:
-        if record.name == self._mine and record.network_unavailable != "False":
+        """Look at what somebody did to a Node of ours; *record* may be older than what is known."""
+        claim, known = self._claims.get(record.name), self._view.cache.get(record.name)
+        if claim is None or known is None:
+            return
+        if known.network_unavailable != "False":
             self._contradicted.set()
+        planned, said = self._replan(claim, known), self._view.nodes.get(claim.name)
+        if said is not None and planned not in {None, said}:
+            # An operator has named another address: who claimed hears it, and claims anew.
+            change = Change(claim.name, planned)
+            self._tell(Delta(revision=self._view.cache.revision, changes=(change,)))
+
+    def _replan(self, claim: Claim, record: NodeRecord) -> Node | None:
+        """Return what *claim* would make of its Node now, None where it would be refused."""
+        try:
+            return plan_claim(claim, record, self._view.network)
+        except ClaimRefused as error:
+            fields = {"node": claim.name, "reason": str(error)}
+            _log.warning("the Node is left as it was claimed", extra={"fields": fields})
+            return None
 
     async def _hold_available(self) -> None:
-        """Say again that our Node's network is available whenever somebody says that it is not."""
+        """Say again that our Nodes' network is available whenever somebody says that it is not."""
         while True:
             await self._contradicted.wait()
             self._contradicted.clear()
-            record = self._view.cache.get(self._mine)
-            if record is not None:
-                try:
-                    await self._write(record, {}, datetime.now(UTC))
-                except StoreError as error:
-                    fields = {"node": record.name, "reason": str(error)}
-                    _log.warning("NetworkUnavailable not cleared", extra={"fields": fields})
-                    self._contradicted.set()
+            for name in list(self._claims):
+                await self._say_available(name)
             await asyncio.sleep(self._options.set_available_s)
+
+    async def _say_available(self, name: str) -> None:
+        record = self._view.cache.get(name)
+        if record is None:
+            return
+        try:
+            await self._write(record, {}, datetime.now(UTC))
+        except StoreError as error:
+            fields = {"node": name, "reason": str(error)}
+            _log.warning("NetworkUnavailable not cleared", extra={"fields": fields})
+            self._contradicted.set()
 
     # -- the stream
 

@@ -40,6 +40,11 @@ class ClusterView:
         self.listed = False
         self._conf = NetConf(None)
 
+    @property
+    def network(self) -> Network | None:
+        """The network that is in force."""
+        return self._conf.network
+
     def replace(self, records: Iterable[NodeRecord], revision: int) -> Snapshot:
         """Take a whole list of Nodes; return the state of the cluster."""
         self.cache.replace(records, revision)
