@@ -9,6 +9,8 @@ out, remembered with the reason, and logged once; it does not take the others wi
 import logging
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from podway.model.networks import Network
 from podway.model.nodes import Node
 from podway.store.counts import StoreCounts
@@ -45,11 +47,19 @@ class ClusterView:
         """The network that is in force."""
         return self._conf.network
 
-    def replace(self, records: Iterable[NodeRecord], revision: int) -> Snapshot:
-        """Take a whole list of Nodes; return the state of the cluster."""
+    def replace(
+        self, records: Iterable[NodeRecord], revision: int, *, rewound: bool = False
+    ) -> Snapshot:
+        """Take a whole list of Nodes; return the state of the cluster.
+
+        Args:
+            records: the Nodes.
+            revision: of which the list is.
+            rewound: a backup was put back; what the list lacks may only not be there again yet.
+        """
         self.cache.replace(records, revision)
         self.listed = True
-        return self._snapshot()
+        return replace(self._snapshot(), rewound=rewound)
 
     def configure(self, conf: NetConf) -> Snapshot | Delta | None:
         """Take the configuration; return what that changes.

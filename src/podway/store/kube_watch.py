@@ -9,7 +9,8 @@ it breaks, or 401 429 5xx   `Away`, a pause that grows (or the server's Retry-Af
 410: too old a revision     list anew; the server may answer from memory, as long as that is not
                             older than what was seen; the agent hears the difference
 the server's own revision   its etcd was restored from a backup: list anew, trust no revision
-lies in our past            (a watch from the future would just be silent)
+lies in our past            (a watch from the future would just be silent); the agent keeps for a
+                            while who is not there, or not yet again
 =========================  =======================================================================
 """
 
@@ -67,6 +68,7 @@ class Follower:
         self._current = False
         self._interrupted = False
         self._trusted = False
+        self._rewound = False
 
     async def run(self, mailbox: Mailbox) -> None:
         """Follow for ever; events go to *mailbox*."""
@@ -112,6 +114,7 @@ class Follower:
                 "the cluster went back in time", extra={"fields": {"was": seen, "is": current}}
             )
             self._current = self._trusted = False
+            self._rewound = True
 
     async def _list(self, mailbox: Mailbox) -> None:
         # A server that is behind what was seen says so; then the next list is the newest.
@@ -120,8 +123,10 @@ class Follower:
         records, revision = await self._api.list_nodes(not_older_than=seen)
         self._current = self._trusted = True
         self._api.counts.relists += 1
+        rewound = self._rewound or revision < self._view.cache.revision
+        self._rewound = False
         mailbox.put(Back())
-        mailbox.put(self._view.replace(records, revision))
+        mailbox.put(self._view.replace(records, revision, rewound=rewound))
         for record in records:
             self._heard(record)
 
