@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from podway.lab.labs import read_statuses
 from podway.lab.names import LABS_DIR, NETNS_DIR, namespace_of
+from podway.lab.specs import LabSpec
 
 PODWAY = (sys.executable, "-m", "podway.cli")
 
@@ -54,3 +56,14 @@ def eventually(what: str, holds: Callable[[], bool], *, timeout_s: float = 10.0)
         if time.monotonic() > deadline:
             pytest.fail(f"not after {timeout_s} s: {what}")
         time.sleep(0.02)
+
+
+def all_use(spec: LabSpec, backend: str) -> bool:
+    """Tell whether every node is ready, uses *backend*, and has every other one programmed."""
+    statuses, away = read_statuses(spec)
+    return not away and all(
+        status["ready"]
+        and status["backend"] == backend
+        and all(peer["state"] == "programmed" for peer in status["peers"])
+        for status in statuses.values()
+    )

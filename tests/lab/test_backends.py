@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.probes import eventually
+from lab.probes import all_use, eventually
 from podway.lab import faults
 from podway.lab.labs import read_statuses
 from podway.lab.members import pod_stations
@@ -130,16 +130,6 @@ def apply_backend(spec: LabSpec, backend: str) -> None:
             await store.close()
 
     asyncio.run(put())
-
-
-def all_use(spec: LabSpec, backend: str) -> bool:
-    statuses, away = read_statuses(spec)
-    return not away and all(
-        status["ready"]
-        and status["backend"] == backend
-        and all(peer["state"] == "programmed" for peer in status["peers"])
-        for status in statuses.values()
-    )
 
 
 def test_a_live_cluster_takes_another_backend_and_leaves_nothing_of_the_old(lab: LabSpec) -> None:

@@ -1,11 +1,15 @@
 """A lab on every store: nodes join, pods reach each other, the store dies, nodes come and go."""
 
+import json
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from lab.probes import all_use, eventually
 from podway.lab import faults
 from podway.lab.errors import LabError
 from podway.lab.labs import add_node, remove_node
@@ -14,8 +18,10 @@ from podway.lab.ping import ping_all
 from podway.lab.progress import silent
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec
-from podway.lab.state import Pod
-from podway.lab.store_members import find_programs
+from podway.lab.state import Pod, write_whole
+from podway.lab.store_members import find_programs, prepare_store
+from podway.lab.stores import net_conf_path
+from podway.lab.topology import plan_network
 from podway.model.addresses import Family
 
 DUAL = (Family.IPV4, Family.IPV6)
@@ -53,12 +59,43 @@ def test_a_lab_on_another_store(make_lab: Callable[..., LabSpec], fields: dict[s
     pods = add_pods(spec, ["p1", "p2"])
     faults.kill_hub(spec)
     assert unanswered(spec, pods) == []
+    # An agent that starts without its store lives on what it knew.
+    faults.kill_agent(spec, "n1")
+    faults.start_agent(spec, "n1")
+    pods += add_pods(spec, ["p3"], "n1")
+    assert unanswered(spec, pods) == []
     faults.start_hub(spec)
     grown, name = add_node(spec, silent)
-    pods += add_pods(grown, ["p3"], name)
+    pods += add_pods(grown, ["p4"], name)
     assert unanswered(grown, pods) == []
     shrunk = remove_node(grown, name)
-    assert unanswered(shrunk, pods[:2]) == []
+    assert unanswered(shrunk, pods[:3]) == []
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize("store", ["etcd", "kubernetes"])
+def test_every_backend_on_every_store(make_lab: Callable[..., LabSpec], store: str) -> None:
+    """One lab goes through all backends. (The hub: test_matrix.py; ipip: see there.)
+
+    It begins with alloc, for which the fabric has the routes.
+    """
+    spec = make_lab(store=store, backend="alloc", families=DUAL)
+    pods = add_pods(spec, ["p1", "p2"])
+    for backend in ("alloc", "host-gw", "udp", "extension", "wireguard", "vxlan"):
+        take_backend(spec, backend)
+        eventually(f"all use {backend}", partial(all_use, spec, backend))
+        eventually("pods answer", partial(all_answer, spec, pods))
+
+
+def all_answer(spec: LabSpec, pods: Sequence[Pod]) -> bool:
+    return unanswered(spec, pods) == []
+
+
+def take_backend(spec: LabSpec, backend: str) -> None:
+    """Make *backend* the network's, in the way of the store."""
+    other = structs.replace(spec, backend=backend)
+    write_whole(net_conf_path(spec), json.dumps(plan_network(other)).encode())
+    prepare_store(other)
 
 
 def test_a_program_that_is_missing_is_named() -> None:
