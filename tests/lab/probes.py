@@ -49,7 +49,7 @@ def podway_json(name: str, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def eventually(what: str, holds: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+def eventually(what: str, holds: Callable[[], bool], *, timeout_s: float = 30.0) -> None:
     """Wait until *holds*; fail after *timeout_s*, which is generous: it bounds, it measures not."""
     deadline = time.monotonic() + timeout_s
     while not holds():
