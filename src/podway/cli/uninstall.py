@@ -18,7 +18,7 @@ from podway.diff.tracker import Tracker
 from podway.errors import PodwayError
 from podway.kernel.node import NodeKernel
 from podway.kernel.protocol import Kernel
-from podway.model.instances import TABLE_NAME
+from podway.model.instances import PODWAY, Marks, instance_of
 from podway.model.kernel import NftTable
 
 
@@ -34,19 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--verify", action="store_true", help="only look, and list what is left")
     parser.add_argument("--pods", action="store_true", help="go on although pods are attached")
+    parser.add_argument(
+        "--instance", default="", metavar="NAME", help="of the agent whose things go (--instance)"
+    )
     add_socket(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Remove (or list) what is podway's; 1 when something is left."""
-    kernel = NodeKernel()
+    marks = instance_of(args.instance).marks
+    kernel = NodeKernel(marks=marks)
     try:
-        plan = leftovers(kernel)
+        plan = leftovers(kernel, marks)
         if not args.verify:
             _refuse_in_use(Path(args.socket), plan, pods=args.pods)
             kernel.apply(plan)
-            removed, plan = plan, leftovers(kernel)
+            removed, plan = plan, leftovers(kernel, marks)
         else:
             removed = []
     finally:
@@ -55,11 +59,11 @@ def run(args: argparse.Namespace) -> int:
     return 1 if plan else 0
 
 
-def leftovers(kernel: Kernel) -> list[Operation]:
+def leftovers(kernel: Kernel, marks: Marks = PODWAY) -> list[Operation]:
     """Return the operations that take away everything of podway's in *kernel*, in a safe order."""
-    tracker = Tracker()
+    tracker = Tracker(marks)
     tracker.sweeping = True
-    tracker.observe_all(kernel.read([NftTable("inet", TABLE_NAME, "").key]))
+    tracker.observe_all(kernel.read([NftTable("inet", marks.table, "").key]))
     return tracker.plan()
 
 
