@@ -185,14 +185,16 @@ def test_strangers_are_not_heard(node: Node, other: Node) -> None:
 
 
 def test_errors_are_limited(node: Node) -> None:
+    """More than a hundred a second are not answered; how they are counted, `test_limits` tells."""
     relay = node.start()
     sender = node.bound("10.244.1.0", 4242)
-    for _ in range(300):
-        sender.sendto(b"x", ("10.244.9.9", 53))
-    wait_for_counter(relay, "no_peer", 300)
-    counted = relay.counters()
-    assert counted["icmp_sent"] + counted["icmp_suppressed"] == 300
-    assert 50 <= counted["icmp_sent"] < 200
+    sent = 0
+    while not relay.counters()["icmp_suppressed"]:
+        assert sent < 100_000
+        for _ in range(200):
+            sender.sendto(b"x", ("10.244.9.9", 53))
+        sent += 200
+    assert relay.counters()["icmp_sent"] >= 50
 
 
 MALFORMED = [
