@@ -5,7 +5,6 @@ In: ``ingressRate``, ``ingressBurst``, ``egressRate``, ``egressBurst`` (bits), `
 veth pair. Out: prevResult, and queueing disciplines on the host (`bandwidth_plans`).
 """
 
-from podway.cni.versions import ALL
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin
 
 TYPE_CHECKING = False
@@ -68,5 +67,4 @@ PLUGIN: "Final" = CniPlugin(
     gc=gc,
     status=status,
     # Before 0.3.0 results name no interface.
-    versions=ALL[ALL.index("0.3.0") :],
 )

@@ -22,7 +22,11 @@ from podway.plugins.bandwidth_plans import (
 )
 from podway.plugins.interfaces import carry_out
 from podway.plugins.lingering import LinkDeletion
-from podway.plugins.previous import find_interface, required_previous_result
+from podway.plugins.previous import (
+    find_interface,
+    names_interfaces,
+    required_previous_result,
+)
 from podway.plugins.undo import Undo
 
 TYPE_CHECKING = False
@@ -60,7 +64,7 @@ def required_host_end(host: NetlinkSocket, call: "Call", result: "Result") -> "L
 
     Raises:
         CniError: INVALID_CONFIG, the container's interface is no end of a pair, or the other end is
-            none of prevResult's devices on the host.
+            none of prevResult's devices on the host (before 0.3.0 it names none).
     """
     ifname = call.request.ifname
     outer = find_host_end(host, call.namespace, ifname)
@@ -70,7 +74,8 @@ def required_host_end(host: NetlinkSocket, call: "Call", result: "Result") -> "L
             f"interface {ifname} in {call.request.netns} is no end of a veth pair of the host: "
             "bandwidth limits what plugins such as bridge and ptp attach",
         )
-    if find_interface(result, outer["ifname"], "") is None:
+    is_named = find_interface(result, outer["ifname"], "") is not None
+    if not is_named and names_interfaces(call.request):
         raise CniError(
             INVALID_CONFIG,
             f"prevResult does not name {outer['ifname']}, the host's end of {ifname}",

@@ -37,7 +37,7 @@ def add(call: "Call") -> "Result":
     addresses, bridge = addresses_of(result), bridge_of(conf, result)
     if not addresses:
         return result
-    record = record_of(call, conf, choose_backend(conf))
+    record = record_of(call, conf, choose_backend(conf), addresses)
     with NftSocket() as nft, Records(conf.data_dir) as records, Undo() as undo:
         _remove_old(nft, records, record, addresses)
         for address in addresses:
@@ -48,7 +48,9 @@ def add(call: "Call") -> "Result":
     return result
 
 
-def record_of(call: "Call", conf: "FirewallConf", backend: str) -> Record:
+def record_of(
+    call: "Call", conf: "FirewallConf", backend: str, addresses: tuple[str, ...]
+) -> Record:
     """Return what is noted of the attachment's addresses."""
     places = {"firewalld": conf.zone, "nftables": conf.table}
     return Record(
@@ -57,6 +59,7 @@ def record_of(call: "Call", conf: "FirewallConf", backend: str) -> Record:
         ifname=call.request.ifname,
         backend=backend,
         place=places.get(backend, ""),
+        addresses=addresses,
     )
 
 

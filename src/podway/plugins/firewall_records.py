@@ -37,6 +37,7 @@ class Record(Value):
         ifname: of the interface.
         backend: that has its rules.
         place: the zone of firewalld, the table of nftables; "" for iptables.
+        addresses: all that the attachment had; empty where an older version wrote the file.
     """
 
     network: str
@@ -44,6 +45,7 @@ class Record(Value):
     ifname: str
     backend: str
     place: str = ""
+    addresses: tuple[str, ...] = ()
 
     @property
     def attachment(self) -> tuple[str, str, str]:
@@ -135,13 +137,14 @@ def _is_address(name: str) -> bool:
         return False
 
 
-def _document(record: Record) -> dict[str, str]:
+def _document(record: Record) -> "dict[str, object]":
     return {
         "network": record.network,
         "containerID": record.container_id,
         "ifname": record.ifname,
         "backend": record.backend,
         "place": record.place,
+        "addresses": list(record.addresses),
     }
 
 
@@ -153,6 +156,7 @@ def _parse(data: bytes) -> Record:
         ifname=fields.text("ifname"),
         backend=fields.text("backend"),
         place=fields.text("place"),
+        addresses=tuple(filter(_is_address, fields.texts("addresses"))),
     )
 
 

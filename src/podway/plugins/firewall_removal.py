@@ -1,8 +1,8 @@
 """DEL and GC of the ``firewall`` plugin.
 
 In: a call. Out: nothing. Called by `firewall`, and by `firewall_add` to undo. Which addresses:
-those that prevResult tells, but none that another attachment has by now; without any, those
-that were noted of it. Where: in the back end that was noted, or else in all of them.
+those that were noted of the attachment, and those that prevResult tells and nobody is noted to
+have. Where: in the back end that was noted, or else in all of them.
 
 The rules that keep bridges apart stay, since other containers may need them; GC takes them away
 when the bridge is gone.
@@ -26,6 +26,7 @@ from podway.plugins.undo import attempt_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TypeAlias
 
     from podway.plugins.firewall_conf import FirewallConf
@@ -41,17 +42,38 @@ def delete(call: "Call") -> None:
     conf = parse_firewall_conf(call.request)
     me = (call.config.name, call.request.container_id, call.request.ifname)
     with NftSocket() as nft, Records(conf.data_dir) as records:
-        found: Found = []
-        for address in _told_addresses(call):
-            noted = records.read(address)
-            if noted is None:
-                found += [(address, each) for each in _everywhere(me, conf)]
-            elif noted.attachment == me:
-                found.append((address, noted))
-        if not found:
-            noted_of_network = records.find(me[0])
-            found = [each for each in noted_of_network.items() if each[1].attachment == me]
+        told = {address: records.read(address) for address in _told_addresses(call)}
+        mine = _noted(records, me, told)
+        unknown = [address for address, noted in told.items() if noted is None]
+        found = [
+            *mine.items(),
+            *(
+                (address, each)
+                for address in unknown
+                if address not in mine
+                for each in _everywhere(me, conf)
+            ),
+        ]
         _remove_and_forget(nft, records, found)
+
+
+def _noted(
+    records: Records, me: tuple[str, str, str], told: "Mapping[str, Record | None]"
+) -> dict[str, Record]:
+    """Return what is noted of the attachment: prevResult may tell some of its addresses, or lie.
+
+    One of its addresses tells the others; without any all of the network's files are read.
+    """
+    mine = {address: each for address, each in told.items() if each and each.attachment == me}
+    if not mine:
+        return {
+            address: each for address, each in records.find(me[0]).items() if each.attachment == me
+        }
+    for address in {address for each in mine.values() for address in each.addresses} - mine.keys():
+        other = records.read(address)
+        if other is not None and other.attachment == me:
+            mine[address] = other
+    return mine
 
 
 def gc(call: "Call") -> None:

@@ -15,9 +15,12 @@ from podway.cni.errors import (
     UNAVAILABLE,
     CniError,
 )
+from podway.netlink.socket import NetlinkSocket
+from podway.plugins.container_links import refuse_taken_name
 from podway.plugins.delegation import check_type, delegate, delegate_add, with_config
 from podway.plugins.flannel_conf import FlannelConf, parse_flannel_conf, render_delegate
 from podway.plugins.flannel_files import Attachment, KeptConfs
+from podway.plugins.routing_tables import lock_namespace
 from podway.plugins.subnet_env import SubnetEnv, parse_subnet_env
 from podway.plugins.undo import Undo, attempt_all
 
@@ -41,16 +44,28 @@ def add(call: "Call") -> "Result":
     """Attach the container by another plugin, and keep how.
 
     Raises:
-        CniError: TRY_AGAIN_LATER, the node has no subnet yet; or as the other plugin says.
+        CniError: TRY_AGAIN_LATER, the node has no subnet yet; IO_FAILURE, the container has such an
+            interface already; or as the other plugin says.
     """
     conf = parse_flannel_conf(call.request)
     document = render_delegate(call.request, conf, load_subnet_env(conf.subnet_file))
     kept = KeptConfs(conf.data_dir, call.config.name)
+    _refuse_second(call)
     with Undo() as undo:
         undo.push(kept.forget, _owner(call))
         # Before the other plugin is called: whatever it leaves when it is killed, DEL finds this.
         kept.keep(_owner(call), document)
         return delegate_add(with_config(call, document), conf.type)
+
+
+def _refuse_second(call: "Call") -> None:
+    """Refuse an ADD of what is there, before anything of the first one is given up for it.
+
+    The other plugin would refuse as well, and its DEL after that would take the first one's.
+    """
+    lock_namespace(call.namespace)
+    with NetlinkSocket(netns_fd=call.namespace) as inside:
+        refuse_taken_name(call, inside)
 
 
 def delete(call: "Call") -> None:

@@ -145,14 +145,14 @@ def delete(call: Call) -> None:
     state = read_state(path)
     release_from_interface(call)
     with NetlinkSocket() as host:
-        if state is not None:
-            if call.netns is None:
-                await_hardware(host, state)
-            _return(host, path, call.netns, state)
-        else:
+        if state is None:
             if call.netns is not None:
                 bring_back_unknown(host, call.netns, request.ifname)
             remove_file(path)  # should it say nothing sensible
+        elif call.netns is not None:
+            _return(host, path, call.netns, state)
+        else:
+            _return_from_noted(host, path, state, waits=True)
     pass_to_ipam(call)
 
 
@@ -160,6 +160,25 @@ def _return(host: NetlinkSocket, path: str, netns_fd: int | None, state: HostSta
     """Bring the device back; keep the file while the kernel may still give hardware back."""
     if bring_back(host, netns_fd, state) or state.kind:
         remove_file(path)
+
+
+def _return_from_noted(host: NetlinkSocket, path: str, state: HostState, *, waits: bool) -> None:
+    """Bring the device back out of the namespace that the file names, if that is still the same.
+
+    Args:
+        host: of the thread's namespace.
+        path: of the file.
+        state: what it says.
+        waits: give the kernel time to give back what was in a namespace that is gone.
+    """
+    netns_fd = _open_same(state)
+    try:
+        if netns_fd is None and waits:
+            await_hardware(host, state)
+        _return(host, path, netns_fd, state)
+    finally:
+        if netns_fd is not None:
+            posix.close(netns_fd)
 
 
 def check(call: Call) -> None:
@@ -206,12 +225,7 @@ def _collect(host: NetlinkSocket, path: str) -> None:
     if state is None:
         remove_file(path)
         return
-    netns_fd = _open_same(state)
-    try:
-        _return(host, path, netns_fd, state)
-    finally:
-        if netns_fd is not None:
-            posix.close(netns_fd)
+    _return_from_noted(host, path, state, waits=False)
 
 
 def _open_same(state: HostState) -> int | None:

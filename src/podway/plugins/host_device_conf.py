@@ -9,6 +9,7 @@ lead anywhere else.
 from podway.cni.errors import INVALID_CONFIG, UNSUPPORTED_FIELD, CniError, broken_rule
 from podway.cni.fields import Fields
 from podway.cni.values import Value
+from podway.plugins.ipam_keys import parse_path
 from podway.plugins.link_fields import parse_device_name, plugin_fields
 
 TYPE_CHECKING = False
@@ -73,11 +74,7 @@ def parse_data_dir(call: "Call") -> str:
     Raises:
         CniError: INVALID_CONFIG.
     """
-    fields = plugin_fields(call.config)
-    directory = fields.text("dataDir") or DATA_DIR
-    if not directory.startswith("/") or "\0" in directory:
-        raise fields.refused("dataDir", directory, "must be an absolute path")
-    return directory
+    return parse_path(plugin_fields(call.config), "dataDir", DATA_DIR).rstrip("/")
 
 
 def require_device(conf: HostDeviceConf) -> None:

@@ -5,7 +5,7 @@ whoever has rules there; deletions of several plans are one transaction of the c
 """
 
 from podway.netlink.constants import NFPROTO_IPV4, NFPROTO_IPV6
-from podway.netlink.nft_rules import delete_chain, delete_rule
+from podway.netlink.nft_rules import delete_chain, delete_rule, note, note_of
 from podway.plugins.iptables_kinds import IPV4, IPV6
 
 TYPE_CHECKING = False
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Program: TypeAlias = list[dict[str, Any]]
 
 NFPROTO: "Final" = {IPV4: NFPROTO_IPV4, IPV6: NFPROTO_IPV6}
+# The kind of our entry in a rule's userdata; nft and iptables use kinds from 0 on.
+_IFNAME_NOTE: "Final" = 0x70
 
 
 def find_own_chain(nft: "NftSocket", plan: "tuple[int, str]", own: str, entry: str) -> "Requests":
@@ -86,3 +88,13 @@ def comment_in(rule: "NftFields") -> str:
             text: str = each["data"]["info"].partition(b"\0")[0].decode(errors="replace")
             return text
     return ""
+
+
+def ifname_note(ifname: str) -> bytes:
+    """Return the ``userdata`` of a rule that says which interface of a container it is of."""
+    return note(_IFNAME_NOTE, ifname.encode())
+
+
+def ifname_of(rule: "NftFields") -> str:
+    """Return the interface that a rule says it is of, "" if it does not say."""
+    return note_of(rule.get("userdata", b""), _IFNAME_NOTE).decode(errors="replace")

@@ -32,9 +32,9 @@ def main() -> "NoReturn":
 
 def add(call: Call) -> Result:
     """Bring lo up; return its addresses, or prevResult if there is one."""
+    previous = previous_result(call.request)
     with NetlinkSocket(netns_fd=call.namespace) as netlink:
         netlink.request(change_link({"index": LO_INDEX, "flags": IFF_UP, "change": IFF_UP}))
-        previous = previous_result(call.request)
         if previous is not None:
             return previous
         addresses = netlink.dump(dump_addresses(index=LO_INDEX))

@@ -41,14 +41,14 @@ from podway.netlink.nft_rules import (
     add_table,
     append_rule,
     insert_rule,
-    note,
-    note_of,
 )
 from podway.plugins.iptables_chains import (
     NFPROTO,
     chain_deletion,
     comment_in,
     deletion,
+    ifname_note,
+    ifname_of,
     jump_of,
     program_of,
     shape_of,
@@ -78,8 +78,6 @@ if TYPE_CHECKING:
 # struct xt_comment_info; struct nf_nat_ipv4_multi_range_compat with one range, and struct
 # nf_nat_range, both empty and padded to 8 bytes (XT_ALIGN).
 _COMMENT_BYTES: "Final" = 256
-# The kind of our entry in a rule's userdata; nft and iptables use kinds from 0 on.
-_IFNAME_NOTE: "Final" = 0x70
 _MASQUERADE: "Final" = {IPV4: (1).to_bytes(4, byteorder).ljust(24, b"\0"), IPV6: bytes(40)}
 
 
@@ -168,7 +166,7 @@ def _find_commented(nft: "NftSocket", nfproto: int, start: str) -> "list[NftFiel
 
 def _is_kept(jump: "NftFields", kept: "dict[str, set[str]]") -> bool:
     """Tell whether *jump* is of an attachment in *kept*: chain -> interfaces."""
-    ifnames, ifname = kept.get(_chain_of(jump), ()), _ifname_of(jump)
+    ifnames, ifname = kept.get(_chain_of(jump), ()), ifname_of(jump)
     return ifname in ifnames if ifname else bool(ifnames)
 
 
@@ -178,7 +176,7 @@ def _additions(nft: "NftSocket", wanted: "Masquerade", family: int) -> "list[Net
     there = [program_of(rule) for rule in nft.find_rules(nfproto, TABLE, chain)]
     # A chain that is new has no jumps to it yet: no need to look through those of all others.
     jumps = nft.find_rules(nfproto, TABLE, POSTROUTING, _bytes(chain)) if there else []
-    there += [program_of(jump) for jump in jumps if _ifname_of(jump) in {"", wanted.ifname}]
+    there += [program_of(jump) for jump in jumps if ifname_of(jump) in {"", wanted.ifname}]
     text = comment_text(wanted.network, wanted.container_id)
     place: NftFields = {"family": nfproto, "table": TABLE, "chain": chain}
     requests = [add_chain({"family": nfproto, "table": TABLE, "name": chain})]
@@ -195,7 +193,7 @@ def _additions(nft: "NftSocket", wanted: "Masquerade", family: int) -> "list[Net
     far = _match(MULTICAST[family], source=False, op=NFT_CMP_NEQ)
     target = xt_target("MASQUERADE", _MASQUERADE[family])
     need(append_rule, place, [*far, _comment(text), count(), target])
-    told = note(_IFNAME_NOTE, wanted.ifname.encode())
+    told = ifname_note(wanted.ifname)
     start: NftFields = {**place, "chain": POSTROUTING, "userdata": told}
     for cidr in cidrs_of(wanted, family):
         mine = _match(host_prefix(cidr), source=True)
@@ -222,18 +220,13 @@ def _is_mine(
     jump: "NftFields", wanted: "Masquerade", sources: "list[list[dict[str, Any]]]"
 ) -> bool:
     """Tell whether *jump*, of the container, is of the interface: it says so, or by address."""
-    ifname = _ifname_of(jump)
+    ifname = ifname_of(jump)
     if ifname:
         return ifname == wanted.ifname
     if not wanted.cidrs:
         return True
     program = program_of(jump)
     return any(program[: len(each)] == each for each in sources)
-
-
-def _ifname_of(jump: "NftFields") -> str:
-    """Return the interface that *jump* says it is of, "" if it does not say."""
-    return note_of(jump.get("userdata", b""), _IFNAME_NOTE).decode(errors="replace")
 
 
 def _match(cidr: str, *, source: bool, op: int = NFT_CMP_EQ) -> "list[dict[str, Any]]":

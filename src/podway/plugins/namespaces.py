@@ -47,6 +47,20 @@ def open_netns(path: str, *, may_be_own: bool) -> int:
     return descriptor
 
 
+def refuse_own_path(path: str) -> None:
+    """Refuse a path that leads to the plugin's own namespace; nothing else is looked at.
+
+    Raises:
+        CniError: INVALID_NETNS.
+    """
+    try:
+        theirs = posix.stat(path)
+    except OSError:
+        return
+    if _is_same(theirs):
+        raise _own(path)
+
+
 def _open(path: str) -> int:
     try:
         # Not blocking: the path might be a pipe that nobody writes to.
@@ -58,9 +72,13 @@ def _open(path: str) -> int:
 def _check(descriptor: int, path: str, *, may_be_own: bool) -> None:
     if not _is_netns(descriptor):
         raise NetnsGoneError(path, "is no network namespace")
-    if not may_be_own and _is_own(descriptor):
-        rule = "is the plugin's own network namespace; CNI_NETNS_OVERRIDE=1 would allow it"
-        raise broken_rule("CNI_NETNS", path, rule, INVALID_NETNS)
+    if not may_be_own and _is_same(posix.fstat(descriptor)):
+        raise _own(path)
+
+
+def _own(path: str) -> CniError:
+    rule = "is the plugin's own network namespace; CNI_NETNS_OVERRIDE=1 would allow it"
+    return broken_rule("CNI_NETNS", path, rule, INVALID_NETNS)
 
 
 def _is_netns(descriptor: int) -> bool:
@@ -70,6 +88,6 @@ def _is_netns(descriptor: int) -> bool:
         return False
 
 
-def _is_own(descriptor: int) -> bool:
-    theirs, ours = posix.fstat(descriptor), posix.stat(_OWN)
+def _is_same(theirs: "posix.stat_result") -> bool:
+    ours = posix.stat(_OWN)
     return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)

@@ -13,6 +13,7 @@ from podway.plugins.iptables_chains import (
     comment_in,
     deletion,
     find_own_chain,
+    ifname_of,
     jump_of,
     program_of,
 )
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Final
 
+    from podway.netlink.nft_rules import NftFields
     from podway.netlink.nft_transactions import NftSocket
     from podway.plugins.iptables_chains import Requests
     from podway.plugins.portmap_conf import Publication
@@ -52,15 +54,16 @@ def comment_text(network: str, container_id: str) -> str:
 def find(nft: "NftSocket", wanted: "Publication") -> "Requests":
     """Return the requests that take away the rules of an attachment.
 
-    Where the container's chain leads to other addresses besides, another interface of the container
-    has them: then the chain stays, without what leads to this one's.
+    Where the container's chain leads to another of its interfaces besides, it stays, without what
+    leads to this one.
     """
     requests: Requests = []
-    for family in NFPROTO:
+    for family, nfproto in NFPROTO.items():
         own = chain_name(wanted.network, wanted.container_id)
-        mine, others = _targets(nft, wanted, family, own)
-        if others:
-            requests += mine
+        targets = _targets(nft, nfproto, own)
+        mine = [rule for rule in targets if _is_mine(rule, wanted, family)]
+        if len(mine) < len(targets):
+            requests += [deletion(rule, nfproto, TABLE) for rule in mine]
         else:
             requests += find_own_chain(nft, (family, TABLE), own, DNAT)
         old = chain_name(wanted.network, wanted.container_id, "SN")
@@ -68,44 +71,65 @@ def find(nft: "NftSocket", wanted: "Publication") -> "Requests":
     return requests
 
 
-def _targets(
-    nft: "NftSocket", wanted: "Publication", family: int, own: str
-) -> "tuple[Requests, int]":
-    """Return the requests that delete DNAT to the attachment, and how many go elsewhere."""
-    cidr = wanted.addresses.get(family)
-    if cidr is None:
-        return [], 0
-    nfproto = NFPROTO[family]
-    rules = [
-        rule
-        for rule in nft.find_rules(nfproto, TABLE, own, b"DNAT\0")
-        if program_of(rule)[-1]["name"] == "target"
-    ]
-    packed = parse_address(cidr.partition("/")[0])
+def _targets(nft: "NftSocket", nfproto: int, chain: str) -> "list[NftFields]":
+    """Return the rules of a container's chain that lead to it: one for each port."""
+    rules = nft.find_rules(nfproto, TABLE, chain, b"DNAT\0")
+    return [rule for rule in rules if program_of(rule)[-1]["name"] == "target"]
+
+
+def _is_mine(target: "NftFields", wanted: "Publication", family: int) -> bool:
+    """Tell whether *target* leads to the attachment: it says so, or by address (the original's)."""
+    ifname, cidr = ifname_of(target), wanted.addresses.get(family)
+    if ifname or cidr is None:
+        return ifname in {"", wanted.ifname}
     # struct nf_nat_range2: flags, then the first address.
-    mine = [rule for rule in rules if program_of(rule)[-1]["data"]["info"][4:].startswith(packed)]
-    return [deletion(rule, nfproto, TABLE) for rule in mine], len(rules) - len(mine)
+    address = parse_address(cidr.partition("/")[0])
+    is_to: bool = program_of(target)[-1]["data"]["info"][4:].startswith(address)
+    return is_to
 
 
-def find_garbage(nft: "NftSocket", network: str, valid: "Iterable[str]") -> "Requests":
-    """Return the requests that take away the rules of containers that are not *valid*.
+def find_garbage(nft: "NftSocket", network: str, valid: "Iterable[tuple[str, str]]") -> "Requests":
+    """Return the requests that take away the rules of attachments that are not *valid*.
 
     Chains that nobody jumps to are garbage of any network: a plugin was killed before it wrote the
     entry, or after it had removed it.
+
+    Args:
+        nft: to look with.
+        network: name.
+        valid: (container, interface) of attachments that stay.
     """
-    kept = {chain_name(network, container) for container in valid}
+    kept: dict[str, set[str]] = {}
+    for container, ifname in valid:
+        kept.setdefault(chain_name(network, container), set()).add(ifname)
     start = comment_start(network)
     requests: Requests = []
     for nfproto in NFPROTO.values():
         entries = nft.find_rules(nfproto, TABLE, DNAT, b"CNI-DN-")
-        mine = [rule for rule in entries if comment_in(rule).startswith(start)]
+        mine = {jump_of(rule) for rule in entries if comment_in(rule).startswith(start)}
         used = {jump_of(rule) for rule in entries}
-        gone = {jump_of(rule) for rule in mine} - kept
+        gone = mine - kept.keys()
         gone |= {name for name in _own_chains(nft, nfproto) if name not in used}
+        for chain in sorted(mine & kept.keys()):
+            stale, is_all = _stale_targets(nft, nfproto, chain, kept[chain])
+            if is_all:
+                gone.add(chain)
+            else:
+                requests += stale
         requests += [deletion(rule, nfproto, TABLE) for rule in entries if jump_of(rule) in gone]
         for chain in sorted(gone):
             requests += chain_deletion(nfproto, TABLE, chain)
     return requests
+
+
+def _stale_targets(
+    nft: "NftSocket", nfproto: int, chain: str, ifnames: set[str]
+) -> "tuple[Requests, bool]":
+    """Return the requests that delete what leads to other interfaces, and whether that is all."""
+    targets = _targets(nft, nfproto, chain)
+    stale = [rule for rule in targets if ifname_of(rule) not in {"", *ifnames}]
+    requests = [deletion(rule, nfproto, TABLE) for rule in stale]
+    return requests, bool(stale) and len(stale) == len(targets)
 
 
 def _own_chains(nft: "NftSocket", nfproto: int) -> "Iterator[str]":

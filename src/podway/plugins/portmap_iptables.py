@@ -14,9 +14,12 @@ In: what is published for a container. Out: an `IptablesPlan` for table nat of e
     -A CNI-HOSTPORT-MASQ -m mark --mark 0x2000/0x2000 -j MASQUERADE
 
 A container's rules go before those of others: should two publish one port, the last one has it.
-Its chain is the container's in its network, so two interfaces of one container share it.
+Its chain is the container's in its network, so two interfaces of one container share it. Whose a
+rule is stands in its ``userdata``, which iptables does not show.
 """
 
+from podway.cni.values import replace
+from podway.plugins.iptables_chains import ifname_note
 from podway.plugins.iptables_changes import IptablesPlan
 from podway.plugins.iptables_rules import (
     MULTIPORT_MAX,
@@ -49,10 +52,10 @@ _MASQ: "Final" = "CNI-HOSTPORT-MASQ"
 def compute_plan(wanted: "Publication", family: int) -> IptablesPlan:
     """Return what table nat of *family* must have."""
     own = chain_name(wanted.network, wanted.container_id)
-    conf, cidr = wanted.conf, wanted.addresses[family]
+    conf, cidr, told = wanted.conf, wanted.addresses[family], ifname_note(wanted.ifname)
     rules = [*_shared_rules(conf, family), *_entries(wanted, own, family)]
     for mapping in conf.mappings_of(family):
-        rules += _mapping_rules(own, mapping, cidr, conf)
+        rules += (replace(rule, userdata=told) for rule in _mapping_rules(own, mapping, cidr, conf))
     shared = (DNAT,) if not conf.snat or conf.set_mark_chain else (_SETMARK, _MASQ, DNAT)
     return IptablesPlan(family=family, table=TABLE, chains=shared, own=own, rules=tuple(rules))
 

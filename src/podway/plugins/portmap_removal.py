@@ -70,7 +70,7 @@ def gc(call: "Call") -> None:
         if commit_found(
             nft,
             lambda: [
-                *portmap_chains.find_garbage(nft, network, containers),
+                *portmap_chains.find_garbage(nft, network, valid),
                 *portmap_nftables.find_garbage(nft, network, valid),
             ],
         ):

@@ -6,7 +6,9 @@ look, never what to delete.
 """
 
 from podway.cni.errors import INVALID_CONFIG, CniError
+from podway.cni.fields import Fields
 from podway.cni.results import parse_result
+from podway.cni.versions import ALL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +40,13 @@ def required_previous_result(request: "Request") -> "Result":
             "needs the result of the plugin before it",
         )
     return result
+
+
+def names_interfaces(request: "Request") -> bool:
+    """Tell whether prevResult is of a version that has interfaces: of 0.3.0 or newer."""
+    fields = Fields(request.config.prev_result or {})
+    version = fields.text("cniVersion") or request.config.cni_version
+    return version not in ALL[: ALL.index("0.3.0")]
 
 
 def find_interface(result: "Result", name: str, sandbox: str) -> int | None:

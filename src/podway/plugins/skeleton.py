@@ -176,14 +176,25 @@ def render_failure(error: CniError, stdin: bytes) -> str:
 
 
 def _open_netns(plugin: CniPlugin, request: "Request") -> int | None:
-    """Return a descriptor of CNI_NETNS; None where there is none to open, or DEL finds it gone."""
-    command = request.command
-    if not plugin.opens_netns or command not in ATTACHMENT_COMMANDS:
-        return None
-    if command == "DEL" and not request.netns:
-        return None
-    from podway.plugins.namespaces import NetnsGoneError, open_netns  # noqa: PLC0415
+    """Return a descriptor of CNI_NETNS; None where there is none to open, or DEL finds it gone.
 
+    Raises:
+        CniError: INVALID_NETNS, it is none, or the plugin's own: that is refused also by plugins
+            which do not go there, as everything that they would do is for nobody.
+    """
+    command = request.command
+    if command not in ATTACHMENT_COMMANDS or (command == "DEL" and not request.netns):
+        return None
+    from podway.plugins.namespaces import (  # noqa: PLC0415
+        NetnsGoneError,
+        open_netns,
+        refuse_own_path,
+    )
+
+    if not plugin.opens_netns:
+        if not request.netns_override:
+            refuse_own_path(request.netns)
+        return None
     try:
         return open_netns(request.netns, may_be_own=request.netns_override)
     except NetnsGoneError:

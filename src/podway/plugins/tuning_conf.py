@@ -7,6 +7,7 @@ before ``runtimeConfig``, that before CNI_ARGS, and all before the plugin's own 
 from podway.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT
 from podway.cni.fields import Fields
 from podway.cni.values import Value
+from podway.plugins.ipam_keys import parse_path
 from podway.plugins.link_fields import parse_mtu, plugin_fields
 from podway.plugins.macs import checked_mac
 from podway.plugins.orders import check_arguments
@@ -85,11 +86,7 @@ def parse_data_dir(request: "Request") -> str:
     Raises:
         CniError: INVALID_CONFIG.
     """
-    fields = plugin_fields(request.config)
-    directory = fields.text("dataDir") or DATA_DIR
-    if not directory.startswith("/") or "\0" in directory:
-        raise fields.refused("dataDir", directory, "must be an absolute path")
-    return directory.rstrip("/")
+    return parse_path(plugin_fields(request.config), "dataDir", DATA_DIR).rstrip("/")
 
 
 def _last(values: "list[T | None]") -> "T | None":

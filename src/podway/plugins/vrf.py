@@ -4,7 +4,6 @@ In: ``vrfname``, ``table``; prevResult. Out: prevResult, and in the container a 
 the interface is part.
 """
 
-from podway.cni.versions import ALL
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin
 
 TYPE_CHECKING = False
@@ -63,5 +62,4 @@ PLUGIN: "Final" = CniPlugin(
     check=check,
     gc=gc,
     status=status,
-    versions=ALL[ALL.index("0.3.1") :],
 )

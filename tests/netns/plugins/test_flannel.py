@@ -19,7 +19,13 @@ from netns.plugins.cni_runtime import (
     routes_of,
     with_previous,
 )
-from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, TRY_AGAIN_LATER, UNAVAILABLE
+from podway.cni.errors import (
+    CHECK_FAILED,
+    INVALID_CONFIG,
+    IO_FAILURE,
+    TRY_AGAIN_LATER,
+    UNAVAILABLE,
+)
 from podway.plugins.flannel_calls import FAILED_TO_LOAD
 
 SUBNET_ENV = """\
@@ -129,8 +135,10 @@ def test_no_subnet_yet(runtime: Runtime, pod: Netns) -> None:
 @pytest.mark.usefixtures("subnet_env")
 def test_an_add_that_fails_leaves_nothing(runtime: Runtime, pod: Netns) -> None:
     pod.ip("link", "add", "eth0", "type", "veth", "peer", "name", "other")
-    assert runtime.call("ADD", flannel(runtime), pod).code
+    assert runtime.call("ADD", flannel(runtime), pod).code == IO_FAILURE
     assert (runtime.reserved(), kept(runtime)) == (set(), set())
+    assert devices(pod) == {"eth0", "other"}, "a device that was there stays"
+    pod.ip("link", "delete", "eth0")
     refused = flannel(runtime, delegate={"mtu": "a"})
     assert runtime.call("ADD", refused, pod).code == INVALID_CONFIG
     assert kept(runtime) == set()

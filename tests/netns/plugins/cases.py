@@ -1,0 +1,261 @@
+"""How each plugin of the registry is called in tests that are about all of them.
+
+In: a runtime whose host `prepare` has furnished. Out: for each plugin a list of configurations, of
+which its own is the last: what stands behind another plugin needs that one's result. Whoever adds a
+plugin to the registry adds a case here (`test_every_plugin.py` sees to it), and has thereby most of
+the tests that a plugin needs.
+
+Two plugins ask a daemon. Here it is away, which must not matter to anything but the last step; what
+they do with it is in `test_dhcp.py` and in the agent's tests.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from netns.conftest import Netns
+from netns.plugins.cni_runtime import Document, Runtime, config_of, with_previous
+from netns.plugins.fork_server import Answer, ForkServer
+
+Make = Callable[[Runtime], tuple[Document, ...]]
+
+SUBNETS: Final = ("10.1.0.0/24", "fd01::/64")
+_SUBNET_ENV: Final = """\
+FLANNEL_NETWORK=10.1.0.0/16
+FLANNEL_SUBNET=10.1.0.1/24
+FLANNEL_MTU=1450
+FLANNEL_IPMASQ=false
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One plugin.
+
+    Attributes:
+        make: returns configurations of one list, the plugin's own as the last.
+        features: of the kernel.
+        asks_daemon: which is away.
+        needs_previous: without prevResult there is no ADD.
+    """
+
+    make: Make
+    features: tuple[str, ...] = ()
+    asks_daemon: bool = False
+    needs_previous: bool = False
+
+
+def _ipam(runtime: Runtime) -> Document:
+    routes = [{"dst": "0.0.0.0/0", "mtu": 1400, "advmss": 1300}, {"dst": "2001:db8::/32"}]
+    return runtime.ipam(*SUBNETS, routes=routes)
+
+
+def _main(plugin: str, **keys: Any) -> Make:
+    """Return a case of a plugin that makes an interface, with addresses of host-local."""
+    return lambda runtime: (config_of(plugin, ipam=_ipam(runtime), **keys),)
+
+
+def _meta(plugin: str, before: str = "ptp", **keys: Any) -> Make:
+    """Return a case of a plugin that stands behind another one."""
+    first = {"bridge": "br0", "isGateway": True} if before == "bridge" else {}
+    return lambda runtime: (
+        *_main(before, **first)(runtime),
+        config_of(plugin, **keys),
+    )
+
+
+def _with_directory(make: Make) -> Make:
+    """Return a case whose plugin keeps its files in the test's directory."""
+
+    def made(runtime: Runtime) -> tuple[Document, ...]:
+        *before, config = make(runtime)
+        return (*before, {**config, "dataDir": f"{runtime.directory}/{config['type']}"})
+
+    return made
+
+
+def _flannel(runtime: Runtime) -> tuple[Document, ...]:
+    files = {name: f"{runtime.directory}/{name}" for name in ("subnet.env", "flannel")}
+    config = config_of(
+        "flannel",
+        subnetFile=files["subnet.env"],
+        dataDir=files["flannel"],
+        ipam={"dataDir": str(runtime.directory)},
+        delegate={"hairpinMode": True, "isDefaultGateway": True},
+    )
+    return (config,)
+
+
+def _dhcp(runtime: Runtime) -> tuple[Document, ...]:
+    socket = f"{runtime.directory}/dhcp.sock"
+    return (config_of("dhcp", ipam={"type": "dhcp", "daemonSocketPath": socket}),)
+
+
+def _podway(runtime: Runtime) -> tuple[Document, ...]:
+    return (config_of("podway", agentSocket=f"{runtime.directory}/agent.sock"),)
+
+
+_RATES: Final[Document] = {
+    "ingressRate": 8_000_000,
+    "ingressBurst": 800_000,
+    "egressRate": 16_000_000,
+    "egressBurst": 1_600_000,
+}
+_PORTS: Final = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
+_ADDRESSES: Final = [{"address": "10.1.0.5/24", "gateway": "10.1.0.1"}, {"address": "fd01::5/64"}]
+_ROUTES: Final = [{"dst": "0.0.0.0/0", "mtu": 1400}]
+
+CASES: Final[dict[str, Case]] = {
+    "podway": Case(_podway, asks_daemon=True),
+    "bandwidth": Case(_meta("bandwidth", **_RATES), ("ifb",), needs_previous=True),
+    "bridge": Case(_main("bridge", bridge="br0", isGateway=True, ipMasq=True, macspoofchk=True)),
+    "host-local": Case(_main("host-local")),
+    "dhcp": Case(_dhcp, asks_daemon=True),
+    "dummy": Case(_main("dummy"), ("dummy",)),
+    "flannel": Case(_flannel),
+    "firewall": Case(_with_directory(_meta("firewall", backend="iptables")), needs_previous=True),
+    "host-device": Case(_with_directory(_main("host-device", device="dev0"))),
+    "ipvlan": Case(_main("ipvlan", master="up0"), ("ipvlan",)),
+    "loopback": Case(lambda _: (config_of("loopback"),)),
+    "macvlan": Case(_main("macvlan", master="up0", mtu=1300), ("macvlan",)),
+    "portmap": Case(
+        _meta("portmap", "bridge", runtimeConfig={"portMappings": _PORTS}), needs_previous=True
+    ),
+    "ptp": Case(_main("ptp", ipMasq=True)),
+    "sbr": Case(_meta("sbr"), needs_previous=True),
+    "tap": Case(_main("tap", owner=64123), ("tun",)),
+    "tuning": Case(
+        _with_directory(_meta("tuning", mtu=1300, sysctl={"net.ipv4.conf.IFNAME.arp_filter": "1"})),
+        needs_previous=True,
+    ),
+    "vlan": Case(_main("vlan", master="up0", vlanId=7), ("vlan",)),
+    "vrf": Case(_meta("vrf", vrfname="blue"), ("vrf",), needs_previous=True),
+    "static": Case(
+        lambda _: (
+            config_of(
+                "static", ipam={"type": "static", "addresses": _ADDRESSES, "routes": _ROUTES}
+            ),
+        )
+    ),
+}
+
+
+def every_plugin(*, with_daemons: bool = True) -> list[Any]:
+    """Return a parameter for each plugin, marked by what it needs of the kernel."""
+    return [
+        pytest.param(
+            name,
+            id=name,
+            marks=[pytest.mark.kernel(*case.features)] if case.features else [],
+        )
+        for name, case in CASES.items()
+        if with_daemons or not case.asks_daemon
+    ]
+
+
+def prepare(runtime: Runtime) -> None:
+    """Give the host what the cases need: devices, a default route, flannel's subnet."""
+    host = runtime.host
+    for device, peer in (("up0", "wire"), ("dev0", "other")):
+        host.ip("link", "add", device, "type", "veth", "peer", "name", peer)
+        for each in (device, peer):
+            host.ip("link", "set", each, "up")
+    host.ip("addr", "add", "192.0.2.2/24", "dev", "up0")
+    host.ip("route", "add", "default", "via", "192.0.2.1")
+    (runtime.directory / "subnet.env").write_text(_SUBNET_ENV, encoding="ascii")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Calls the plugins of one case, for one container.
+
+    Attributes:
+        server: forks for each call.
+        runtime: whose plugins and directories these are.
+        pod: the container's namespace.
+        plugins: configurations in the order of the list; the last one is tested.
+    """
+
+    server: ForkServer
+    runtime: Runtime
+    pod: Netns
+    plugins: tuple[Document, ...]
+
+    @property
+    def config(self) -> Document:
+        """The configuration of the plugin that is tested."""
+        return self.plugins[-1]
+
+    def call(
+        self,
+        command: str,
+        config: Document | bytes | None = None,
+        **variables: str | bytes | None,
+    ) -> Answer:
+        """Call a plugin.
+
+        Args:
+            command: CNI_COMMAND.
+            config: None for that of the plugin that is tested; bytes go to that one as they are.
+            variables: replace those of the environment, None takes one away.
+        """
+        told = self.config if config is None else config
+        stdin = told if isinstance(told, bytes) else json.dumps(told).encode()
+        name = self.config["type"] if isinstance(told, bytes) else told["type"]
+        return self.server.call(name, self.environment(command, **variables), stdin)
+
+    def environment(self, command: str, **variables: str | bytes | None) -> dict[str, str | bytes]:
+        """Return the environment of a call."""
+        usual = {
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": "c1",
+            "CNI_NETNS": self.pod.path,
+            "CNI_IFNAME": "eth0",
+            "CNI_PATH": "/nonexistent",
+        }
+        told = {**usual, **variables}
+        return {name: value for name, value in told.items() if value is not None}
+
+    def add_before(self, version: str = "1.1.0") -> Document | None:
+        """Call ADD of the plugins before the tested one; return the last result."""
+        result: Document | None = None
+        for config in self.plugins[:-1]:
+            answer = self.call("ADD", told(config, result, version))
+            assert answer.code == 0, answer
+            result = answer.document
+        return result
+
+    def add(self, version: str = "1.1.0") -> Document:
+        """Call ADD of all plugins; return the result."""
+        previous = self.add_before(version)
+        answer = self.call("ADD", told(self.config, previous, version))
+        assert answer.code == 0, answer
+        return answer.document
+
+    def delete(self, result: Document | None = None, version: str = "1.1.0") -> None:
+        """Call DEL of all plugins, last first."""
+        for config in reversed(self.plugins):
+            answer = self.call("DEL", told(config, result, version))
+            assert answer.code == 0, answer
+
+    def collect(self, *valid: str, **variables: str) -> None:
+        """Call GC of all plugins.
+
+        Args:
+            valid: containers whose eth0 is valid.
+            variables: replace those of the environment.
+        """
+        attachments = [{"containerID": each, "ifname": "eth0"} for each in valid]
+        for config in self.plugins:
+            both = {"cni.dev/valid-attachments": attachments, "cni.dev/attachments": attachments}
+            answer = self.call("GC", {**config, **both}, **variables)
+            assert answer.code == 0, answer
+
+
+def told(config: Document, result: Document | None, version: str = "1.1.0") -> Document:
+    """Return *config* as a plugin gets it, in *version* and with the result before, if any."""
+    versioned = {**config, "cniVersion": version}
+    return versioned if result is None else with_previous(versioned, result)

@@ -1,0 +1,339 @@
+"""What holds for every plugin of the registry: its life from ADD to GC, in all versions of CNI.
+
+One table for all (`cases.py`). What a plugin does is seen in its own tests; here, that it does it
+whenever a runtime may ask for it, however often, and with whatever result before.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from netns.conftest import MakeNetns, new_netns
+from netns.plugins import kills
+from netns.plugins.cases import CASES, Caller, every_plugin, prepare, told
+from netns.plugins.cni_runtime import Document, Runtime, with_previous
+from netns.plugins.fork_server import ForkServer
+from netns.plugins.kills import Victim, kill_everywhere
+from podway.cni.errors import (
+    CHECK_FAILED,
+    DECODING_FAILURE,
+    INCOMPATIBLE_VERSION,
+    INVALID_CONFIG,
+    INVALID_NETNS,
+    UNAVAILABLE,
+)
+from podway.cni.results import parse_result
+from podway.cni.versions import ALL
+from podway.plugins.registry import PLUGINS
+
+# Those that have a test of their own in which they are killed.
+KILLED_ELSEWHERE: Final = {
+    "bandwidth", "bridge", "dhcp", "firewall", "flannel", "host-device", "host-local", "portmap",
+    "podway", "ptp", "sbr", "tuning", "vrf",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def caller(
+    request: pytest.FixtureRequest, executables: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Caller]:
+    """Return what calls the plugin that is the test's parameter; one for all of its tests."""
+    with new_netns() as host, new_netns() as pod, ForkServer(host.path) as server:
+        runtime = Runtime(host, executables, tmp_path_factory.mktemp("data"))
+        prepare(runtime)
+        yield Caller(server, runtime, pod, CASES[request.param].make(runtime))
+
+
+@pytest.fixture(scope="module")
+def before(caller: Caller) -> Document:
+    """Return the state after all has been added and deleted once: what stays for ever is there."""
+    if not CASES[caller.config["type"]].asks_daemon:
+        caller.delete(caller.add())
+        caller.collect()
+    return state(caller)
+
+
+def each_plugin(*, with_daemons: bool = False) -> pytest.MarkDecorator:
+    """Return the mark of a test that is called with each plugin."""
+    plugins = every_plugin(with_daemons=with_daemons)
+    return pytest.mark.parametrize("caller", plugins, indirect=True)
+
+
+# What a namespace holds, a line of JSON for each; nft's last, which has lines of its own.
+_WITNESSES: Final = (
+    "ip -j addr; ip -j -4 route show table all; ip -j rule; ip -j -6 rule; tc -j qdisc; "
+    "nft list ruleset"
+)
+_JSON_LINES: Final = 5
+_COUNTERS: Final = re.compile(r"counter packets \d+ bytes \d+")
+
+
+def state(caller: Caller) -> Document:
+    """Return what the host and the container hold, but for what is random or settles by and by."""
+    found: Document = {}
+    for name, netns in (("host", caller.runtime.host), ("container", caller.pod)):
+        lines = netns.exec("sh", "-c", _WITNESSES).splitlines()
+        found[name] = [_stable(json.loads(line)) for line in lines[:_JSON_LINES]]
+        found[f"rules of {name}"] = [_COUNTERS.sub("counter", each) for each in lines[_JSON_LINES:]]
+    directory = caller.runtime.directory
+    found["files"] = sorted(
+        str(path.relative_to(directory))
+        for path in directory.rglob("*")
+        if not path.name.startswith("index.podway")
+    )
+    return found
+
+
+def outside(found: Document) -> Document:
+    """Return what of a state is not in the container."""
+    return {key: found[key] for key in ("host", "rules of host", "files")}
+
+
+def _stable(value: Any) -> Any:
+    """Return what `ip` says without flags and states, which change by themselves."""
+    left_out = {"flags", "operstate", "ifindex", "link_index", "qlen", "link_netnsid", "refcnt"}
+    if isinstance(value, dict):
+        return {
+            key: [each for each in map(_stable, inner) if each.get("scope") != "link"]
+            if key == "addr_info"
+            else _stable(inner)
+            for key, inner in value.items()
+            if key not in left_out
+        }
+    return [_stable(each) for each in value] if isinstance(value, list) else value
+
+
+def test_every_plugin_has_a_case() -> None:
+    assert set(CASES) == {plugin.name for plugin in PLUGINS}
+    for name, case in CASES.items():
+        if not case.asks_daemon:
+            assert name in KILLED_ELSEWHERE or name in _killed_here()
+
+
+def _killed_here() -> set[str]:
+    return {name for name, case in CASES.items() if not case.asks_daemon} - KILLED_ELSEWHERE
+
+
+@each_plugin()
+def test_a_whole_life(caller: Caller, before: Document) -> None:
+    assert caller.call("STATUS").code == 0
+    result = caller.add()
+    attached = state(caller)
+    checked = with_previous(caller.config, result)
+    assert caller.call("CHECK", checked).stdout == b""
+    caller.collect("c1", "c2")
+    assert state(caller) == attached, "GC leaves the valid alone"
+    assert caller.call("CHECK", checked).code == 0
+    for _ in range(2):
+        caller.delete(result)
+        assert state(caller) == before
+    for command in ("DEL", "GC", "STATUS"):
+        attachments: Document = {"cni.dev/valid-attachments": []}
+        assert caller.call(command, {**caller.config, **attachments}).stdout == b""
+
+
+@each_plugin()
+def test_del_without_previous_result(caller: Caller, before: Document) -> None:
+    caller.add()
+    caller.delete()
+    assert state(caller) == before
+
+
+@each_plugin()
+@pytest.mark.parametrize("knows", [True, False], ids=["previous result", "no previous result"])
+def test_del_when_the_namespace_is_gone(
+    caller: Caller, before: Document, make_netns: MakeNetns, *, knows: bool
+) -> None:
+    """What is outside of the namespace goes, although somebody still has it open."""
+    pod = make_netns()
+    gone = replace(caller, pod=pod)
+    result = gone.add()
+    for config in reversed(caller.plugins):
+        for path in ("/nonexistent", "", None):
+            answer = gone.call("DEL", told(config, result if knows else None), CNI_NETNS=path)
+            assert answer.code == 0, answer
+    assert state(caller) == before
+
+
+@each_plugin()
+def test_gc_of_what_nobody_deleted(caller: Caller, before: Document, make_netns: MakeNetns) -> None:
+    """GC alone takes away all that is outside of the container; DEL finds it so."""
+    lost = replace(caller, pod=make_netns())
+    lost.add()
+    lost.collect("c2")
+    assert outside(state(lost)) == outside(before)
+    lost.delete()
+    assert state(caller) == before
+
+
+LIES: Final[dict[str, Any]] = {
+    "garbage": {"cniVersion": "1.1.0", "interfaces": 7, "ips": "x"},
+    "no such version": {"cniVersion": "9.9.9", "ips": [{"address": "10.1.0.2/24"}]},
+    "nothing": {"cniVersion": "1.1.0"},
+    "an interface that is not in the list": {
+        "cniVersion": "1.1.0",
+        "interfaces": [{"name": "eth0", "sandbox": "/run/netns/other"}],
+        "ips": [{"address": "10.1.0.99/24", "interface": 77}],
+    },
+    "devices of the host": {
+        "cniVersion": "1.1.0",
+        "interfaces": [{"name": "up0"}, {"name": "dev0"}, {"name": "lo"}],
+        "ips": [{"address": "192.0.2.2/24", "gateway": "192.0.2.1", "interface": 0}],
+        "routes": [{"dst": "0.0.0.0/0", "gw": "192.0.2.1"}],
+    },
+    "hostile names": {
+        "cniVersion": "1.1.0",
+        "interfaces": [
+            {"name": name, "sandbox": sandbox, "mac": "x"}
+            for name in ("../../x", "a\nb", 'a"b', "x" * 16, "é", "")
+            for sandbox in ("", "/run/../x\n")
+        ],
+        "ips": [{"address": "10.1.0.2/24", "interface": n} for n in range(12)],
+    },
+    "an older version": {"cniVersion": "0.2.0", "ip4": {"ip": "10.1.0.2/24"}},
+}
+
+
+@each_plugin()
+def test_a_lying_previous_result(caller: Caller, before: Document) -> None:
+    """DEL takes away what is this attachment's all the same; ADD, if it refuses, leaves nothing."""
+    case = CASES[caller.config["type"]]
+    for lie in LIES.values():
+        caller.add()
+        checked = caller.call("CHECK", with_previous(caller.config, lie))
+        assert checked.code in {0, CHECK_FAILED, INVALID_CONFIG, DECODING_FAILURE}, checked
+        caller.delete(lie)
+        assert state(caller) == before, lie
+        if case.needs_previous:
+            caller.add_before()
+        added = caller.call("ADD", with_previous(caller.config, lie))
+        if added.code:
+            assert added.code in {5, DECODING_FAILURE, INVALID_CONFIG}, (added, lie)
+        caller.delete(lie)
+        assert state(caller) == before, lie
+
+
+@each_plugin()
+def test_an_add_without_what_it_needs_leaves_nothing(caller: Caller, before: Document) -> None:
+    if CASES[caller.config["type"]].needs_previous:
+        assert caller.call("ADD").code == INVALID_CONFIG
+    for path in ("/nonexistent", "/etc/hostname"):
+        answer = caller.call("ADD", CNI_NETNS=path)
+        if answer.code == 0:  # IPAM alone: nothing of it is in the namespace
+            caller.delete()
+    assert state(caller) == before
+
+
+@each_plugin()
+def test_add_twice(caller: Caller, before: Document) -> None:
+    """A second ADD is refused, or changes nothing; in either case DEL leaves nothing."""
+    previous = caller.add_before()
+    answers = [caller.call("ADD", told(caller.config, previous)) for _ in range(2)]
+    assert answers[0].code == 0
+    assert answers[1].code in {0, 5, 7}, answers[1]
+    if not answers[1].code:
+        assert answers[1].document == answers[0].document
+    checked = with_previous(caller.config, answers[0].document)
+    assert caller.call("CHECK", checked).code == 0, "the first one's attachment is as it was"
+    caller.delete(answers[0].document)
+    assert state(caller) == before
+
+
+@each_plugin(with_daemons=True)
+def test_the_hosts_own_namespace_is_refused_untouched(caller: Caller, before: Document) -> None:
+    own = caller.runtime.host
+    for path in (own.path, "/proc/self/ns/net"):
+        for command in ("ADD", "CHECK", "DEL"):
+            answer = caller.call(command, CNI_NETNS=path)
+            assert (answer.code, state(caller)) == (INVALID_NETNS, before), answer
+
+
+def supported(plugin: str, caller: Caller) -> list[str]:
+    versions: list[str] = caller.call("VERSION", b"").document["supportedVersions"]
+    assert versions, plugin
+    return versions
+
+
+@each_plugin()
+def test_every_version(caller: Caller, before: Document) -> None:
+    """Results are of the configuration's version; commands that it does not have are refused."""
+    versions = supported(caller.config["type"], caller)
+    assert versions == list(ALL)
+    for version in versions:
+        result = caller.add(version)
+        assert result["cniVersion"] == version
+        _check_shape(result, version)
+        checked = told(caller.config, result, version)
+        has_check, has_gc = ALL.index(version) >= 4, ALL.index(version) >= 6
+        attachments = {"cni.dev/valid-attachments": [{"containerID": "c1", "ifname": "eth0"}]}
+        assert caller.call("CHECK", checked).code == (0 if has_check else INCOMPATIBLE_VERSION)
+        for command in ("GC", "STATUS"):
+            answer = caller.call(command, {**told(caller.config, None, version), **attachments})
+            # host-device: the one device there is is away.
+            codes = {0, UNAVAILABLE} if has_gc else {INCOMPATIBLE_VERSION}
+            assert answer.code in codes, (version, command)
+        caller.delete(result, version)
+        assert state(caller) == before, version
+
+
+def _check_shape(result: Document, version: str) -> None:
+    """See that a result is one of its version, and says nothing that came later."""
+    old = ALL.index(version) < ALL.index("0.3.0")
+    assert set(result) <= (
+        {"cniVersion", "ip4", "ip6", "dns"}
+        if old
+        else {"cniVersion", "interfaces", "ips", "routes", "dns"}
+    )
+    parse_result(result)
+    if old:
+        return
+    for ip in result.get("ips", ()):
+        assert ("version" in ip) is (version < "1.0.0")
+    if version < "1.1.0":
+        for interface in result.get("interfaces", ()):
+            assert not {"socketPath", "pciID"} & set(interface)
+    else:
+        for interface in result.get("interfaces", ()):
+            if interface["name"] != "lo":
+                assert interface["mtu"]
+
+
+@each_plugin()
+def test_a_previous_result_of_any_version(caller: Caller, before: Document) -> None:
+    """The configuration's version counts; a result before may come in whatever it is."""
+    if not CASES[caller.config["type"]].needs_previous:
+        pytest.skip("stands at the head of its list")
+    for version in ALL:
+        previous = caller.add_before(version)
+        answer = caller.call("ADD", told(caller.config, previous, "1.1.0"))
+        assert answer.code == 0, (version, answer)
+        assert answer.document["cniVersion"] == "1.1.0"
+        addresses = {ip["address"] for ip in answer.document["ips"]}
+        assert addresses == {"10.1.0.2/24", "fd01::2/64"} or version < "0.3.0"
+        caller.delete(answer.document)
+        for path in caller.runtime.directory.rglob("last_reserved_ip.*"):
+            path.unlink()
+        assert _without_last(state(caller)) == _without_last(before), version
+
+
+def _without_last(found: Document) -> Document:
+    files = [name for name in found["files"] if "last_reserved_ip" not in name]
+    return {**found, "files": files}
+
+
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
+@pytest.mark.parametrize(
+    "plugin", [each for each in every_plugin(with_daemons=False) if each.id in _killed_here()]
+)
+def test_killed_at_any_point(
+    command: str, plugin: str, runtime: Runtime, make_netns: MakeNetns,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(kills, "SAMPLE", 6)
+    prepare(runtime)
+    kill_everywhere(Victim(runtime, make_netns(), CASES[plugin].make(runtime)), command)
