@@ -22,8 +22,8 @@ from podway.cni.errors import (
     UNKNOWN_CONTAINER,
 )
 from podway.cni.frames import encode_request
-from podway.compute.endpoints import BRIDGE_NAME
 from podway.diff.operations import Verb
+from podway.model.instances import BRIDGE_NAME
 from podway.model.kernel import link_key
 
 BRIDGE: dict[str, Any] = {"Network": "10.9.0.0/16", "Backend": {"Type": "host-gw"}}

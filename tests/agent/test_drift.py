@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from agent.nodes import Node, new_kernel, run, running_node, until
 from agent.staged_store import StagedStore, peer, snapshot
 from podway.agent import lookout
-from podway.compute.endpoints import BRIDGE_NAME
 from podway.diff.compare import Difference, compare
+from podway.model.instances import BRIDGE_NAME
 from podway.model.kernel import (
     Address,
     Bridge,

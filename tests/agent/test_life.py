@@ -15,8 +15,8 @@ from agent.staged_store import NETWORK, StagedStore, changed, peer, removed, sna
 from hub.hub_process import HOST_GW, QUICK, HubProcess, running_hub
 from podway.agent import lookout
 from podway.cni.errors import TRY_AGAIN_LATER, UNAVAILABLE
-from podway.compute.endpoints import BRIDGE_NAME
 from podway.diff.operations import Verb
+from podway.model.instances import BRIDGE_NAME
 from podway.model.kernel import ROUTE_PROTOCOL, Address, Link, Route, link_key
 from podway.model.networks import parse_network
 from podway.store.protocol import Away, Back, ClaimRefused, Delta, Snapshot

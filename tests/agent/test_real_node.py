@@ -20,8 +20,7 @@ from hub.hub_process import HubProcess
 from netns.conftest import Netns
 from podway.agent.attachments import CHECK_FAILED, KERNEL_REFUSED
 from podway.cni.errors import TRY_AGAIN_LATER, UNAVAILABLE
-from podway.compute.endpoints import BRIDGE_NAME
-from podway.kernel.links import UNFINISHED_GROUP
+from podway.model.instances import BRIDGE_NAME, UNFINISHED_GROUP
 
 pytestmark = pytest.mark.root
 

@@ -9,7 +9,7 @@ from agent.nodes import run, running_node, until
 from agent.staged_store import StagedStore, peer, snapshot
 from agent.test_life import VXLAN, routes
 from hub.hub_process import running_hub
-from podway.compute.endpoints import BRIDGE_NAME
+from podway.model.instances import BRIDGE_NAME
 from podway.model.kernel import Address, Link, link_key
 from podway.model.networks import parse_network
 

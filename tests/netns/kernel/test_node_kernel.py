@@ -28,10 +28,10 @@ from netns.kernel.worlds import (
     wait_for_more,
 )
 from podway.diff.compare import Difference, compare
-from podway.kernel.links import UNFINISHED_GROUP
 from podway.kernel.node import NodeKernel
 from podway.kernel.protocol import Overrun, Seen
 from podway.model.addresses import Family
+from podway.model.instances import UNFINISHED_GROUP
 from podway.model.kernel import (
     Address,
     FdbEntry,

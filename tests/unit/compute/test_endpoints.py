@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from podway.compute.endpoints import (
-    BRIDGE_NAME,
     ROUTED_HOST_MAC,
     compute_bridge,
     compute_endpoint,
@@ -15,6 +14,7 @@ from podway.compute.endpoints import (
 from podway.compute.gateways import bridge_gateway, gateway, pod_range, routed_gateway
 from podway.compute.node import Place
 from podway.model.endpoints import Endpoint
+from podway.model.instances import BRIDGE_NAME
 from podway.model.kernel import Address, KernelObject, Link, PodSide, Route, Sysctl, Veth
 from podway.model.networks import Attach
 from unit.compute.clusters import DUAL, IPV4, IPV6, endpoint_of, network_of, place_of

@@ -11,7 +11,6 @@ from podway.diff.operations import Operation, Verb
 from podway.kernel.addresses import address_fields
 from podway.kernel.errors import NoDeviceError, kernel_error
 from podway.kernel.links import (
-    UNFINISHED_GROUP,
     create_request,
     done_request,
     finish_requests,
@@ -25,6 +24,7 @@ from podway.kernel.rules import parse_rule
 from podway.kernel.sysctls import checked_path, device_of_path
 from podway.kernel.writes import batches, requests_of
 from podway.model.addresses import Family
+from podway.model.instances import UNFINISHED_GROUP
 from podway.model.kernel import (
     Address,
     Bridge,
