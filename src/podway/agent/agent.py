@@ -360,8 +360,8 @@ class Agent:
     def _vtep_macs(self, vni: int) -> dict[Family, str]:
         """Return by which MACs peers know this node: what was published, or what was there."""
         macs = self._take_over.macs(vni) if self._take_over is not None else {}
-        leases = self.me.leases if self.me is not None else ()
-        for lease in leases:
+        published = self.me or self.cluster.nodes.get(self.settings.node)
+        for lease in published.leases if published is not None else ():
             if isinstance(lease.data, VtepData) and lease.data.vni == vni:
                 macs[lease.family] = lease.data.mac
         return macs
