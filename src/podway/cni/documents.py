@@ -5,8 +5,8 @@ numbers. Called for every CNI request, by executables too, so `json` itself (7 m
 expressions) is imported only to word an error.
 
 As in Go's decoder, the last of two equal keys wins; *fields* looks keys up without case. Unlike it,
-text that is not UTF-8 is refused instead of repaired, NaN and Infinity are refused, and nesting
-ends at `MAX_DEPTH`.
+text that is not UTF-8 or could not be (half of a surrogate pair, escaped) is refused instead of
+repaired, NaN and Infinity are refused, and nesting ends at `MAX_DEPTH`.
 """
 
 from _json import encode_basestring_ascii, make_encoder, make_scanner
@@ -47,6 +47,8 @@ def decode(data: bytes, what: str, limit_bytes: int = MAX_DOCUMENT_BYTES) -> "di
     document = _scan_all(text, what)
     if not isinstance(document, dict):
         raise _refused(what, f"must be a JSON object, is {kind_of(document)}")
+    if ("\\ud" in text or "\\uD" in text) and not _is_text(document):
+        raise _refused(what, "has half of a surrogate pair, which UTF-8 cannot say")
     return document
 
 
@@ -133,6 +135,15 @@ def _scan_all(text: str, what: str) -> "Any":
     if text[end:].strip(_BLANKS):
         raise _refused(what, f"has more text after its end at character {end}")
     return document
+
+
+def _is_text(value: "Any") -> bool:
+    """Tell whether all texts in *value*, nested up to `MAX_DEPTH`, could be written as UTF-8."""
+    if isinstance(value, dict):
+        return all(_is_text(key) and _is_text(each) for key, each in value.items())
+    if isinstance(value, list):
+        return all(map(_is_text, value))
+    return not isinstance(value, str) or not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def _reason(text: str, fallback: str) -> str:

@@ -39,7 +39,8 @@ def padded(size: int) -> bytes:
             b'{"a":null,"b":[true,false,1.5]}', {"a": None, "b": [True, False, 1.5]}, id="types"
         ),
         pytest.param('{"n":"é\\u00e9\\n"}'.encode(), {"n": "éé\n"}, id="UTF-8 and escapes"),
-        pytest.param(b'{"n":"\\ud800"}', {"n": "\ud800"}, id="half of a surrogate pair"),
+        pytest.param(b'{"n":"\\ud83d\\uDE00"}', {"n": "\U0001f600"}, id="a surrogate pair"),
+        pytest.param(b'{"n":"\\\\ud800"}', {"n": "\\ud800"}, id="only looks like a surrogate"),
         pytest.param(b'{"n":1e300}', {"n": 1e300}, id="large number"),
         pytest.param(nested(MAX_DEPTH), json.loads(nested(MAX_DEPTH)), id="as deep as allowed"),
         pytest.param(b'{"a":"' + b"[" * 900 + b'"}', {"a": "[" * 900}, id="brackets in a string"),
@@ -83,6 +84,8 @@ def test_decode(text: bytes, document: object) -> None:
         pytest.param(b'{"a":"b', "Unterminated string", id="open string"),
         pytest.param(b"{'a':1}", "double quotes", id="single quotes"),
         pytest.param(b'{"a":"\xff"}', "byte 6", id="not UTF-8"),
+        pytest.param(b'{"a":["\\ud800"]}', "surrogate pair", id="first half of a pair"),
+        pytest.param(b'{"a":{"\\uDC00":1}}', "surrogate pair", id="second half, in a key"),
         pytest.param(b'\xef\xbb\xbf{"a":1}', "is not JSON", id="byte order mark"),
         pytest.param(b'{"a":1,}', "is not JSON", id="trailing comma"),
         pytest.param(b"\0", "is not JSON", id="zero byte"),
