@@ -13,6 +13,7 @@ from podway.store.etcd_client import EtcdClient, Login
 from podway.store.etcd_keys import EtcdKeys
 from podway.store.etcd_watch import EtcdOptions
 from podway.store.http_client import HttpClient, HttpServer
+from podway.store.tls import load_pem, trusting
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -93,15 +94,7 @@ def client_context(access: StoreAccess) -> ssl.SSLContext:
     Raises:
         ConfigError: a file cannot be used.
     """
-    try:
-        context = ssl.create_default_context(cafile=access.tls_ca)
-    except OSError as error:  # ssl.SSLError is one, too
-        raise ConfigError("--tls-ca", str(access.tls_ca), f"cannot be used: {error}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if access.tls_cert is not None:
-        try:
-            context.load_cert_chain(access.tls_cert, access.tls_key)
-        except OSError as error:
-            rule = f"must be PEM files that belong together: {error}"
-            raise ConfigError("--tls-cert", str(access.tls_cert), rule) from error
+    context, certificate, key = trusting("--tls-ca", access.tls_ca), access.tls_cert, access.tls_key
+    if certificate is not None:
+        load_pem("--tls-cert", certificate, lambda: context.load_cert_chain(certificate, key))
     return context

@@ -214,13 +214,7 @@ def plan_release(view: EtcdView, keys: EtcdKeys, name: str) -> TxnRequest | None
         deletes.append(keys.subnets + entry.key.encode())
     if name in view.records:
         deletes.append(keys.nodes + name.encode())
-    if not deletes:
-        return None
-    return TxnRequest(
-        compare=[_unchanged(key, view.revision_of(key)) for key in deletes],
-        success=[_delete(key) for key in deletes],
-        failure=[everything(keys)],
-    )
+    return _deletion(view, keys, deletes)
 
 
 def plan_reservation(
@@ -269,13 +263,7 @@ def plan_unreservation(view: EtcdView, keys: EtcdKeys, name: str) -> TxnRequest 
     deletes = [keys.reservations + name.encode()] if name in view.reservations else []
     if entry is not None and not entry.stored.lease and not deletes:
         deletes.append(keys.subnets + entry.key.encode())
-    if not deletes:
-        return None
-    return TxnRequest(
-        compare=[_unchanged(key, view.revision_of(key)) for key in deletes],
-        success=[_delete(key) for key in deletes],
-        failure=[everything(keys)],
-    )
+    return _deletion(view, keys, deletes)
 
 
 def _as_address(name: str) -> IPv4Address | None:
@@ -350,6 +338,17 @@ def _usable_network(view: EtcdView) -> Network:
     if view.network_error:
         raise ClaimRefused(view.network_error)
     raise ClaimRefused("no network is configured yet: `podway network apply` a net-conf.json")
+
+
+def _deletion(view: EtcdView, keys: EtcdKeys, deletes: Sequence[bytes]) -> TxnRequest | None:
+    """Return the transaction that deletes *deletes* as they are known; None for no keys."""
+    if not deletes:
+        return None
+    return TxnRequest(
+        compare=[_unchanged(key, view.revision_of(key)) for key in deletes],
+        success=[_delete(key) for key in deletes],
+        failure=[everything(keys)],
+    )
 
 
 def _unchanged(key: bytes, revision: int) -> Compare:

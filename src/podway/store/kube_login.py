@@ -13,7 +13,7 @@ import base64
 import binascii
 import os
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,7 @@ from podway.errors import ConfigError
 from podway.model.secret import Secret
 from podway.store.http_client import HttpServer
 from podway.store.protocol import StoreAway
+from podway.store.tls import load_pem, trusting
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -98,7 +99,7 @@ def login_in_cluster(
             "outside of a cluster name a kubeconfig: kubernetes:/PATH"
         )
         raise ConfigError("store", "kubernetes:", rule)
-    context = _context("ca.crt", directory / "ca.crt")
+    context = trusting("ca.crt", directory / "ca.crt")
     return KubeLogin(
         server=HttpServer(host.strip("[]"), int(port), context), token_file=directory / "token"
     )
@@ -114,7 +115,7 @@ def login_without(server: str) -> KubeLogin:
         ConfigError: it is none.
     """
     nobody = KubeLogin(server=HttpServer("", 0))
-    context = _context("server", None) if server.startswith("https:") else None
+    context = trusting("server", None) if server.startswith("https:") else None
     return at_server(replace(nobody, server=HttpServer("", 0, context)), server)
 
 
@@ -273,7 +274,7 @@ def _parse_server(field: str, text: str) -> SplitResult:
 
 def _client_context(path: Path, cluster: _Cluster, user: _User) -> ssl.SSLContext:
     with _file(path, cluster.certificate_authority, cluster.certificate_authority_data) as ca:
-        context = _context(f"certificate-authority of kubeconfig {path}", ca)
+        context = trusting(f"certificate-authority of kubeconfig {path}", ca)
     if cluster.insecure_skip_tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -283,26 +284,8 @@ def _client_context(path: Path, cluster: _Cluster, user: _User) -> ssl.SSLContex
     ):
         if certificate is not None:
             name = f"client-certificate and client-key of kubeconfig {path}"
-            _attempt(name, certificate, lambda: context.load_cert_chain(certificate, key))
+            load_pem(name, certificate, lambda: context.load_cert_chain(certificate, key))
     return context
-
-
-def _context(name: str, authority: Path | None) -> ssl.SSLContext:
-    """Return a context that trusts *authority* alone, or, without one, what the system trusts."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if authority is None:
-        context.load_default_certs()
-    else:
-        _attempt(name, authority, lambda: context.load_verify_locations(authority))
-    return context
-
-
-def _attempt(name: str, path: Path, load: Callable[[], None]) -> None:
-    try:
-        load()
-    except OSError as error:  # ssl.SSLError is one, too
-        raise ConfigError(name, str(path), f"must be readable PEM: {error}") from error
 
 
 @contextmanager

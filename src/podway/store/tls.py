@@ -1,6 +1,6 @@
-"""Mutual TLS 1.3 between agents and hub: the files, and the contexts made of them.
+"""TLS: of agents and hub, mutual and 1.3; and what the clients of other stores begin with.
 
-Both sides trust one authority of their own and nothing else. The hub's certificate carries a fixed
+Agents and hub trust one authority of their own and nothing else. The hub's certificate carries a fixed
 DNS name in place of its addresses, so that no certificate depends on where the hub runs; a node's
 certificate is for clients only, so that no node can pose as the hub.
 """
@@ -70,13 +70,29 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
+def trusting(field: str, authority: Path | None) -> ssl.SSLContext:
+    """Return a client's context that trusts *authority* alone, or, without, as the system does.
+
+    Other programs' servers may speak TLS 1.2 still. Raises ConfigError, with *field*, for a file
+    that cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if authority is None:
+        context.load_default_certs()
+    else:
+        load_pem(field, authority, lambda: context.load_verify_locations(authority))
+    return context
+
+
 def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    _attempt("tls-ca", files.ca, lambda: context.load_verify_locations(files.ca))
-    _attempt("tls-cert", files.cert, lambda: context.load_cert_chain(files.cert, files.key))
+    load_pem("tls-ca", files.ca, lambda: context.load_verify_locations(files.ca))
+    load_pem("tls-cert", files.cert, lambda: context.load_cert_chain(files.cert, files.key))
 
 
-def _attempt(field: str, path: Path, load: Callable[[], None]) -> None:
+def load_pem(field: str, path: Path, load: Callable[[], None]) -> None:
+    """Call *load*, which reads *path* for *field*. Raises ConfigError when it cannot be used."""
     try:
         load()
     except OSError as error:  # ssl.SSLError is one, too
