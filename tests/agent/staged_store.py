@@ -52,6 +52,9 @@ class StagedStore:
     async def release(self, name: str) -> None:
         """Release nothing."""
 
+    def recheck(self) -> None:
+        """Have no connection."""
+
     async def close(self) -> None:
         """Close nothing."""
 

@@ -402,8 +402,15 @@ class Agent:
             return None
         if me.backend != network.backend_name:
             return None
-        bridged = self.endpoints.bridged > 0
-        return place_of(self.settings, network, me, uplink, bridged=bridged)
+        pods = self.endpoints
+        return place_of(
+            self.settings,
+            network,
+            me,
+            uplink,
+            bridged=pods.bridged > 0,
+            bridged_mtus=pods.bridged_mtus,
+        )
 
     def _own_sysctls(self) -> list[Key]:
         """Return what of the node changes in silence; a pod's is looked at with its device."""
@@ -424,6 +431,7 @@ class Agent:
     async def _pass(self) -> Done:
         """Make one pass; return what was done."""
         if await self.lookout.hear():
+            self._store.recheck()
             self.leases.look_again()
         place = self.place()
         if place is None:

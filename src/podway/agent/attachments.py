@@ -130,12 +130,13 @@ class Attachments:
             raise CniError(TRY_AGAIN_LATER, str(error)) from error
         except AddressError as error:
             raise CniError(NO_ADDRESS, str(error)) from error
+        attach = _attach(conf, place)
         endpoint = Endpoint(
             key=key,
             netns=request.netns,
             addresses=addresses,
-            attach=_attach(conf, place),
-            mtu=conf.mtu_bytes or interface_mtu(place.mtus),
+            attach=attach,
+            mtu=conf.mtu_bytes or self._usual_mtu(attach, place),
             pod=_pod_name(request),
             mac=conf.mac,
         )
@@ -144,6 +145,14 @@ class Attachments:
         except LedgerError as error:
             raise CniError(TRY_AGAIN_LATER, str(error)) from error
         return endpoint
+
+    def _usual_mtu(self, attach: Attach, place: Place) -> int:
+        """Return the MTU for a new interface: that of its bridge's other ports, if there are any.
+
+        (`podway.compute.mtu` says why.)
+        """
+        others = self._agent.endpoints.bridged_mtus if attach == "bridge" else frozenset()
+        return max(others, default=interface_mtu(place.mtus))
 
     async def _make(self, endpoint: Endpoint, identity: str, netns_fd: int) -> None:
         """Bring *endpoint* into the kernel and onto the disk, or leave nothing of it."""

@@ -6,6 +6,7 @@ or an operator releases them, but nothing is wanted in the kernel for it any mor
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 from podway.model.endpoints import Endpoint, EndpointKey
@@ -25,11 +26,17 @@ class Endpoints:
         self._detached: set[EndpointKey] = set()
         self._in_flight: dict[EndpointKey, str] = {}
         self._bridged = 0
+        self._bridged_mtus: Counter[int] = Counter()
 
     @property
     def bridged(self) -> int:
         """How many endpoints are ports of the bridge."""
         return self._bridged
+
+    @property
+    def bridged_mtus(self) -> frozenset[int]:
+        """The MTUs of the live pods' interfaces on the bridge; as a rule it is one."""
+        return frozenset(self._bridged_mtus)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -46,6 +53,7 @@ class Endpoints:
         self._forget(endpoint.key)
         self._all[endpoint.key] = endpoint
         self._bridged += endpoint.attach == "bridge"
+        self._count_mtu(endpoint, 1)
         self._identities[endpoint.key] = identity
         self._detached.discard(endpoint.key)
         if in_flight:
@@ -65,7 +73,7 @@ class Endpoints:
     def detach(self, key: EndpointKey) -> None:
         """Want nothing in the kernel for the endpoint any more; its addresses stay held."""
         if key in self._all:
-            self._detached.add(key)
+            self._detach(key)
             self.dirty.add(key)
 
     def drop(self, key: EndpointKey) -> None:
@@ -102,7 +110,19 @@ class Endpoints:
         """Mark every endpoint as changed."""
         self.dirty |= self._all.keys()
 
+    def _detach(self, key: EndpointKey) -> None:
+        if key not in self._detached:
+            self._count_mtu(self._all[key], -1)
+        self._detached.add(key)
+
+    def _count_mtu(self, endpoint: Endpoint, change: int) -> None:
+        if endpoint.attach == "bridge":
+            self._bridged_mtus[endpoint.mtu] += change
+            self._bridged_mtus += Counter()  # without those that are not there any more
+
     def _forget(self, key: EndpointKey) -> None:
+        if key in self._all:
+            self._detach(key)
         endpoint = self._all.pop(key, None)
         self._bridged -= endpoint is not None and endpoint.attach == "bridge"
         self._identities.pop(key, None)

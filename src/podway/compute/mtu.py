@@ -2,6 +2,12 @@
 
 An interface of a pod has one MTU but two families may differ (VXLAN costs 50 bytes over IPv4 and 70
 over IPv6). The interface takes the larger one, and the routes of the other family carry theirs.
+
+The way out may become narrower or wider under pods that live. What is in a pod is not changed, and
+nothing may be lost without a word all the same. To packets that leave their node its kernel, as a
+router, says how large they may be. A bridge says nothing: a frame too large for a port is dropped.
+So all ports of a bridge have one MTU, that of the pods which are there already, and so has the
+bridge, whose router then speaks for all of them; routes of new pods carry what the way out takes.
 """
 
 from collections.abc import Callable

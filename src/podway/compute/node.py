@@ -30,6 +30,8 @@ class Place(Struct, frozen=True, kw_only=True):
         foreign_pods: pods are attached by others, who have a bridge of their own, or none.
         refuse_unassigned: packets for addresses that no pod has are refused even so.
         forward: forwarded packets of the network are accepted.
+        bridge_mtu: of the pods that are on the bridge already, in bytes, where that is another one
+            than the way out has now; 0 where it is not.
     """
 
     network: Network
@@ -39,6 +41,7 @@ class Place(Struct, frozen=True, kw_only=True):
     foreign_pods: bool = False
     refuse_unassigned: bool = False
     forward: bool = True
+    bridge_mtu: int = 0
 
     @property
     def subnets(self) -> dict[Family, IPNetwork]:
@@ -64,8 +67,8 @@ def compute_own(place: Place) -> tuple[KernelObject, ...]:
 def _compute_local(place: Place) -> tuple[KernelObject, ...]:
     """Return what the node's own pods stand on, or what answers in their place."""
     if place.bridge:
-        largest = mtu.interface_mtu(place.mtus)
-        return endpoints.compute_bridge(place.subnets, largest, ipv6=place.uplink.ipv6)
+        size = place.bridge_mtu or mtu.interface_mtu(place.mtus)
+        return endpoints.compute_bridge(place.subnets, size, ipv6=place.uplink.ipv6)
     if place.foreign_pods and not place.refuse_unassigned:
         return ()
     return endpoints.compute_unassigned(place.subnets)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from podway.errors import ConfigError
 from podway.store.address import HubAddress, UnixAddress
+from podway.store.local_addresses import is_stranded
 from podway.store.protocol import StoreAway
 from podway.store.refusals import error_of
 from podway.store.tls import TlsFiles, client_context
@@ -220,6 +221,14 @@ class HubConnection(asyncio.Protocol):
         self._reason = self._reason or reason
         if self._transport is not None:
             self._transport.abort()
+
+    def recheck(self) -> None:
+        """End the connection if its own end has lost its address."""
+        if self._transport is None:
+            return
+        name = self._transport.get_extra_info("sockname")
+        if is_stranded(name):
+            self.abort(f"this node does not have the address {name[0]} any more")
 
     # -- inside
 

@@ -131,6 +131,10 @@ class EtcdStore:
         if entry is not None and entry.is_named:
             await self._drop_leases({entry.stored.lease})
 
+    def recheck(self) -> None:
+        """Ask anew what is asked from addresses that this machine has lost."""
+        self._client.recheck()
+
     async def close(self) -> None:
         """End the stream of who watches."""
         self._closed = True

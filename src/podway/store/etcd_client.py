@@ -104,6 +104,11 @@ class EtcdClient:
         self._token = ""
         self.counts = counts
 
+    def recheck(self) -> None:
+        """End what is under way from addresses that this machine has lost."""
+        for member in self._members():
+            member.recheck()
+
     # -- calls
 
     async def range(self, request: RangeRequest) -> RangeResponse:

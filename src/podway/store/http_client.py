@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 import h11
 from msgspec import Struct
 
+from podway.store.local_addresses import is_stranded
 from podway.store.protocol import StoreAway
 
 # Large enough for a handful of pieces of a watch; more would only be memory.
@@ -86,6 +87,13 @@ class HttpClient:
         self._connect_s = connect_s
         self._answer_s = answer_s
         self._body_max_bytes = body_max_bytes
+        self._open: set[asyncio.StreamWriter] = set()
+
+    def recheck(self) -> None:
+        """End what is under way from addresses that this machine has lost."""
+        for writer in self._open:
+            if is_stranded(writer.get_extra_info("sockname")):
+                writer.transport.abort()
 
     async def call(self, request: HttpRequest, *, answer_s: float | None = None) -> HttpReply:
         """Return the whole answer to *request*. Raises `StoreAway`."""
@@ -110,6 +118,7 @@ class HttpClient:
             StoreAway: there is no connection, or no answer in time.
         """
         reader, writer = await self._connect(request)
+        self._open.add(writer)
         exchange = HttpExchange(f"{self.server}: {_named(request)}", reader, writer)
         try:
             try:
@@ -119,6 +128,7 @@ class HttpClient:
                 raise self._away(request, "no answer in time") from error
             yield exchange
         finally:
+            self._open.discard(writer)
             writer.transport.abort()
 
     async def _connect(

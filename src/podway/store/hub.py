@@ -130,6 +130,11 @@ class HubStore:
         """Give the node's lease back; an administrator removes any node so."""
         await self._call(lambda number: ReleaseLease(id=number, name=name))
 
+    def recheck(self) -> None:
+        """Connect anew if this node has lost the address from which the connection goes."""
+        if self._connection is not None:
+            self._connection.recheck()
+
     async def close(self) -> None:
         """End the connection, and the stream of who watches."""
         self._closed = True

@@ -170,6 +170,10 @@ class KubeStore:
         with suppress(NoSuchNode):
             await self._write(await self.api.get_node(name), no_annotations(), None)
 
+    def recheck(self) -> None:
+        """Ask anew what is asked from addresses that this machine has lost."""
+        self.api.recheck()
+
     async def close(self) -> None:
         """End the stream of who watches."""
         self._closed = True

@@ -103,6 +103,10 @@ class KubeApi:
     def __str__(self) -> str:
         return str(self._login.server)
 
+    def recheck(self) -> None:
+        """End what is under way from addresses that this machine has lost."""
+        self._http.recheck()
+
     @property
     def quiet_s(self) -> float:
         """For how many seconds the API server wants to be left alone."""

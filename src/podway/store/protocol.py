@@ -109,6 +109,13 @@ class Store(Protocol):
         """Give the node's lease back; no error when there is none."""
         ...
 
+    def recheck(self) -> None:
+        """Give up connections from addresses that the node does not have any more.
+
+        To be called when its addresses have changed; what was asked over them fails at once.
+        """
+        ...
+
     async def close(self) -> None:
         """Close the connection."""
         ...

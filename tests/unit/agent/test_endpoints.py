@@ -90,3 +90,20 @@ def test_nothing_there_has_no_identity() -> None:
     assert namespace_identity("/nonexistent") == ""
     assert namespace_identity("") == ""
     assert namespace_identity(987654) == ""
+
+
+def test_mtus_of_what_lives_on_the_bridge() -> None:
+    endpoints = Endpoints()
+    first, second = endpoint("c1", "10.244.1.2"), endpoint("c2", "10.244.1.3")
+    endpoints.put(first, "4:1")
+    endpoints.put(replace(second, mtu=1400), "4:2")
+    endpoints.put(replace(endpoint("c3", "10.244.1.4", attach="routed"), mtu=9000), "4:3")
+    assert endpoints.bridged_mtus == {first.mtu, 1400}
+    endpoints.put(replace(second, mtu=1300), "4:2")
+    assert endpoints.bridged_mtus == {first.mtu, 1300}
+    endpoints.detach(second.key)
+    endpoints.detach(second.key)
+    assert endpoints.bridged_mtus == {first.mtu}
+    endpoints.drop(second.key)
+    endpoints.drop(first.key)
+    assert endpoints.bridged_mtus == frozenset()
