@@ -127,7 +127,7 @@ def plan_migration(
             *_devices(left, adoption, wanted),
             *_counted(wanted, state, operations),
             *_changes(operations),
-            *(Item(Fate.REMOVED, str(each.key), "no node has this subnet") for each in stale),
+            *(Item(Fate.REMOVED, _named(each.key), "no node has this subnet") for each in stale),
             *_rules(left, rules),
         ),
         adoption=adoption,
@@ -236,10 +236,10 @@ def _blocked(
         if not isinstance(item, Link) or not isinstance(there, Link):
             continue
         if compare(item, there) is Difference.REMAKE:
-            items.append(Item(Fate.BLOCKED, str(key), _why_not(item, there)))
+            items.append(Item(Fate.BLOCKED, _named(key), _why_not(item, there)))
         elif isinstance(item.kind, Bridge) and not there.alias.startswith(instance.marks.alias):
             why = "is another plugin's, with pods on it: say --foreign-pods, or drain the node"
-            items.append(Item(Fate.BLOCKED, str(key), why))
+            items.append(Item(Fate.BLOCKED, _named(key), why))
     for name in left.strange:
         why = "packets of flannel's udp backend end with flanneld; the device goes with it"
         items.append(Item(Fate.LEFT, f"device {name}", why))
@@ -284,19 +284,42 @@ def _counted(
         if key in state and key not in touched and key.kind not in {"link", "sysctl"}:
             counts[key.kind] = counts.get(key.kind, 0) + 1
     return [
-        Item(Fate.KEPT, f"{count} x {_NOUNS.get(kind, kind)}", _MARKED.get(kind, ""))
+        Item(Fate.KEPT, f"{count} {_noun(kind, count)}", _MARKED.get(kind, ""))
         for kind, count in counts.items()
     ]
 
 
-_NOUNS = {"fdb": "FDB entry", "nft": "nftables table"}
+_NOUNS = {
+    "address": ("address", "addresses"),
+    "fdb": ("FDB entry", "FDB entries"),
+    "nft": ("nftables table", "nftables tables"),
+}
 _MARKED = {"route": "podway's protocol number in place of flanneld's, without a gap"}
+
+
+def _noun(kind: str, count: int) -> str:
+    return _NOUNS.get(kind, (kind, f"{kind}s"))[count > 1]
+
+
+def _named(key: Key) -> str:
+    """Return what people call the object with *key*."""
+    match key.kind, key.parts:
+        case "route", (_, _, dst, _):
+            return f"route {dst}"
+        case (("neighbour" | "fdb" | "address"), (dev, value)):
+            return f"{_noun(key.kind, 1)} {value} on {dev}"
+        case "link", (name,):
+            return f"device {name}"
+        case "nft", (family, name):
+            return f"nftables table {family} {name}"
+        case _:
+            return str(key)
 
 
 def _changes(operations: Sequence[Operation]) -> list[Item]:
     fates = {Verb.CREATE: Fate.ADDED, Verb.CHANGE: Fate.REPLACED, Verb.DELETE: Fate.REMOVED}
     return [
-        Item(fates[operation.verb], str(operation.key), _reason(operation))
+        Item(fates[operation.verb], _named(operation.key), _reason(operation))
         for operation in operations
     ]
 

@@ -31,6 +31,9 @@ COMMANDS = (
     Command("agent", "podway.agent.main", "run the agent; every node needs one"),
     Command("flanneld", "podway.cli.flanneld", "run the agent in flanneld's place, by its flags"),
     Command("migrate", "podway.cli.migrate", "take over this node from flanneld, packets flowing"),
+    Command(
+        "docker-opts", "podway.cli.docker_opts", "write Docker's options for this node's subnet"
+    ),
     Command("dhcp", "podway.dhcp.main", "run the daemon that keeps DHCP leases for CNI"),
     Command("hub", "podway.hub.main", "run the hub, the small database that the agents share"),
     Command(

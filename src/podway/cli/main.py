@@ -46,12 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Carry out ``podway *argv*`` (of the process when None) and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None and Path(sys.argv[0]).name == _FLANNELD:
-        words.insert(0, _FLANNELD)
-    if words[:1] == [_FLANNELD]:
-        # Its words are in another language (Go's), of which argparse knows nothing.
-        from podway.cli.flanneld import run_flanneld  # noqa: PLC0415
-
-        return run_flanneld(words[1:])
+        return _run_flanneld(words)
+    if words[:1] == [_FLANNELD] and words[1:] not in (["--help"], ["-h"]):
+        return _run_flanneld(words[1:])
     parser = build_parser(words)
     args, unknown = parser.parse_known_args(words)
     if unknown:
@@ -71,6 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has seen enough. Point stdout away, so that closing it is silent.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def _run_flanneld(words: Sequence[str]) -> int:
+    """Run an agent with *words*, which are in Go's form, of which argparse knows nothing."""
+    from podway.cli.flanneld import run_flanneld  # noqa: PLC0415
+
+    return run_flanneld(words)
 
 
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -54,6 +54,8 @@ WITHOUT_JSON = {
     "podway agent",
     "podway hub",
     "podway dhcp",
+    "podway flanneld",
+    "podway docker-opts",
     "podway completion",
     "podway lab exec",
 }
