@@ -12,19 +12,16 @@ it for the length of the call.
 way `drain` returns nothing: what a half-done write looks like from outside is nobody's change.
 """
 
-import errno
 import os
 import select
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
 
 from podway.diff.operations import Operation, Verb
-from podway.kernel.conflicts import is_settled, settle
 from podway.kernel.devices import Devices
-from podway.kernel.errors import NoDeviceError, kernel_error, worded
+from podway.kernel.errors import worded
 from podway.kernel.events import GROUPS, Translator
 from podway.kernel.inventory import Inventory
 from podway.kernel.known import Known
@@ -34,6 +31,7 @@ from podway.kernel.pods import check_pod
 from podway.kernel.protocol import SILENT_KINDS, DeviceChanged, KernelError, KernelEvent, Seen
 from podway.kernel.reaper import LinkReaper
 from podway.kernel.relays import Relays
+from podway.kernel.sender import Sender
 from podway.kernel.sysctls import write_sysctl
 from podway.kernel.tables import Tables
 from podway.kernel.uplinks import (
@@ -45,11 +43,10 @@ from podway.kernel.uplinks import (
 from podway.kernel.wireguard import WireguardDevices
 from podway.kernel.wireguard_keys import WireguardKey
 from podway.kernel.wireguard_process import WireguardProcesses
-from podway.kernel.writes import batches, requests_of
+from podway.kernel.writes import batches
 from podway.model.addresses import Family, IPAddress
 from podway.model.instances import PODWAY, Marks
 from podway.model.kernel import (
-    FdbEntry,
     KernelObject,
     Key,
     Link,
@@ -61,11 +58,9 @@ from podway.model.kernel import (
 from podway.model.nodes import Uplink
 from podway.netlink import (
     DecodeError,
-    EncodeError,
     EventSocket,
     NetlinkError,
     NetlinkSocket,
-    Request,
     entered,
 )
 from podway.netlink.constants import NETLINK_NETFILTER, NFNLGRP_NFTABLES
@@ -123,6 +118,7 @@ class NodeKernel:
             relay=self._relays.read,
             marks=marks,
         )
+        self._sender = Sender(self._netlink, self._devices, self._inventory.link)
         self._maker = LinkMaker(
             self._netlink, self._devices, self._reaper, processes, netns_fd, marks=marks
         )
@@ -244,63 +240,9 @@ class NodeKernel:
             case "relay" | "udppeer":
                 return self._relays.apply(batch)
             case _:
-                return self._send(batch)
-
-    def _send(self, batch: Sequence[Operation]) -> list[KernelError | None]:
-        """Send netlink operations together; an operation may take more than one request."""
-        outcomes: list[KernelError | None] = [None] * len(batch)
-        requests: list[Request[Any]] = []
-        owners: list[int] = []
-        index_of = _Indexes(self._devices)
-        vteps: set[str] = set()
-        for number, operation in enumerate(batch):
-            try:
-                if isinstance(operation.desired, FdbEntry):
-                    self._check_vtep(operation.desired.dev, vteps)
-                mine = requests_of(operation, index_of)
-            except NoDeviceError as error:
-                if operation.verb is not Verb.DELETE:
-                    outcomes[number] = NoDeviceError(error.dev, str(operation))
-                continue
-            except KernelError as error:
-                outcomes[number] = error
-                continue
-            self._expect(operation)
-            requests += mine
-            owners += [number] * len(mine)
-        for number, refused in zip(owners, self._transmit(requests), strict=True):
-            if refused is None or is_settled(batch[number], refused):
-                continue
-            left = settle(self._netlink, batch[number], refused, index_of)
-            if left is not None and outcomes[number] is None:
-                outcomes[number] = kernel_error(left)
-        return outcomes
-
-    def _check_vtep(self, dev: str, vteps: set[str]) -> None:
-        """Refuse a device that would take an FDB entry and do nothing with it; each looked at once.
-
-        (To any other Ethernet device the same message means one more MAC to listen to.)
-        """
-        if dev in vteps:
-            return
-        message = self._inventory.link(dev)
-        if message is None:
-            raise NoDeviceError(dev, f"use device {dev}")
-        if message.get("linkinfo", {}).get("kind") != "vxlan":
-            raise KernelError(errno.EOPNOTSUPP, f"use device {dev}", f"{dev} is no VXLAN device")
-        vteps.add(dev)
-
-    def _transmit(
-        self, requests: Sequence[Request[Any]]
-    ) -> Sequence[NetlinkError | EncodeError | None]:
-        """Send *requests*; one that cannot even be written down fails alone."""
-        try:
-            return self._netlink.batch(requests)
-        except EncodeError:
-            faults = [_fault(request) for request in requests]
-        rest = [request for request, fault in zip(requests, faults, strict=True) if not fault]
-        results = iter(self._netlink.batch(rest))
-        return [fault or next(results) for fault in faults]
+                for operation in batch:
+                    self._expect(operation)
+                return self._sender.send(batch)
 
     def _expect(self, operation: Operation) -> None:
         """Foresee that a device goes up or down because of *operation*, a change of a link."""
@@ -403,35 +345,11 @@ class NodeKernel:
         return self._tables
 
 
-class _Indexes:
-    """Looks device names up, each once for a batch."""
-
-    def __init__(self, devices: Devices) -> None:
-        self._devices = devices
-        self._indexes: dict[str, int] = {}
-
-    def __call__(self, dev: str) -> int:
-        index = self._indexes.get(dev) or self._devices.index(dev)
-        if not index:
-            raise NoDeviceError(dev, f"use device {dev}")
-        self._indexes[dev] = index
-        return index
-
-
 def _alone(operation: Operation, write: Callable[[Operation], None]) -> KernelError | None:
     try:
         with worded(str(operation)):
             write(operation)
     except KernelError as error:
-        return error
-    return None
-
-
-def _fault(request: Request[Any]) -> EncodeError | None:
-    """Return why *request* cannot be written down."""
-    try:
-        request.schema.encode(request.fields)
-    except EncodeError as error:
         return error
     return None
 

@@ -1,8 +1,8 @@
 """TLS: of agents and hub, mutual and 1.3; and what the clients of other stores begin with.
 
-Agents and hub trust one authority of their own and nothing else. The hub's certificate carries a fixed
-DNS name in place of its addresses, so that no certificate depends on where the hub runs; a node's
-certificate is for clients only, so that no node can pose as the hub.
+Agents and hub trust one authority of their own and nothing else. The hub's certificate carries a
+fixed DNS name in place of its addresses, so that no certificate depends on where the hub runs; a
+node's certificate is for clients only, so that no node can pose as the hub.
 """
 
 import ssl
