@@ -7,12 +7,13 @@ program that wrote them is needed.
 """
 
 import errno
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podway.kernel.errors import worded
 from podway.kernel.protocol import KernelError
@@ -21,6 +22,9 @@ from podway.netlink import NetlinkError, Request, entered
 from podway.netlink.constants import NFPROTO_IPV4, NFPROTO_IPV6
 from podway.netlink.nft_rules import NF_DROP, delete_chain, delete_rule, delete_table, dump_chains
 from podway.netlink.nft_transactions import NftSocket
+
+if TYPE_CHECKING:
+    from podway.netlink.nft_rules import NftFields
 
 _CHAINS = {"FLANNEL-POSTRTG": "nat", "FLANNEL-FWD": "filter"}
 _BASES = {"FLANNEL-FWD": ("FORWARD",)}
@@ -88,9 +92,16 @@ def _chains(nft: NftSocket, family: int) -> dict[tuple[str, str], int | None]:
 
 
 def _jumps(nft: NftSocket, family: int, table: str, chain: str) -> list[Any]:
-    """Return the rules of *table* that lead to *chain*: who names it is nothing else."""
+    """Return the rules of *table* that lead to *chain*."""
     found = nft.find_rules(family, table, "", chain.encode() + b"\0")
-    return [rule for rule in found if rule["chain"] != chain]
+    return [rule for rule in found if _target(rule) == chain]
+
+
+def _target(rule: "NftFields") -> str:
+    """Return the chain to which *rule* leads by its last expression, "" for none."""
+    program: list[dict[str, Any]] = rule.get("expressions", {}).get("elem", [])
+    last: dict[str, Any] = program[-1]["data"] if program else {}
+    return str(last.get("data", {}).get("verdict", {}).get("chain", ""))
 
 
 def _remove_nft(sets: list[RuleSet], netns_fd: int | None) -> None:
@@ -134,7 +145,7 @@ def _find_legacy(netns_fd: int | None) -> Iterator[RuleSet]:
         for chain, table in _CHAINS.items():
             if table in tables and shutil.which(program):
                 saved = _save(program, table, netns_fd)
-                lines = [line for line in saved if chain in line.split()]
+                lines = [line for line in saved if _concerns(line, chain)]
                 if lines:
                     policies = {f"-P {base} DROP" for base in _BASES.get(chain, ())}
                     yield RuleSet(
@@ -147,20 +158,20 @@ def _find_legacy(netns_fd: int | None) -> Iterator[RuleSet]:
                     )
 
 
+def _concerns(line: str, chain: str) -> bool:
+    """Tell whether a line of ``iptables -S`` makes *chain*, is in it, or leads to it."""
+    verb, *words = shlex.split(line)
+    return verb in {"-N", "-A"} and (words[0] == chain or words[-2:] == ["-j", chain])
+
+
 def _remove_legacy(each: RuleSet, netns_fd: int | None) -> None:
     program = _PROGRAMS[each.family]
     for line in _save(program, each.table, netns_fd):
-        words = line.split()
-        if words[0] == "-A" and words[-2:] == ["-j", each.chain]:
-            chain = words[1]
-            rule = ["-m", "comment", "--comment", _comment(line), "-j", each.chain]
-            _run(netns_fd, program, "-w", "-t", each.table, "-D", chain, *rule)
+        verb, *rule = shlex.split(line)
+        if verb == "-A" and rule[-2:] == ["-j", each.chain]:
+            _run(netns_fd, program, "-w", "-t", each.table, "-D", *rule)
     for flag in ("-F", "-X"):
         _run(netns_fd, program, "-w", "-t", each.table, flag, each.chain)
-
-
-def _comment(line: str) -> str:
-    return line.partition('--comment "')[2].partition('"')[0]
 
 
 def _save(program: str, table: str, netns_fd: int | None) -> list[str]:
