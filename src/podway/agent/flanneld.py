@@ -19,13 +19,11 @@ from msgspec import Struct
 
 from podway.agent.flanneld_flags import FLAGS, WITHOUT_USE
 from podway.agent.goflags import Values, is_true, number, parse_go_flags
+from podway.agent.options import node_name, pattern, public_address
 from podway.agent.settings import (
     DEFAULT_RUN_DIR,
     DEFAULT_STATE_DIR,
     Settings,
-    node_name,
-    pattern,
-    public_address,
     with_own_places,
 )
 from podway.errors import ConfigError

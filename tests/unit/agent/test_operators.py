@@ -116,7 +116,7 @@ def test_the_status_of_a_node_that_has_just_started(tmp_path: Path) -> None:
         async with serving(tmp_path):
             status = (await ask(tmp_path, b'{"call": "status", "arguments": {}}'))["result"]
             assert (status["node"], status["ready"], status["backend"]) == ("a", False, None)
-            assert "podway hub" in status["ready_reasons"][0]
+            assert "has not answered yet" in status["ready_reasons"][0]
             assert status["addresses"] == {"used": 0, "cooling": 0, "free": 0}
             assert status["store"]["state"] == "never"
 
