@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import os
 import signal
 import socket
 import sys
@@ -28,7 +29,7 @@ from podway.kernel.node import NodeKernel
 from podway.kernel.pods import check_pod
 from podway.kernel.systemd import notify, watchdog_interval_s
 from podway.model.instances import Instance
-from podway.store.access import access_from
+from podway.store.access import PASSWORD_VARIABLE, access_from
 from podway.store.counts import StoreCounts
 from podway.store.engines import open_store
 
@@ -100,6 +101,8 @@ async def _serve(settings: Settings) -> None:
     ledger = Ledger(settings.state_dir / "agent.db")
     try:
         store = open_store(settings.store, access_from(settings))
+        # It has read it; programs that the agent starts have no business with it.
+        os.environ.pop(PASSWORD_VARIABLE, None)
         _watch_store(getattr(store, "counts", None), metrics)
         open_kernel = partial(
             NodeKernel,

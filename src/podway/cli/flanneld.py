@@ -13,7 +13,7 @@ from collections.abc import MutableMapping, Sequence
 from msgspec.structs import replace
 
 from podway import __version__
-from podway.agent.flanneld import Translation, translate
+from podway.agent.flanneld import PREFIX, Translation, translate
 from podway.agent.flanneld_flags import render_usage
 from podway.agent.goflags import FlagError
 from podway.agent.main import serve
@@ -79,6 +79,7 @@ def settings_of(said: Translation, environ: MutableMapping[str, str]) -> Setting
     """
     if said.password:
         environ[PASSWORD_VARIABLE] = said.password.value
+        environ.pop(f"{PREFIX}_ETCD_PASSWORD", None)
     if said.pod is None:
         return said.settings
     return replace(said.settings, node=_node_of(said.settings.store, *said.pod))
