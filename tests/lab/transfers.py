@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 from podway.lab.ping import Station
@@ -31,6 +32,18 @@ def transfer(source: Station, target: Station, address: IPAddress) -> int:
             return _receive(listener)
         finally:
             sender.join()
+
+
+def seen_as(source: Station, target: Station, address: IPAddress) -> IPAddress:
+    """Return as which address *target* sees *source*, which connects to its *address*."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with _socket(target.netns, family) as listener, _socket(source.netns, family) as connection:
+        listener.bind((str(address), 0))
+        listener.listen()
+        connection.connect(listener.getsockname()[:2])
+        accepted, name = listener.accept()
+        accepted.close()
+        return ip_address(name[0])
 
 
 def _send(netns: Path, family: socket.AddressFamily, listener: socket.socket) -> None:

@@ -509,6 +509,9 @@ class Agent:
             self.tracker.record(operation, error, now)
             if error is not None:
                 self._detach_if_gone(operation, error)
+            elif operation.verb is Verb.DELETE and operation.key.kind == "address":
+                # With the last one went what stood on the device, as in `lookout`.
+                self.lookout.look_at(str(operation.key.parts[0]))
         return list(zip(operations, errors, strict=True))
 
     def _detach_if_gone(self, operation: Operation, error: KernelError) -> None:

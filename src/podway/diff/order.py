@@ -1,10 +1,11 @@
 """In which order a set of operations is safe.
 
 What goes away goes first, what stands on others before what it stands on; then what comes, what
-others stand on first; devices that are no longer wanted go last. So a VTEP is there before its
-routes and its routes are gone before it, and a prefix that moves from one route to another is
-never without both for longer than one batch takes. What stands on a device that is deleted in the
-same batch goes with it and needs no operation of its own.
+others stand on first; addresses and devices that are no longer wanted go last (the last IPv4
+address of a device takes the routes on it along, so a new one must be there before). So a VTEP is
+there before its routes and its routes are gone before it, and a prefix that moves from one route to
+another is never without both for longer than one batch takes. What stands on a device that is
+deleted in the same batch goes with it and needs no operation of its own.
 """
 
 from collections.abc import Iterable
@@ -66,10 +67,12 @@ def _position(op: Operation, remade: set[Key]) -> tuple[int, int, bool, Key]:
     rank = _RANKS[op.key.kind]
     if op.verb is not Verb.DELETE:
         return (1, rank, _is_port(op), op.key)
+    if op.key.kind == "address":
+        return (2, 0, False, op.key)
     if op.key.kind != "link":
         return (0, -rank, False, op.key)
     # A device that is made anew must go before its successor comes, any other one last.
-    return (0, 1, False, op.key) if op.key in remade else (2, 0, False, op.key)
+    return (0, 1, False, op.key) if op.key in remade else (3, 0, False, op.key)
 
 
 def _is_port(op: Operation) -> bool:

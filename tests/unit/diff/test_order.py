@@ -27,6 +27,7 @@ BRIDGE = Link(name="cni0", kind=Bridge())
 # Sorts before its bridge by name, so that only the rule can put it behind.
 PORT = Link(name="a0", kind=Veth(), master="cni0")
 ADDRESS = Address("podway.1", ip_interface("10.244.1.0/32"))
+OTHER = Address("podway.1", ip_interface("10.99.1.0/32"))
 QUIET = Sysctl("ipv6/conf/podway.1/accept_ra", "0", "podway.1")
 PROXY = Neighbour("podway.1", ip_address("10.244.2.1"), proxy=True)
 NEIGHBOUR = Neighbour("podway.1", ip_address("10.244.2.0"), "02:00:00:00:00:01")
@@ -109,6 +110,11 @@ def delete(item: KernelObject) -> Operation:
             [delete(BRIDGE), create(BRIDGE), change(PORT)],
             [delete(BRIDGE), create(BRIDGE), change(PORT)],
             id="a bridge made anew, then its ports",
+        ),
+        pytest.param(
+            [delete(ADDRESS), create(OTHER), delete(PLAIN), delete(PORT)],
+            [delete(PLAIN), create(OTHER), delete(ADDRESS), delete(PORT)],
+            id="a device is never without an address that has one and gets another",
         ),
     ],
 )
