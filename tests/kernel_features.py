@@ -48,6 +48,7 @@ PROBES: Final[Mapping[str, str]] = {
     "ipip": f"ip link add probe0 type ipip {_TUNNEL}",
     "ipvlan": f"{_PORTS}; ip link add probe0 link port0 type ipvlan mode l3s",
     "macvlan": f"{_PORTS}; ip link add probe0 link port0 type macvlan",
+    "rename_up": f"{_PORTS}; ip link set port0 up; ip link set port0 name port2",
     "sit": f"ip link add probe0 type sit {_TUNNEL}",
     "tun": "ip tuntap add probe0 mode tap",
     "vlan": f"{_PORTS}; ip link add probe0 link port0 type vlan id 2",

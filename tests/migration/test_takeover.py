@@ -27,7 +27,10 @@ def renamed(node: FlannelNode) -> tuple[list[str], list[str]]:
 
 @pytest.mark.parametrize(
     ("way", "device"),
-    [pytest.param(as_flanneld, "flannel.1", id="names kept"), (renamed, "podway.1")],
+    [
+        pytest.param(as_flanneld, "flannel.1", id="names kept"),
+        pytest.param(renamed, "podway.1", id="renamed", marks=pytest.mark.kernel("rename_up")),
+    ],
 )
 def test_vxlan_node_by_node(
     way: Callable[[FlannelNode], tuple[list[str], list[str]]], device: str
@@ -119,6 +122,7 @@ def test_an_agent_takes_over_without_being_migrated() -> None:
         assert {dev for dev, _ in first.routes().values()} == {"cni0", "flannel.1"}
 
 
+@pytest.mark.kernel("rename_up")
 def test_killed_in_the_middle_it_goes_on() -> None:
     """Over its whole run; what is half done is found and finished, and packets flow on."""
     with flannel_cluster(2, VXLAN) as (_etcd, nodes):

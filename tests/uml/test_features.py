@@ -87,6 +87,14 @@ def test_bridge_filters_vlans(netns: str) -> None:
     }
 
 
+@pytest.mark.kernel("rename_up")
+def test_device_that_is_up_gets_another_name(netns: str) -> None:
+    run("ip", "-n", netns, "link", "set", "lo", "up")
+    run("ip", "-n", netns, "link", "set", "lo", "name", "made0")
+    (link,) = json.loads(run("ip", "-n", netns, "-j", "link", "show", "made0"))
+    assert "UP" in link["flags"]
+
+
 @pytest.mark.kernel("tun")
 def test_tun_device(netns: str) -> None:
     run("ip", "-n", netns, "tuntap", "add", "made0", "mode", "tun")

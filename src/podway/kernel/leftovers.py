@@ -4,6 +4,7 @@ In: nothing but the kernel and /proc; out: `Leftovers`. `adopt` carries out an `
 the kernel's thread, and by ``podway migrate``. Rules of netfilter are `flannel_rules`' matter.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -18,12 +19,14 @@ from podway.kernel.flannel_rules import find_rule_sets
 from podway.kernel.inventory import made_by_kernel
 from podway.kernel.links import parse_link
 from podway.kernel.neighbours import parse_neighbour
+from podway.kernel.protocol import KernelError
 from podway.kernel.routes import parse_route, route_fields
 from podway.model.addresses import Family
 from podway.model.instances import Instance
 from podway.model.kernel import MAIN_TABLE, Address, FdbEntry, Link, Neighbour, Route, Vxlan
 from podway.model.leftovers import FLANNEL_PROTOCOL, Leftovers
 from podway.netlink import (
+    NetlinkError,
     NetlinkSocket,
     Request,
     change_link,
@@ -141,7 +144,7 @@ def adopt(adoption: Adoption, netns_fd: int | None = None) -> None:
         netlink = NetlinkSocket(netns_fd=netns_fd)
         try:
             for link in adoption.links:
-                netlink.request(_link_request(link))
+                _adopt_link(netlink, link)
             devices = Devices(netlink.fileno())
 
             def index_of(dev: str) -> int:
@@ -156,6 +159,19 @@ def adopt(adoption: Adoption, netns_fd: int | None = None) -> None:
                     raise kernel_error(error)
         finally:
             netlink.close()
+
+
+def _adopt_link(netlink: NetlinkSocket, link: Adopted) -> None:
+    try:
+        netlink.request(_link_request(link))
+    except NetlinkError as error:
+        if error.errno != errno.EBUSY or not link.is_renamed:
+            raise
+        reason = (
+            "this kernel renames no device that is up (Linux 6.2 and later do): keep the names, "
+            "with --device-prefix flannel"
+        )
+        raise KernelError(errno.EBUSY, f"rename {link.old} to {link.new}", reason) from error
 
 
 def _link_request(link: Adopted) -> "Request[LinkMessage]":

@@ -221,8 +221,11 @@ def _parse_kind(kind: str, data: "Mapping[str, Any]", name_of: "NameOf") -> Link
 
 
 def _parse_ipip(data: "Mapping[str, Any]") -> Ipip | None:
-    """Return the tunnel, None for one with a far end or for another payload: nobody's here."""
-    if any(data.get("remote", b"")) or data.get("proto", IPPROTO_IPIP) != IPPROTO_IPIP:
+    """Return the tunnel, None for one with a far end or for another payload: nobody's here.
+
+    With 0 for the payload it takes IPv4 beside others: iproute2 and flanneld make it so.
+    """
+    if any(data.get("remote", b"")) or data.get("proto", IPPROTO_IPIP) not in (0, IPPROTO_IPIP):
         return None
     return Ipip(local=IPv4Address(data.get("local", bytes(4))))
 

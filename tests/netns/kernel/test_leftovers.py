@@ -1,5 +1,6 @@
 """What a flanneld left is found in the kernel and becomes podway's in place."""
 
+import errno
 import json
 from typing import Any
 
@@ -8,11 +9,13 @@ import pytest
 from netns.conftest import Netns, ReadJson, run
 from podway.compute.adoption import Adoption, compute_adoption, vtep_macs
 from podway.kernel.leftovers import adopt, read_leftovers
+from podway.kernel.protocol import KernelError
 from podway.model.addresses import Family
 from podway.model.instances import Instance, instance_of
 from podway.model.kernel import FdbEntry, Neighbour
 
 MACS = {"flannel.1": "02:f1:00:00:00:04", "flannel-v6.1": "02:f1:00:00:00:06"}
+RENAMES = pytest.mark.kernel("rename_up")
 PODWAY, FLANNEL, BLUE = instance_of(""), instance_of("", "flannel"), instance_of("blue")
 
 
@@ -62,9 +65,9 @@ def routes(netns: Netns) -> set[tuple[str, str, str]]:
 @pytest.mark.parametrize(
     ("instance", "names"),
     [
-        pytest.param(PODWAY, ("podway.1", "podway-v6.1"), id="podway's names"),
+        pytest.param(PODWAY, ("podway.1", "podway-v6.1"), id="podway's names", marks=RENAMES),
         pytest.param(FLANNEL, ("flannel.1", "flannel-v6.1"), id="names kept"),
-        pytest.param(BLUE, ("blue.1", "blue-v6.1"), id="an instance's"),
+        pytest.param(BLUE, ("blue.1", "blue-v6.1"), id="an instance's", marks=RENAMES),
     ],
 )
 def test_both_families(
@@ -97,6 +100,7 @@ def test_both_families(
     assert ("198.51.100.0/24", "eth0", "boot") in routes(netns)
 
 
+@RENAMES
 def test_what_was_done_in_part_is_finished(netns: Netns, ip_json: ReadJson) -> None:
     dual_node(netns)
     whole = compute_adoption(read_leftovers(PODWAY, netns.fd), PODWAY)
@@ -114,3 +118,30 @@ def test_devices_that_only_have_such_a_name(netns: Netns) -> None:
     netns.ip("link", "add", "flannel.7", "type", "bridge")
     left = read_leftovers(FLANNEL, netns.fd)
     assert (left.links, left.strange) == ((), ("flannel.7",))
+
+
+@pytest.mark.kernel("ipip")
+def test_ipip(netns: Netns, ip_json: ReadJson) -> None:
+    netns.ip("link", "add", "eth0", "type", "veth", "peer", "peer0")
+    netns.ip("address", "add", "192.0.2.1/24", "dev", "eth0")
+    netns.ip("link", "set", "eth0", "up")
+    netns.ip("link", "add", "flannel.ipip", "type", "ipip", "local", "192.0.2.1")
+    netns.ip("link", "set", "flannel.ipip", "up")
+    netns.ip("route", "add", "10.244.2.0/24", "via", "192.0.2.2", "dev", "flannel.ipip", "onlink")
+    adopt(compute_adoption(read_leftovers(FLANNEL, netns.fd), FLANNEL), netns.fd)
+    (link,) = ip_json(netns, "link", "show", "flannel.ipip")
+    assert link["ifalias"] == "podway:ipip"
+    assert ("10.244.2.0/24", "flannel.ipip", "112") in routes(netns)
+
+
+@pytest.mark.kernel("uml")
+def test_a_kernel_that_renames_nothing_that_is_up(netns: Netns, ip_json: ReadJson) -> None:
+    """Before Linux 6.2, as Debian 12 has it: nothing is done, and the old names can be kept."""
+    dual_node(netns)
+    before = links(netns, ip_json), routes(netns)
+    with pytest.raises(KernelError) as refused:
+        adopt(compute_adoption(read_leftovers(PODWAY, netns.fd), PODWAY), netns.fd)
+    assert refused.value.errno == errno.EBUSY
+    assert (links(netns, ip_json), routes(netns)) == before
+    adopt(compute_adoption(read_leftovers(FLANNEL, netns.fd), FLANNEL), netns.fd)
+    assert ("10.244.2.0/24", "flannel.1", "112") in routes(netns)
