@@ -9,7 +9,11 @@ from podway.model.backends import BACKEND_NAMES
 from podway.model.networks import parse_network
 
 DOCS = Path(__file__).parents[3] / "docs"
-PAGES = ("howto/choose-a-backend.md", "reference/net-conf.md")
+PAGES = (
+    "howto/change-a-running-cluster.md",
+    "howto/choose-a-backend.md",
+    "reference/net-conf.md",
+)
 EXAMPLES = [
     pytest.param(text, id=f"{page} {number}")
     for page in PAGES
