@@ -365,6 +365,18 @@ def test_the_network_follows_its_file(server: KubeServer, admin: Admin, tmp_path
     run_scenario(scenario)
 
 
+def test_a_network_without_a_backend_is_udp_as_flanneld_has_it(
+    server: KubeServer, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with opened(server, tmp_path, conf={"Network": "10.244.0.0/16"}) as store:
+            network = (await next_event(store.watch(), Snapshot)).network
+            assert network is not None
+            assert network.backend_name == "udp"
+
+    run_scenario(scenario)
+
+
 def test_an_administrator_sees_nodes_and_is_told_what_is_kubernetes_own(
     server: KubeServer, admin: Admin, tmp_path: Path
 ) -> None:

@@ -356,6 +356,24 @@ def test_a_network_that_goes_and_comes(etcd: EtcdProcess, prefix: str) -> None:
     run_scenario(scenario)
 
 
+def test_a_network_without_a_backend_is_udp_as_flanneld_has_it(
+    etcd: EtcdProcess, prefix: str
+) -> None:
+    etcd.put(f"{prefix}/config", '{"Network": "10.5.0.0/16"}')
+
+    async def scenario() -> None:
+        store = etcd.open_store(prefix)
+        events = store.watch()
+        network = (await next_event(events, Snapshot)).network
+        assert network is not None
+        assert network.backend_name == "udp"
+        with pytest.raises(ClaimRefused, match="udp"):
+            await store.claim(claim("a", "192.0.2.1"))
+        await store.close()
+
+    run_scenario(scenario)
+
+
 def test_nodes_without_a_backend_have_the_networks(etcd: EtcdProcess, prefix: str) -> None:
     key, value = golden("udp")
     etcd.put(f"{prefix}/subnets/{key}", value)

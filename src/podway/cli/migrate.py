@@ -46,10 +46,11 @@ from podway.errors import ConfigError
 from podway.kernel.leftovers import read_leftovers
 from podway.kernel.logs import get_log
 from podway.kernel.node import NodeKernel
-from podway.model.networks import Network, WireguardConfig, parse_network
+from podway.model.networks import Network, WireguardConfig
 from podway.model.nodes import Node, Uplink
 from podway.store.access import access_from
 from podway.store.engines import open_store
+from podway.store.flannel_data import parse_net_conf
 from podway.store.protocol import AdminStore, Snapshot, StoreError
 
 
@@ -146,7 +147,7 @@ async def _read(store: AdminStore, settings: Settings, uplink: Uplink) -> Seen:
     stored = await store.get_network()
     if stored is None:
         raise StoreError(f"{settings.store} holds no network: is it the one that flanneld uses?")
-    network = parse_network(stored.text)
+    network = parse_net_conf(stored.text)
     nodes = [status.node for status in await store.list_nodes()]
     own = find_own(nodes, network, settings, uplink)
     me = replace(own, name=settings.node)

@@ -12,7 +12,9 @@ from podway.cli.output import print_json, style_of
 from podway.cli.store_access import add_store, ask_store
 from podway.compute.pool_use import PoolUse, compute_use
 from podway.errors import ConfigError
-from podway.model.networks import parse_network
+from podway.model.networks import Network, parse_network
+from podway.store.engines import net_conf_parser
+from podway.store.flannel_data import parse_net_conf
 from podway.store.protocol import AdminStore, StoredNetwork, StoreError
 
 
@@ -45,21 +47,25 @@ def _show(args: argparse.Namespace) -> int:
         statuses = await store.list_nodes()
         kept = {each.name: each.subnets for each in await store.list_reservations()}
         nodes = [status.node for status in statuses]
-        return stored, compute_use(parse_network(stored.text), nodes, kept)
+        return stored, compute_use(parse(stored.text), nodes, kept)
 
+    parse = net_conf_parser(args.store)
     stored, uses = ask_store(args, read)
-    return _print(args, stored.text, f"revision {stored.revision}", uses)
+    return _print(args, stored.text, parse(stored.text), f"revision {stored.revision}", uses)
 
 
 def _check(args: argparse.Namespace) -> int:
     text = _read(args.file)
-    parse_network(text)
-    return _print(args, text, f"{args.file} is in order")
+    network = parse_network(text)
+    remark = f"{args.file} is in order"
+    if parse_net_conf(text) != network:
+        remark += "; in etcd and Kubernetes its backend is udp, as flanneld has it: name one"
+    return _print(args, text, network, remark)
 
 
 def _apply(args: argparse.Namespace) -> int:
     text = _read(args.file)
-    parse_network(text)
+    network = net_conf_parser(args.store)(text)
 
     async def put(store: AdminStore) -> tuple[StoredNetwork | None, int]:
         stored = await store.get_network()
@@ -72,7 +78,7 @@ def _apply(args: argparse.Namespace) -> int:
     before, revision = ask_store(args, put)
     unchanged = before is not None and before.revision == revision
     done = "unchanged" if unchanged else "applied"
-    return _print(args, text, f"{done}, revision {revision}")
+    return _print(args, text, network, f"{done}, revision {revision}")
 
 
 def _read(name: str) -> str:
@@ -85,13 +91,17 @@ def _read(name: str) -> str:
 
 
 def _print(
-    args: argparse.Namespace, text: str, remark: str, uses: tuple[PoolUse, ...] | None = None
+    args: argparse.Namespace,
+    text: str,
+    network: Network,
+    remark: str,
+    uses: tuple[PoolUse, ...] | None = None,
 ) -> int:
     if args.json:
         document = {"network": _without_secrets(json.loads(text)), "remark": remark}
         print_json(document if uses is None else {**document, "use": network_fields(uses)})
     else:
-        shown = render_network(parse_network(text), style_of(sys.stdout), uses)
+        shown = render_network(network, style_of(sys.stdout), uses)
         print("\n".join((*shown, "", remark)))
     return 0
 

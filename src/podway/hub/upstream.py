@@ -12,6 +12,7 @@ Nobody is told of an unfinished state: who comes before the first complete list 
 import asyncio
 from collections.abc import Sequence
 
+from podway.errors import ConfigError
 from podway.hub.feed import Feed
 from podway.hub.ledger import Answered, Outcome
 from podway.hub.mirror import Mirror
@@ -20,7 +21,14 @@ from podway.hub.server import HubServer
 from podway.hub.sessions import Limits, Session
 from podway.kernel.logs import get_log
 from podway.model.addresses import IPNetwork
-from podway.store.codec import claim_from_body, encode_node, encode_subnets, parse_subnet
+from podway.model.networks import parse_network
+from podway.store.codec import (
+    claim_from_body,
+    encode_network,
+    encode_node,
+    encode_subnets,
+    parse_subnet,
+)
 from podway.store.protocol import AdminStore, Away, Back, Delta, NodeStatus, Snapshot, StoreError
 from podway.store.refusals import Code, ValueRefused
 from podway.store.wire import (
@@ -154,7 +162,7 @@ class UpstreamServer(HubServer):
                 return Plan(), await self._put_network(request)
             case Get() if (request.kind, request.name) == _NETWORK:
                 stored = await store.get_network()
-                value = None if stored is None else stored.text.encode()
+                value = None if stored is None else _as_meant(stored.text, self.mirror)
                 return Plan(value=value), 0 if stored is None else stored.revision
             case List():
                 return Plan(items=await self._list(request)), revision
@@ -179,6 +187,16 @@ class UpstreamServer(HubServer):
                 for each in kept
             )
         return ()
+
+
+def _as_meant(text: str, mirror: Mirror) -> bytes:
+    """Return *text*, or the network itself where clients of a hub would take it for another."""
+    network = mirror.state.network
+    try:
+        alike = network is None or parse_network(text) == network
+    except ConfigError:
+        alike = True
+    return text.encode() if alike or network is None else encode_network(network)
 
 
 def _node_item(status: NodeStatus) -> Item:

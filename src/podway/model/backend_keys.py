@@ -15,6 +15,7 @@ from podway.model.backends import (
     KERNEL_VXLAN_PORT,
     AllocConfig,
     BackendConfig,
+    BackendName,
     ExtensionConfig,
     HostGwConfig,
     IpipConfig,
@@ -33,16 +34,14 @@ WIREGUARD_KEY_BYTES = 32
 _SHELL_OPERATORS = frozenset({"&&", "||", ";", "|", "&", ">", ">>", "<", "2>&1"})
 
 
-def parse_backend(fields: Fields | None) -> BackendConfig:
-    """Return the backend that the object ``Backend`` describes; vxlan where there is none.
-
-    (flannel's code takes udp there, its documentation vxlan.)
+def parse_backend(fields: Fields | None, unnamed: BackendName = "vxlan") -> BackendConfig:
+    """Return the backend that the object ``Backend`` describes; *unnamed* where there is none.
 
     Raises:
         ConfigError: an unknown type, or a value that breaks its rule.
     """
     if fields is None:
-        return VxlanConfig()
+        return _PARSERS[unnamed](Fields({}))
     name = fields.text("Type", "")
     # flannel looks names up in lower case.
     parse = _PARSERS.get(name.lower())

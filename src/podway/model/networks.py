@@ -20,6 +20,7 @@ from podway.model.backend_keys import parse_backend
 from podway.model.backends import (
     AllocConfig,
     BackendConfig,
+    BackendName,
     ExtensionConfig,
     HostGwConfig,
     IpipConfig,
@@ -93,8 +94,8 @@ class Network(Struct, frozen=True, kw_only=True):
         return str(self.backend.__struct_config__.tag)
 
 
-def parse_network(text: bytes | str) -> Network:
-    """Return the network that net-conf.json *text* describes.
+def parse_network(text: bytes | str, unnamed: BackendName = "vxlan") -> Network:
+    """Return the network that net-conf.json *text* describes, with *unnamed* where it names none.
 
     Raises:
         ConfigError: the text is no JSON object, or a value breaks its rule.
@@ -106,7 +107,7 @@ def parse_network(text: bytes | str) -> Network:
     if not isinstance(document, dict):
         raise ConfigError("net-conf.json", _shortened(text), "must be one JSON object")
     fields = Fields(document)
-    pools, backend = parse_pools(fields), parse_backend(fields.child("Backend"))
+    pools, backend = parse_pools(fields), parse_backend(fields.child("Backend"), unnamed)
     if isinstance(backend, IpipConfig) and any(pool.family is Family.IPV6 for pool in pools):
         rule = "ipip carries IPv4 alone: leave it false, or take vxlan, wireguard or host-gw"
         raise ConfigError("EnableIPv6", True, rule)  # noqa: FBT003

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from podway.errors import ConfigError
+from podway.model.networks import Network, parse_network
 from podway.store.access import StoreAccess
 from podway.store.protocol import AdminStore
 
@@ -41,6 +42,18 @@ def open_store(url: str, access: StoreAccess | None = None) -> AdminStore:
         shown = f"{scheme}:..." if "@" in url else url  # it may hold a password
         raise ConfigError("store", shown, f"must begin with {known} (see 'podway agent --help')")
     return opener(url, access or StoreAccess())
+
+
+def net_conf_parser(url: str) -> Callable[[str], Network]:
+    """Return how the store at *url* reads a net-conf.json: flannel's own as flanneld does.
+
+    (They differ in what no ``Backend`` means; a hub before another store tells what that one does.)
+    """
+    if url.partition(":")[0] not in {"etcd", "kubernetes"}:
+        return parse_network
+    from podway.store.flannel_data import parse_net_conf  # noqa: PLC0415
+
+    return parse_net_conf
 
 
 def open_hub(

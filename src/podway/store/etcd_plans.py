@@ -22,7 +22,7 @@ from podway.compute.subnets import (
 )
 from podway.errors import ConfigError
 from podway.model.addresses import IPNetwork
-from podway.model.networks import Network, parse_network
+from podway.model.networks import Network
 from podway.model.nodes import Claim, Lease, Node
 from podway.store.etcd_holdings import holdings_of, with_candidates
 from podway.store.etcd_keys import EtcdKeys, NodeRecord, render_record, render_reservation
@@ -36,7 +36,7 @@ from podway.store.etcd_messages import (
     prefix_end,
 )
 from podway.store.etcd_view import Entry, EtcdView
-from podway.store.flannel_data import render_lease, render_subnet_key
+from podway.store.flannel_data import parse_net_conf, render_lease, render_subnet_key
 from podway.store.protocol import ClaimRefused
 from podway.store.refusals import Conflict, ValueRefused
 
@@ -307,7 +307,7 @@ def plan_network(
         known = f"at revision {current}" if current else "not there"
         raise Conflict(f"the network configuration is {known}, not at {expected}: read it again")
     try:
-        network = parse_network(text)
+        network = parse_net_conf(text)
     except ConfigError as error:
         raise ValueRefused(f"net-conf.json refused: {error}") from error
     misfits = "" if force else describe_misfits(network, holdings_of(view))

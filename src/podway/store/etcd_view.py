@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from podway.errors import ConfigError
-from podway.model.networks import Network, parse_network
+from podway.model.networks import Network
 from podway.model.nodes import Node
 from podway.store.etcd_keys import EtcdKeys, NodeRecord, Subnets, parse_record, parse_reservation
 from podway.store.etcd_messages import Event, KeyValue
@@ -25,6 +25,7 @@ from podway.store.flannel_data import (
     UNNAMED_BACKENDS,
     FlannelDataError,
     parse_lease,
+    parse_net_conf,
     parse_subnet_key,
 )
 
@@ -162,7 +163,7 @@ class EtcdView:
         self.config, self.network, self.network_error = stored, None, ""
         if stored is not None:
             try:
-                self.network = parse_network(stored.value)
+                self.network = parse_net_conf(stored.value)
             except ConfigError as error:
                 what = "the network configuration in the store cannot be used"
                 self.network_error = f"{what}: {error}"

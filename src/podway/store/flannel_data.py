@@ -23,6 +23,8 @@ from typing import Any
 import msgspec
 
 from podway.model.addresses import Family, IPNetwork
+from podway.model.backends import BackendName
+from podway.model.networks import Network, parse_network
 from podway.model.nodes import (
     BackendData,
     ExtensionData,
@@ -37,6 +39,8 @@ from podway.store.protocol import StoreError
 # These backends write no BackendType, and their peers do not look at it.
 UNNAMED_BACKENDS = frozenset({"udp", "alloc", "tencent-vpc"})
 NO_DATA = "null"
+# What a net-conf.json without Backend means to a flanneld (its documentation says vxlan).
+_DEFAULT_BACKEND: BackendName = "udp"
 # flannel has no node without IPv4 in etcd; this is what its zero value prints as.
 _NO_IPV4 = "0.0.0.0"  # noqa: S104  (no address to listen on)
 _KEY = re.compile(r"(?:([0-9.]+)-([0-9]+))?&?(?:([a-f0-9:]+:[a-f0-9:.]*)-([0-9]+))?")
@@ -56,6 +60,15 @@ _GO_TABLE = str.maketrans(_GO_ESCAPES)
 
 class FlannelDataError(StoreError):
     """A key or value is none that flannel could have written."""
+
+
+def parse_net_conf(text: bytes | str) -> Network:
+    """Return the network that *text* describes to all who read it, flanneld among them.
+
+    Raises:
+        ConfigError: as `parse_network` does.
+    """
+    return parse_network(text, _DEFAULT_BACKEND)
 
 
 def render_subnet_key(leases: Sequence[Lease]) -> str:

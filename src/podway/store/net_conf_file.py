@@ -12,7 +12,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from podway.errors import ConfigError
-from podway.model.networks import Network, parse_network
+from podway.model.networks import Network
+from podway.store.flannel_data import parse_net_conf
 
 _MAX_BYTES = 1 << 20
 
@@ -32,7 +33,7 @@ def read_net_conf(path: Path) -> NetConf:
         reason = error.strerror or str(error)
         return NetConf(None, f"{path}: {reason}: the network's configuration must be there")
     try:
-        return NetConf(parse_network(text))
+        return NetConf(parse_net_conf(text))
     except ConfigError as error:
         return NetConf(None, f"the network configuration {path} cannot be used: {error}")
 
