@@ -50,6 +50,7 @@ PARTS: Final = tuple(
         "plugins.skeleton",
         # devices
         "plugins.namespaces netlink.netns",
+        "plugins.loopback",
         "netlink.socket",
         "netlink.links netlink.addresses",
         "netlink.routes plugins.previous plugins.sysctls plugins.undo",
@@ -81,7 +82,7 @@ def make_bundle(interpreter: str, package_root: str) -> str:
         f"import sys; sys.path.append({package_root!r}); "
         "from podway.plugins.bundles import write_bundle; write_bundle()"
     )
-    command = [interpreter, "-ISOO", "-X", "no_debug_ranges", "-c", script]
+    command = [interpreter, "-ISOO", "-c", script]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
 
@@ -167,9 +168,15 @@ def _read(root: Path, name: str, source: Path, modules: Mapping[str, Path]) -> _
     return _Module(
         file=str(source.relative_to(root)),
         stamp=stamp,
-        code=compile(tree, str(source), "exec", flags, dont_inherit=True),
+        code=_strip(compile(tree, str(source), "exec", flags, dont_inherit=True)),
         needs=frozenset(parents | {name for name in _imported(tree) if name in modules}),
     )
+
+
+def _strip(code: CodeType) -> CodeType:
+    """Return *code* without lines and columns, which only tracebacks show."""
+    constants = (_strip(each) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.replace(co_consts=tuple(constants), co_linetable=b"", co_qualname=code.co_name)
 
 
 def _take_future(tree: ast.Module) -> int:

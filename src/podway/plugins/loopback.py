@@ -5,24 +5,15 @@ it. Runtimes call it beside the main plugin, with a configuration of their own (
 0.3.1, no prevResult).
 """
 
+from podway.cni.addresses import render_address
 from podway.cni.errors import CHECK_FAILED, CniError
-from podway.cni.results import Interface, Ip, Result
-from podway.netlink.addresses import dump_addresses
-from podway.netlink.constants import IFF_UP
-from podway.netlink.links import change_link, get_link
-from podway.netlink.socket import NetlinkSocket
-from podway.netlink.text import format_prefix
-from podway.plugins.previous import previous_result
+from podway.cni.results import Interface, Ip, Result, parse_result
+from podway.netlink.loopback_device import LoopbackDevice
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, NoReturn
-
-    from podway.netlink.addresses import AddressMessage
-
-# LOOPBACK_IFINDEX, include/net/flow.h.
-LO_INDEX: "Final" = 1
 
 
 def main() -> "NoReturn":
@@ -32,40 +23,38 @@ def main() -> "NoReturn":
 
 def add(call: Call) -> Result:
     """Bring lo up; return its addresses, or prevResult if there is one."""
-    previous = previous_result(call.request)
-    with NetlinkSocket(netns_fd=call.namespace) as netlink:
-        netlink.request(change_link({"index": LO_INDEX, "flags": IFF_UP, "change": IFF_UP}))
-        if previous is not None:
+    config = call.config
+    previous = config.prev_result and parse_result(config.prev_result, config.cni_version)
+    with LoopbackDevice(call.namespace) as device:
+        device.set_up(up=True)
+        if previous:
             return previous
-        addresses = netlink.dump(dump_addresses(index=LO_INDEX))
+        addresses = device.list_addresses()
+    ips = (
+        Ip(address=f"{render_address(packed)}/{bits}", interface=0) for packed, bits in addresses
+    )
     interface = Interface(name="lo", mac="00:00:00:00:00:00", sandbox=call.request.netns)
-    return Result(interfaces=(interface,), ips=tuple(_ip(each) for each in addresses))
+    return Result(interfaces=(interface,), ips=tuple(ips))
 
 
 def delete(call: Call) -> None:
     """Take lo down, if the namespace is still there."""
     if call.netns is None:
         return
-    with NetlinkSocket(netns_fd=call.netns) as netlink:
-        netlink.request(change_link({"index": LO_INDEX, "flags": 0, "change": IFF_UP}))
+    with LoopbackDevice(call.netns) as device:
+        device.set_up(up=False)
 
 
 def check(call: Call) -> None:
     """See that lo is up."""
-    with NetlinkSocket(netns_fd=call.namespace) as netlink:
-        link = netlink.request(get_link({"index": LO_INDEX}))
-    if link is None or not link["flags"] & IFF_UP:
-        raise CniError(CHECK_FAILED, f"lo is down in {call.request.netns}")
+    with LoopbackDevice(call.namespace) as device:
+        if not device.is_up():
+            raise CniError(CHECK_FAILED, f"lo is down in {call.request.netns}")
 
 
 def keep_nothing(call: Call) -> None:
     """Do nothing: the plugin keeps no state, and an ADD needs nothing that could be missing."""
     del call
-
-
-def _ip(address: "AddressMessage") -> Ip:
-    packed = address.get("local", address["address"])
-    return Ip(address=format_prefix(packed, address["prefixlen"]), interface=0)
 
 
 PLUGIN: "Final" = CniPlugin(

@@ -75,6 +75,12 @@ def test_podway_loads_no_more_than_it_needs() -> None:
     assert loaded_by("podway.plugins.podway") - C_MODULES == PODWAY_MODULES
 
 
+def test_loopback_loads_no_tables_of_messages() -> None:
+    loaded = {each for each in loaded_by("podway.plugins.loopback") if "netlink" in each}
+    names = ("errors", "loopback_device", "netns")
+    assert loaded == {"podway.netlink", *(f"podway.netlink.{name}" for name in names)}
+
+
 def test_whatever_an_executable_may_load_is_light() -> None:
     modules = light_modules()
     assert {"podway.cni.results", "podway.plugins.skeleton", "podway.netlink.netns"} <= modules
