@@ -16,6 +16,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import TypeAlias, TypeVar
 
 from podway.agent.cluster import Cluster
@@ -56,6 +57,8 @@ Done: TypeAlias = list[tuple[Operation, KernelError | None]]
 TUNNEL_POLL_S = 3.0
 # Who waits for the subnet file must not wait long when somebody has removed it.
 SUBNET_FILE_POLL_S = 2.0
+# Somebody may set the policy of iptables' FORWARD at any time (flanneld looks as often).
+FORWARD_POLL_S = 5.0
 _RETRY_FIRST_S = 0.2
 _RETRY_MAX_S = 5.0
 # A pass that is not done after so many rounds is fighting with somebody; it starts again later.
@@ -151,6 +154,7 @@ class Agent:
                 tasks.create_task(self._every(self.settings.resync_s, self.resync), name="resync")
                 tasks.create_task(self._every(TUNNEL_POLL_S, self._look_at_tunnels), name="tunnels")
                 tasks.create_task(self._every(SUBNET_FILE_POLL_S, self._keep_subnet_file))
+                tasks.create_task(self._poll_forward(), name="forward")
                 tasks.create_task(self.programs.run(), name="programs")
                 tasks.create_task(self._prepare.run(), name="first program")
                 tasks.create_task(self._work(), name="work")
@@ -472,12 +476,25 @@ class Agent:
         for _ in range(_MAX_ROUNDS):
             operations = self.tracker.plan()
             if not operations:
-                self.reconciled = True
                 await self._settled()
+                self.reconciled = True
                 return done
             done += await self._apply(operations)
         self.wake()
         return done
+
+    async def _keep_forward(self) -> None:
+        """Have the network's packets accepted where another's chain drops what it does not know."""
+        place = self.desires.place
+        if self._take_over is None or place is None or not place.forward:
+            return
+        prefixes = [place.network.prefixes(family) for family in place.network.families]
+        await self._thread.call(self._take_over.keep_forward, tuple(chain(*prefixes)))
+
+    async def _poll_forward(self) -> None:
+        while True:
+            await asyncio.sleep(FORWARD_POLL_S)
+            await self._keep_forward()
 
     async def _settled(self) -> None:
         """Say that the node serves, and remove what a flanneld did for it until now."""
@@ -486,6 +503,7 @@ class Agent:
         take_over = self._take_over
         in_force = self.cluster.complete and not self.tracker.failures
         if take_over is not None and take_over.pending and in_force:
+            await self._keep_forward()
             await self._thread.call(take_over.finish)
 
     def _answer(self, error: Unsettled) -> None:

@@ -8,11 +8,12 @@ a connection's address wins, and both would say the same.
 """
 
 from podway.compute.adoption import compute_adoption, vtep_macs
+from podway.kernel.flannel_forward import ForwardChain
 from podway.kernel.flannel_rules import remove_rule_sets
 from podway.kernel.leftovers import adopt, read_leftovers
 from podway.kernel.logs import Log
 from podway.kernel.protocol import KernelError
-from podway.model.addresses import Family
+from podway.model.addresses import Family, IPNetwork
 from podway.model.instances import Instance
 from podway.model.leftovers import Leftovers
 
@@ -34,6 +35,8 @@ class TakeOver:
         self._log = log
         self._netns_fd = netns_fd
         self._left = Leftovers()
+        self._forward = ForwardChain(netns_fd)
+        self._forward_error = ""
 
     def start(self) -> None:
         """Make tunnels and their routes ours.
@@ -54,6 +57,19 @@ class TakeOver:
     def macs(self, vni: int) -> dict[Family, str]:
         """Return the MACs of the VTEPs with *vni* that were there at the start."""
         return vtep_macs(self._left.links, vni)
+
+    def keep_forward(self, prefixes: tuple[IPNetwork, ...]) -> None:
+        """Have forwarded packets of *prefixes* accepted where another table would drop them."""
+        try:
+            written = self._forward.keep(prefixes)
+        except KernelError as error:
+            if str(error) != self._forward_error:
+                self._log.warning("forwarded packets may be dropped", reason=str(error))
+            self._forward_error = str(error)
+            return
+        self._forward_error = ""
+        if written:
+            self._log.info("chain FORWARD drops: network accepted", families=",".join(written))
 
     def finish(self) -> None:
         """Remove flanneld's rules; what cannot be removed now is told, and left."""

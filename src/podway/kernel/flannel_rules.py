@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _CHAINS = {"FLANNEL-POSTRTG": "nat", "FLANNEL-FWD": "filter"}
 _BASES = {"FLANNEL-FWD": ("FORWARD",)}
 _TABLES = {"ip": "flannel-ipv4", "ip6": "flannel-ipv6"}
-_NUMBERS = {"ip": NFPROTO_IPV4, "ip6": NFPROTO_IPV6}
+NUMBERS = {"ip": NFPROTO_IPV4, "ip6": NFPROTO_IPV6}
 _PROGRAMS = {"ip": "iptables-legacy", "ip6": "ip6tables-legacy"}
 _NAMES = {"ip": Path("/proc/net/ip_tables_names"), "ip6": Path("/proc/net/ip6_tables_names")}
 _PROGRAM_S = 30.0
@@ -61,12 +61,12 @@ def remove_rule_sets(sets: Iterable[RuleSet], netns_fd: int | None = None) -> No
 
 def _find_nft(netns_fd: int | None) -> Iterator[RuleSet]:
     with NftSocket(netns_fd) as nft:
-        for family, number in _NUMBERS.items():
-            chains = _chains(nft, number)
+        for family, number in NUMBERS.items():
+            chains = list_chains(nft, number)
             for chain, table in _CHAINS.items():
                 if (table, chain) in chains:
                     count = len(nft.find_rules(number, table, chain))
-                    count += len(_jumps(nft, number, table, chain))
+                    count += len(find_jumps(nft, number, table, chain))
                     needed = any(
                         chains.get((table, base)) == NF_DROP for base in _BASES.get(chain, ())
                     )
@@ -80,7 +80,7 @@ def _find_nft(netns_fd: int | None) -> Iterator[RuleSet]:
                 yield RuleSet(family=family, table=table, rules=count)
 
 
-def _chains(nft: NftSocket, family: int) -> dict[tuple[str, str], int | None]:
+def list_chains(nft: NftSocket, family: int) -> dict[tuple[str, str], int | None]:
     """Return table and name of each chain, with its policy where it is a base chain."""
     try:
         found = nft.dump(dump_chains(family))
@@ -91,7 +91,7 @@ def _chains(nft: NftSocket, family: int) -> dict[tuple[str, str], int | None]:
     return {(each["table"], each["name"]): each.get("policy") for each in found}
 
 
-def _jumps(nft: NftSocket, family: int, table: str, chain: str) -> list[Any]:
+def find_jumps(nft: NftSocket, family: int, table: str, chain: str) -> list[Any]:
     """Return the rules of *table* that lead to *chain*."""
     found = nft.find_rules(family, table, "", chain.encode() + b"\0")
     return [rule for rule in found if _target(rule) == chain]
@@ -106,10 +106,10 @@ def _target(rule: "NftFields") -> str:
 
 def _remove_nft(sets: list[RuleSet], netns_fd: int | None) -> None:
     with NftSocket(netns_fd) as nft:
-        there = {family: _chains(nft, number) for family, number in _NUMBERS.items()}
+        there = {family: list_chains(nft, number) for family, number in NUMBERS.items()}
         requests: list[Request[Any]] = []
         for each in sets:
-            number = _NUMBERS[each.family]
+            number = NUMBERS[each.family]
             if not each.chain:
                 if any(table == each.table for table, _ in there[each.family]):
                     requests.append(delete_table({"family": number, "name": each.table}))
@@ -119,7 +119,7 @@ def _remove_nft(sets: list[RuleSet], netns_fd: int | None) -> None:
 
 
 def _chain_removal(nft: NftSocket, family: int, each: RuleSet) -> Iterator[Request[Any]]:
-    for rule in _jumps(nft, family, each.table, each.chain):
+    for rule in find_jumps(nft, family, each.table, each.chain):
         yield delete_rule(
             {
                 "family": family,
