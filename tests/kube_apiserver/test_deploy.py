@@ -12,6 +12,7 @@ from kube_apiserver.server import Admin, ApiError, KubeServer
 from kube_apiserver.stores import claim, next_event, opened, run_scenario
 from podway.agent.settings import settings_from
 from podway.cli.main import full_parser
+from podway.hub.settings import parse_settings
 from podway.model.networks import parse_network
 from podway.store.kube_url import parse_kube_url
 from podway.store.protocol import Snapshot
@@ -189,10 +190,19 @@ def test_the_agent_understands_its_environment(monkeypatch: pytest.MonkeyPatch) 
 def test_the_hub_understands_its_arguments() -> None:
     pod = find("hub.yaml", "Deployment")["spec"]["template"]["spec"]
     (hub,) = pod["containers"]
-    arguments = full_parser().parse_args(hub["args"])
-    assert arguments.http.endswith(f":{hub['readinessProbe']['httpGet']['port']}")
+    settings = parse_settings(full_parser().parse_args(hub["args"]))
+    assert hub["args"][0] == "hub"
+    probe = hub["readinessProbe"]["httpGet"]
+    assert settings.http == (probe["host"], probe["port"])
+    path, options = parse_kube_url(settings.upstream)
+    assert path is None
     mounts = {each["mountPath"] for each in hub["volumeMounts"]}
-    assert {str(arguments.data_dir), str(arguments.net_conf.parent)} <= mounts
+    assert str(options.net_conf.parent) in mounts
+    assert settings.tls is not None
+    assert {
+        str(file.parent) for file in (settings.tls.ca, settings.tls.cert, settings.tls.key)
+    } <= (mounts)
+    assert pod["serviceAccountName"] == find("rbac.yaml", "ServiceAccount")["metadata"]["name"]
 
 
 def test_shell_words_of_the_install_container() -> None:
