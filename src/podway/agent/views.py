@@ -7,7 +7,7 @@ import msgspec
 
 from podway.diff.operations import Operation
 from podway.model.kernel import KernelObject
-from podway.model.nodes import Node
+from podway.model.nodes import Node, Uplink
 from podway.model.programs import peer_program_name
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def view_status(agent: "Agent", reasons: list[str], now: float) -> dict[str, Any
         "network": [str(pool.prefix) for pool in network.pools] if network is not None else [],
         "subnets": [str(lease.subnet) for lease in me.leases] if me is not None else [],
         "mtu": _mtus(agent),
-        "uplink": _uplink(agent),
+        "uplink": _uplink(agent.uplink),
         "store": {
             "url": agent.settings.store,
             "state": agent.store_state,
@@ -67,12 +67,15 @@ def _mtus(agent: "Agent") -> dict[str, int]:
     return {family.label.lower(): mtu for family, mtu in place.mtus.items()}
 
 
-def _uplink(agent: "Agent") -> dict[str, Any] | None:
-    uplink = agent.uplink
+def _uplink(uplink: Uplink | None) -> dict[str, Any] | None:
     if uplink is None:
         return None
-    addresses = [str(address) for address in uplink.addresses]
-    return {"dev": uplink.dev, "mtu": uplink.mtu, "addresses": addresses}
+    return {
+        "dev": uplink.dev,
+        "mtu": uplink.mtu,
+        "addresses": [str(address) for address in uplink.addresses],
+        **({"ipv6_by": _uplink(uplink.ipv6_by)} if uplink.ipv6_by is not None else {}),
+    }
 
 
 def _peers(agent: "Agent") -> list[dict[str, Any]]:

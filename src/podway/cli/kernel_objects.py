@@ -40,8 +40,8 @@ def _way(fields: Fields) -> str:
 
 def _link(fields: Fields) -> str:
     kind = fields["kind"]
-    vxlan = _joined(_numbered(kind, "vni", "port"), f"local {kind.get('local')}")
-    detail = vxlan if kind["type"] == "Vxlan" else ""
+    local = f"local {kind['local']}" if kind.get("local") else ""
+    detail = _joined(_numbered(kind, "vni", "port"), local)
     master = f"master {fields['master']}" if fields["master"] else ""
     state = "up" if fields["up"] else "down"
     mtu = _numbered(fields, "mtu")

@@ -65,7 +65,10 @@ def describe_uplink(uplink: Mapping[str, Any] | None) -> str:
     """Return the uplink in one line."""
     if not uplink:
         return "none found"
-    return f"{uplink['dev']}, MTU {uplink['mtu']}, {', '.join(uplink['addresses']) or 'no address'}"
+    addresses = ", ".join(uplink["addresses"]) or "no address"
+    second = uplink.get("ipv6_by")
+    more = f"; IPv6 by {describe_uplink(second)}" if second else ""
+    return f"{uplink['dev']}, MTU {uplink['mtu']}, {addresses}{more}"
 
 
 def describe_store(store: Mapping[str, Any], style: Style) -> str:

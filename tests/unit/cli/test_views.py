@@ -1,6 +1,6 @@
 """What commands print for people, compared with golden files."""
 
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 from typing import Any, get_args
 
 import pytest
@@ -36,6 +36,7 @@ from podway.model.kernel import (
     AllowedIp,
     Bridge,
     FdbEntry,
+    Ipip,
     KernelObject,
     Link,
     Neighbour,
@@ -45,10 +46,12 @@ from podway.model.kernel import (
     Route,
     Rule,
     Sysctl,
+    Tun,
     UdpPeer,
     UdpRelay,
     Veth,
     Vxlan,
+    Wireguard,
     WireguardDevice,
     WireguardPeer,
     link_key,
@@ -101,6 +104,12 @@ def status(**fields: Any) -> dict[str, Any]:
     }
 
 
+TWO_UPLINKS = {
+    "dev": "eth0",
+    "mtu": 1500,
+    "addresses": ["172.30.1.2/16"],
+    "ipv6_by": {"dev": "eth1", "mtu": 9000, "addresses": ["fd30:0:0:1::2/48"]},
+}
 NEW = status(
     backend=None,
     network=[],
@@ -139,6 +148,7 @@ TROUBLED = status(
         pytest.param("ready", status(), PLAIN, id="all is well"),
         pytest.param("ready-coloured", status(), COLOURED, id="all is well, on a terminal"),
         pytest.param("new", NEW, PLAIN, id="just started, no store"),
+        pytest.param("two-uplinks", status(uplink=TWO_UPLINKS), PLAIN, id="two uplinks"),
         pytest.param("troubled", TROUBLED, PLAIN, id="all that can be wrong"),
         pytest.param(
             "many-peers",
@@ -164,6 +174,9 @@ OBJECTS: list[KernelObject] = [
         kind=Vxlan(vni=1, local=ip_address("172.30.1.2"), underlay="eth0", port=8472),
         mtu=1450,
     ),
+    Link(name="podway.ipip", kind=Ipip(local=IPv4Address("172.30.1.2")), mtu=1480),
+    Link(name="podway-wg", kind=Wireguard(), mtu=1420),
+    Link(name="podway0", kind=Tun(), mtu=1472),
     Link(name="pw0123", kind=Veth(), master="cni0", mtu=1450),
     Link(name="cni0", kind=Bridge(), up=False),
     Address("cni0", ip_interface("10.244.1.1/24")),
