@@ -25,6 +25,7 @@ from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods
 from podway.lab.topology import plan_network
 from podway.model.addresses import Family
+from podway.model.kernel import Link
 from podway.store.engines import open_store
 
 DUAL = (Family.IPV4, Family.IPV6)
@@ -99,6 +100,13 @@ def test_a_process_that_dies_is_back_without_anybodys_help(lab: LabSpec) -> None
         os.kill(pid, signal.SIGKILL)
     eventually("other processes run", lambda: len(tunnels(lab, "n1") - before) == len(before))
     eventually("pods answer", lambda: lost(lab) == 0)
+
+
+def test_all_of_it_is_back_after_a_flush(lab: LabSpec) -> None:
+    gone = {item.name for item in faults.flush(lab, "n1") if isinstance(item, Link)}
+    assert gone == {"podway-wg", "podway-wg-v6"}
+    eventually("pods answer", lambda: lost(lab) == 0)
+    assert all_use(lab, "wireguard")
 
 
 def test_a_new_key_is_made_known(lab: LabSpec) -> None:

@@ -27,6 +27,7 @@ from podway.model.instances import TABLE_NAME
 from podway.model.kernel import (
     Address,
     FdbEntry,
+    Ipip,
     KernelObject,
     Link,
     Neighbour,
@@ -35,6 +36,7 @@ from podway.model.kernel import (
     Rule,
     Tun,
     Vxlan,
+    Wireguard,
 )
 
 FIREWALL = NftTable("inet", TABLE_NAME, "").key
@@ -152,7 +154,7 @@ def flush(spec: LabSpec, node: str) -> list[KernelObject]:
 
 def _is_flushed(item: KernelObject) -> bool:
     if isinstance(item, Link):
-        return isinstance(item.kind, Vxlan | Tun)
+        return isinstance(item.kind, Vxlan | Tun | Ipip | Wireguard)
     return isinstance(item, Route | Rule | Neighbour | FdbEntry | NftTable)
 
 
