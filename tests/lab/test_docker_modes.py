@@ -29,7 +29,7 @@ with socket.create_server((sys.argv[1], int(sys.argv[2])), family=family) as ser
 """
 CLIENT = """
 import socket, sys
-with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2) as connection:
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20) as connection:
     print(connection.recv(100).decode())
 """
 

@@ -70,7 +70,9 @@ def test_any_pod_reaches_any_pod(make_lab: Callable[..., LabSpec], kind: dict[st
     stations = pod_stations(spec, pods)
     if spec.backend == "wireguard":
         # Two that greet each other in the same instant do not understand, and wait for 5 seconds.
-        eventually("handshakes are made", lambda: all(map(has_reply, ping_all(stations))))
+        eventually(
+            "handshakes are made", lambda: all(map(has_reply, ping_all(stations))), timeout_s=60
+        )
     expect_all(ping_all(stations), 3 * 3 * len(spec.families))
     expect_full_packets(spec, stations, {pod.name: pod.node for pod in pods})
     # The hub knows no way to the pods: it answers only because they are masqueraded.
