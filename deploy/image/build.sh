@@ -70,6 +70,7 @@ install_podway() {
   ln -s "$build" "$root/opt/podway/current"
   install -m 755 deploy/image/install-on-host deploy/image/podway "$root/opt/podway/"
   ln -s /opt/podway/podway "$root/usr/local/bin/podway"
+  install -D -m 755 deploy/image/flanneld "$root/opt/bin/flanneld"
   # What plugins load at once is compiled into one file; here, where it can be written.
   chroot "$root" podway cni install --create --no-conf /opt/podway/cni >/dev/null
   rm -rf "$root/opt/podway/cni"
