@@ -102,7 +102,7 @@ def ping_all(
         engine = _Engine(payload_bytes)
         for source in sources:
             for family in sorted({family_of(address) for address in source.addresses}):
-                connection = stack.enter_context(_open_socket(source.netns, family))
+                connection = stack.enter_context(open_socket(source.netns, family))
                 engine.send(connection, family, _probes(source, targets or sources, family))
         engine.receive_until(time.monotonic() + timeout_s)
         return engine.outcomes
@@ -198,7 +198,7 @@ class _Engine:
         )
 
 
-def _open_socket(netns: Path, family: Family) -> socket.socket:
+def open_socket(netns: Path, family: Family) -> socket.socket:
     """Return a raw ICMP socket that belongs to *netns*, does not block, and never fragments."""
     netns_fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
     try:
