@@ -63,5 +63,12 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise ConfigError(self.path(name), value, "must be an object")
+            # Not shown: whatever it is, it may hold what an object of that name would (a PSK).
+            raise ConfigError(self.path(name), _kind(value), "must be an object")
         return Fields(value, f"{self.path(name)}.")
+
+
+def _kind(value: object) -> str:
+    """Return what *value* is, in JSON's words."""
+    kinds = {bool: "a truth value", str: "a string", list: "a list"}
+    return kinds.get(type(value), "a number")

@@ -103,9 +103,9 @@ def parse_network(text: bytes | str, unnamed: BackendName = "vxlan") -> Network:
     try:
         document = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise ConfigError("net-conf.json", _shortened(text), f"must be JSON: {error}") from error
+        raise ConfigError("net-conf.json", _size(text), f"must be JSON: {error}") from error
     if not isinstance(document, dict):
-        raise ConfigError("net-conf.json", _shortened(text), "must be one JSON object")
+        raise ConfigError("net-conf.json", _size(text), "must be one JSON object")
     fields = Fields(document)
     pools, backend = parse_pools(fields), parse_backend(fields.child("Backend"), unnamed)
     if isinstance(backend, IpipConfig) and any(pool.family is Family.IPV6 for pool in pools):
@@ -120,9 +120,9 @@ def parse_network(text: bytes | str, unnamed: BackendName = "vxlan") -> Network:
     )
 
 
-def _shortened(text: bytes | str) -> str:
-    shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+def _size(text: bytes | str) -> str:
+    """Return what may be told of a text of which nobody knows where its secrets are."""
+    return f"{len(text)} {'characters' if isinstance(text, str) else 'bytes'}"
 
 
 def _parse_attach(fields: Fields) -> Attach:

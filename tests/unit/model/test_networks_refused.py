@@ -261,7 +261,11 @@ def test_a_number_is_whole_and_in_bounds(
             "exemption that carries nft's language",
         ),
         wrong(
-            {**IPV4_ONLY, "Backend": "vxlan"}, "Backend", "vxlan", "must be an object", "no object"
+            {**IPV4_ONLY, "Backend": "vxlan"},
+            "Backend",
+            "a string",
+            "must be an object",
+            "no object",
         ),
         wrong({**IPV4_ONLY, "Backend": {}}, "Backend.Type", "", BACKENDS, "no Type"),
         wrong({**IPV4_ONLY, "Backend": {"Type": 1}}, "Backend.Type", 1, STRING, "Type a number"),
@@ -307,3 +311,18 @@ def test_text_that_is_no_json_object(text: bytes | str) -> None:
     assert caught.value.field == "net-conf.json"
     assert isinstance(caught.value.value, str)
     assert len(caught.value.value) <= 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('{"Backend":{"PSK":"hunter2"', id="cut off"),
+        pytest.param('{"Backend":"{\\"PSK\\":\\"hunter2\\"}"}', id="an object as a text"),
+        pytest.param('{"Backend":[{"PSK":"hunter2"}]}', id="a list"),
+        pytest.param('["hunter2"]', id="no object"),
+    ],
+)
+def test_a_secret_is_shown_wherever_it_stands_to_nobody(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_network(text)
+    assert "hunter2" not in str(caught.value)
