@@ -40,7 +40,8 @@ def write_sysctl(path: str, value: str) -> None:
     """
     descriptor = posix.open(_ROOT + _checked(path), posix.O_WRONLY | posix.O_CLOEXEC)
     try:
-        posix.write(descriptor, value.encode())
+        # To write nothing at all would change nothing; a line without words empties a list.
+        posix.write(descriptor, value.encode() or b"\n")
     finally:
         posix.close(descriptor)
 

@@ -10,6 +10,7 @@ they do with it is in `test_dhcp.py` and in the agent's tests.
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +23,8 @@ from netns.plugins.fork_server import Answer, ForkServer
 
 Make = Callable[[Runtime], tuple[Document, ...]]
 
+# What is missing in the kernels of many machines, so that tests run under User Mode Linux there.
+SECOND_KERNEL: Final = {"dummy", "ipvlan", "vlan", "vrf"}
 SUBNETS: Final = ("10.1.0.0/24", "fd01::/64")
 _SUBNET_ENV: Final = """\
 FLANNEL_NETWORK=10.1.0.0/16
@@ -156,6 +159,24 @@ def every_plugin(*, with_daemons: bool = True) -> list[Any]:
     ]
 
 
+def each_plugin(
+    *, with_daemons: bool = False, everywhere: bool = False, but: str = ""
+) -> pytest.MarkDecorator:
+    """Return the mark of a test that is called with each plugin.
+
+    Args:
+        with_daemons: also with those that ask one.
+        everywhere: also under User Mode Linux, where a call takes twenty times as long.
+        but: one that the test is not for.
+    """
+    plugins = [
+        each
+        for each in every_plugin(with_daemons=with_daemons)
+        if each.id != but and (everywhere or not SECOND_KERNEL & set(CASES[str(each.id)].features))
+    ]
+    return pytest.mark.parametrize("caller", plugins, indirect=True)
+
+
 def prepare(runtime: Runtime) -> None:
     """Give the host what the cases need: devices, a default route, flannel's subnet."""
     host = runtime.host
@@ -259,3 +280,47 @@ def told(config: Document, result: Document | None, version: str = "1.1.0") -> D
     """Return *config* as a plugin gets it, in *version* and with the result before, if any."""
     versioned = {**config, "cniVersion": version}
     return versioned if result is None else with_previous(versioned, result)
+
+
+# What a namespace holds, a line of JSON for each; nft's last, which has lines of its own.
+_WITNESSES: Final = (
+    "ip -j addr; ip -j -4 route show table all; ip -j rule; ip -j -6 rule; tc -j qdisc; "
+    "nft list ruleset"
+)
+_JSON_LINES: Final = 5
+_COUNTERS: Final = re.compile(r"counter packets \d+ bytes \d+")
+
+
+def state(caller: Caller) -> Document:
+    """Return what the host and the container hold, but for what is random or settles by and by."""
+    found: Document = {}
+    for name, netns in (("host", caller.runtime.host), ("container", caller.pod)):
+        lines = netns.exec("sh", "-c", _WITNESSES).splitlines()
+        found[name] = [_stable(json.loads(line)) for line in lines[:_JSON_LINES]]
+        found[f"rules of {name}"] = [_COUNTERS.sub("counter", each) for each in lines[_JSON_LINES:]]
+    directory = caller.runtime.directory
+    found["files"] = sorted(
+        str(path.relative_to(directory))
+        for path in directory.rglob("*")
+        if not path.name.startswith("index.podway")
+    )
+    return found
+
+
+def outside(found: Document) -> Document:
+    """Return what of a state is not in the container."""
+    return {key: found[key] for key in ("host", "rules of host", "files")}
+
+
+def _stable(value: Any) -> Any:
+    """Return what `ip` says without flags and states, which change by themselves."""
+    left_out = {"flags", "operstate", "ifindex", "link_index", "qlen", "link_netnsid", "refcnt"}
+    if isinstance(value, dict):
+        return {
+            key: [each for each in map(_stable, inner) if each.get("scope") != "link"]
+            if key == "addr_info"
+            else _stable(inner)
+            for key, inner in value.items()
+            if key not in left_out
+        }
+    return [_stable(each) for each in value] if isinstance(value, list) else value

@@ -16,8 +16,10 @@ from typing import Protocol
 
 import pytest
 
-from netns.conftest import MakeNetns
-from netns.plugins.cni_runtime import Runtime
+from netns.conftest import MakeNetns, new_netns
+from netns.plugins.cases import CASES, Caller, prepare, state
+from netns.plugins.cni_runtime import Document, Runtime
+from netns.plugins.fork_server import ForkServer
 from podway.cni.frames import MAX_REQUEST_BYTES, FrameBuffer, encode_response
 from podway.plugins.install import install
 
@@ -164,3 +166,23 @@ def executables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runtime(make_netns: MakeNetns, executables: Path, tmp_path: Path) -> Runtime:
     """Return a runtime whose plugins run in a namespace of the test's own."""
     return Runtime(make_netns(), executables, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def caller(
+    request: pytest.FixtureRequest, executables: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Caller]:
+    """Return what calls the plugin that is the test's parameter; one for all of its tests."""
+    with new_netns() as host, new_netns() as pod, ForkServer(host.path) as server:
+        runtime = Runtime(host, executables, tmp_path_factory.mktemp("data"))
+        prepare(runtime)
+        yield Caller(server, runtime, pod, CASES[request.param].make(runtime))
+
+
+@pytest.fixture(scope="module")
+def before(caller: Caller) -> Document:
+    """Return the state after all has been added and deleted once: what stays for ever is there."""
+    if not CASES[caller.config["type"]].asks_daemon:
+        caller.delete(caller.add())
+        caller.collect()
+    return state(caller)

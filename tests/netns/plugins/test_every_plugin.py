@@ -4,20 +4,26 @@ One table for all (`cases.py`). What a plugin does is seen in its own tests; her
 whenever a runtime may ask for it, however often, and with whatever result before.
 """
 
-import json
-import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from netns.conftest import MakeNetns, new_netns
+from netns.conftest import MakeNetns
 from netns.plugins import kills
-from netns.plugins.cases import CASES, Caller, every_plugin, prepare, told
+from netns.plugins.cases import (
+    CASES,
+    SECOND_KERNEL,
+    Caller,
+    each_plugin,
+    every_plugin,
+    outside,
+    prepare,
+    state,
+    told,
+)
 from netns.plugins.cni_runtime import Document, Runtime, with_previous
-from netns.plugins.fork_server import ForkServer
 from netns.plugins.kills import Victim, kill_everywhere
 from podway.cni.errors import (
     CHECK_FAILED,
@@ -31,95 +37,40 @@ from podway.cni.results import parse_result
 from podway.cni.versions import ALL
 from podway.plugins.registry import PLUGINS
 
-# Those that have a test of their own in which they are killed.
+# Where those are killed that have more to lose than an interface.
 KILLED_ELSEWHERE: Final = {
-    "bandwidth", "bridge", "dhcp", "firewall", "flannel", "host-device", "host-local", "portmap",
-    "podway", "ptp", "sbr", "tuning", "vrf",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def caller(
-    request: pytest.FixtureRequest, executables: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Caller]:
-    """Return what calls the plugin that is the test's parameter; one for all of its tests."""
-    with new_netns() as host, new_netns() as pod, ForkServer(host.path) as server:
-        runtime = Runtime(host, executables, tmp_path_factory.mktemp("data"))
-        prepare(runtime)
-        yield Caller(server, runtime, pod, CASES[request.param].make(runtime))
-
-
-@pytest.fixture(scope="module")
-def before(caller: Caller) -> Document:
-    """Return the state after all has been added and deleted once: what stays for ever is there."""
-    if not CASES[caller.config["type"]].asks_daemon:
-        caller.delete(caller.add())
-        caller.collect()
-    return state(caller)
-
-
-def each_plugin(*, with_daemons: bool = False) -> pytest.MarkDecorator:
-    """Return the mark of a test that is called with each plugin."""
-    plugins = every_plugin(with_daemons=with_daemons)
-    return pytest.mark.parametrize("caller", plugins, indirect=True)
-
-
-# What a namespace holds, a line of JSON for each; nft's last, which has lines of its own.
-_WITNESSES: Final = (
-    "ip -j addr; ip -j -4 route show table all; ip -j rule; ip -j -6 rule; tc -j qdisc; "
-    "nft list ruleset"
-)
-_JSON_LINES: Final = 5
-_COUNTERS: Final = re.compile(r"counter packets \d+ bytes \d+")
-
-
-def state(caller: Caller) -> Document:
-    """Return what the host and the container hold, but for what is random or settles by and by."""
-    found: Document = {}
-    for name, netns in (("host", caller.runtime.host), ("container", caller.pod)):
-        lines = netns.exec("sh", "-c", _WITNESSES).splitlines()
-        found[name] = [_stable(json.loads(line)) for line in lines[:_JSON_LINES]]
-        found[f"rules of {name}"] = [_COUNTERS.sub("counter", each) for each in lines[_JSON_LINES:]]
-    directory = caller.runtime.directory
-    found["files"] = sorted(
-        str(path.relative_to(directory))
-        for path in directory.rglob("*")
-        if not path.name.startswith("index.podway")
-    )
-    return found
-
-
-def outside(found: Document) -> Document:
-    """Return what of a state is not in the container."""
-    return {key: found[key] for key in ("host", "rules of host", "files")}
-
-
-def _stable(value: Any) -> Any:
-    """Return what `ip` says without flags and states, which change by themselves."""
-    left_out = {"flags", "operstate", "ifindex", "link_index", "qlen", "link_netnsid", "refcnt"}
-    if isinstance(value, dict):
-        return {
-            key: [each for each in map(_stable, inner) if each.get("scope") != "link"]
-            if key == "addr_info"
-            else _stable(inner)
-            for key, inner in value.items()
-            if key not in left_out
-        }
-    return [_stable(each) for each in value] if isinstance(value, list) else value
+    "bandwidth": "test_bandwidth.py",
+    "bridge": "test_bridge.py",
+    "dhcp": "test_dhcp.py",
+    "firewall": "test_firewall.py",
+    "flannel": "test_flannel.py",
+    "host-device": "test_host_device.py",
+    "host-local": "test_ipam.py",
+    "portmap": "test_portmap.py",
+    "ptp": "test_ptp.py",
+    "sbr": "test_sbr.py",
+    "tuning": "test_tuning.py",
+    "vrf": "test_vrf.py",
+}
+KILLED_HERE: Final = [
+    each for each in every_plugin(with_daemons=False) if each.id not in KILLED_ELSEWHERE
+]
+BEHIND_OTHERS: Final = [
+    each for each in every_plugin(with_daemons=False) if CASES[each.id].needs_previous
+]
 
 
 def test_every_plugin_has_a_case() -> None:
     assert set(CASES) == {plugin.name for plugin in PLUGINS}
-    for name, case in CASES.items():
-        if not case.asks_daemon:
-            assert name in KILLED_ELSEWHERE or name in _killed_here()
 
 
-def _killed_here() -> set[str]:
-    return {name for name, case in CASES.items() if not case.asks_daemon} - KILLED_ELSEWHERE
+@pytest.mark.parametrize("name", KILLED_ELSEWHERE.values())
+def test_the_others_are_killed_too(name: str) -> None:
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    assert "def test_killed_at_any_point(" in text
 
 
-@each_plugin()
+@each_plugin(everywhere=True)
 def test_a_whole_life(caller: Caller, before: Document) -> None:
     assert caller.call("STATUS").code == 0
     result = caller.add()
@@ -137,7 +88,7 @@ def test_a_whole_life(caller: Caller, before: Document) -> None:
         assert caller.call(command, {**caller.config, **attachments}).stdout == b""
 
 
-@each_plugin()
+@each_plugin(everywhere=True)
 def test_del_without_previous_result(caller: Caller, before: Document) -> None:
     caller.add()
     caller.delete()
@@ -303,11 +254,9 @@ def _check_shape(result: Document, version: str) -> None:
                 assert interface["mtu"]
 
 
-@each_plugin()
+@pytest.mark.parametrize("caller", BEHIND_OTHERS, indirect=True)
 def test_a_previous_result_of_any_version(caller: Caller, before: Document) -> None:
     """The configuration's version counts; a result before may come in whatever it is."""
-    if not CASES[caller.config["type"]].needs_previous:
-        pytest.skip("stands at the head of its list")
     for version in ALL:
         previous = caller.add_before(version)
         answer = caller.call("ADD", told(caller.config, previous, "1.1.0"))
@@ -327,13 +276,12 @@ def _without_last(found: Document) -> Document:
 
 
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
-@pytest.mark.parametrize(
-    "plugin", [each for each in every_plugin(with_daemons=False) if each.id in _killed_here()]
-)
+@pytest.mark.parametrize("plugin", KILLED_HERE)
 def test_killed_at_any_point(
     command: str, plugin: str, runtime: Runtime, make_netns: MakeNetns,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(kills, "SAMPLE", 6)
+    is_slow = SECOND_KERNEL & set(CASES[plugin].features)
+    monkeypatch.setattr(kills, "SAMPLE", 3 if is_slow else 6)
     prepare(runtime)
     kill_everywhere(Victim(runtime, make_netns(), CASES[plugin].make(runtime)), command)

@@ -178,6 +178,17 @@ def test_a_failed_add_leaves_nothing(
     assert files(runtime) == set()
 
 
+def test_an_empty_value_empties_a_list(runtime: Runtime, pod: Netns) -> None:
+    pod.exec("sysctl", "-qw", "net.ipv4.ip_local_reserved_ports=8080")
+    config = tuning(runtime, sysctl={"net.ipv4.ip_local_reserved_ports": ""})
+    told = with_previous(config, runtime.add(with_previous(config, previous_of(pod)), pod))
+    assert sysctl(pod, "net.ipv4.ip_local_reserved_ports") == ""
+    assert runtime.call("CHECK", told, pod).code == 0
+    # Where an empty text is no value, it is refused, not passed over.
+    config = tuning(runtime, sysctl={"net.ipv4.ip_forward": ""})
+    assert runtime.call("ADD", with_previous(config, previous_of(pod)), pod).code == IO_FAILURE
+
+
 def test_no_interface(runtime: Runtime, make_netns: MakeNetns) -> None:
     pod, config = make_netns(), tuning(runtime, mtu=1400)
     previous = {"cniVersion": "1.1.0", "interfaces": []}
