@@ -171,6 +171,9 @@ class EtcdWatch:
             failure = group.exceptions[0]
         finally:
             self.live = False
+        if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # this is a task
+            # A task group of Python 3.11 loses a cancellation that meets a failure of its own.
+            raise asyncio.CancelledError
         raise failure
 
     async def _read(self, responses: AsyncIterator[WatchResponse]) -> None:
