@@ -269,8 +269,13 @@ def test_traffic(backend: str, runtime: Runtime, make_netns: MakeNetns, outside:
     assert is_refused(outside, HOST_SIX)
 
 
-@pytest.mark.kernel("sctp")
-@both_backends
+@pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param("iptables", marks=pytest.mark.kernel("sctp")),
+        pytest.param("nftables", marks=pytest.mark.kernel("sctp", "nft_ip")),
+    ],
+)
 def test_sctp(backend: str, runtime: Runtime, make_netns: MakeNetns, outside: Netns) -> None:
     pod, host = make_netns(), runtime.host
     mapping = {**TCP, "protocol": "sctp"}
