@@ -19,35 +19,34 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import TypeAlias, TypeVar
 
+from podway.agent.claims import Claims
 from podway.agent.cluster import Cluster
 from podway.agent.desires import OWN, Desires
 from podway.agent.endpoints import Endpoints, namespace_identity
 from podway.agent.ipam import Ipam
 from podway.agent.kernel_thread import KernelThread
-from podway.agent.leases import LeaseKeeper, make_claim
+from podway.agent.leases import LeaseKeeper
 from podway.agent.ledger import Ledger
 from podway.agent.lookout import Lookout
 from podway.agent.memory import Memory
 from podway.agent.metrics import Metrics
 from podway.agent.place import place_of
 from podway.agent.programs import FirstProgram, Programs
-from podway.agent.settings import Settings, wireguard_key_file
-from podway.agent.subnet_env import SubnetFile, wishing_for
+from podway.agent.settings import Settings
+from podway.agent.subnet_env import SubnetFile
 from podway.agent.takeover import TakeOver
+from podway.agent.waiters import Unsettled, Waiters
 from podway.compute.node import Place
 from podway.compute.subnets import is_drained
 from podway.diff.operations import Operation, Verb
 from podway.diff.order import device_of
 from podway.diff.tracker import Failure, Tracker
-from podway.errors import ConfigError, PodwayError
+from podway.errors import PodwayError
 from podway.kernel.logs import get_log
 from podway.kernel.protocol import SILENT_KINDS, Kernel, KernelError
-from podway.kernel.wireguard_keys import WireguardKey
-from podway.model.addresses import Family
 from podway.model.endpoints import Endpoint, EndpointKey, host_ifname
 from podway.model.kernel import Key, Link, Veth, Wireguard, link_key
-from podway.model.networks import ExtensionConfig, Network, VxlanConfig, WireguardConfig
-from podway.model.nodes import Claim, Identity, Node, Uplink, VtepData
+from podway.model.nodes import Claim, Node, Uplink
 from podway.store.protocol import Away, Back, Delta, Snapshot, Store
 
 T = TypeVar("T")
@@ -65,10 +64,6 @@ _RETRY_MAX_S = 5.0
 _MAX_ROUNDS = 8
 
 
-class Unsettled(PodwayError):  # noqa: N818  (a state, not an accident)
-    """No pass could be made; what was asked for may or may not be in the kernel."""
-
-
 class Agent:
     """One node's agent.
 
@@ -81,7 +76,6 @@ class Agent:
 
     Attributes:
         store_state: "never", "connected" or "away".
-        claim_error: why no lease can be claimed, for people.
         reconciled: a pass has brought the whole desired state into the kernel once.
     """
 
@@ -107,7 +101,6 @@ class Agent:
         self.ipam = Ipam(ledger, settings.cooldown_s)
         self.ledger = ledger
         self.me: Node | None = None
-        self.claim_error = ""
         self.reconciled = False
         self.store_state = "never"
         self.store_reason = ""
@@ -119,19 +112,24 @@ class Agent:
         self.subnet_file = (
             SubnetFile(settings.subnet_file, self.log) if settings.subnet_file else None
         )
-        self._former = self.subnet_file.former_subnets() if self.subnet_file else {}
         self._take_over = take_over
         self._store = store
         self._memory = Memory(ledger, self.log)
         self._prepare = FirstProgram(self.log, self.leases.look_again)
-        self._wireguard_key = WireguardKey(wireguard_key_file(settings))
+        self.claims = Claims(
+            settings,
+            self.ipam,
+            self._prepare,
+            former=self.subnet_file.former_subnets() if self.subnet_file else {},
+            take_over=take_over,
+        )
         self._thread = KernelThread(open_kernel)
         self._kernel: Kernel | None = None
         self._wake = asyncio.Event()
         self.lookout = Lookout(
             settings.uplink_choice, self.tracker, self._thread, self.wake, self.log
         )
-        self._waiters: list[tuple[frozenset[Key], asyncio.Future[list[Failure]]]] = []
+        self._waiters = Waiters()
         self._passed = asyncio.Event()
         self._ended = False
         self._retry_s = _RETRY_FIRST_S
@@ -160,7 +158,7 @@ class Agent:
                 tasks.create_task(self._work(), name="work")
         finally:
             self._ended = True
-            self._answer(Unsettled("the agent is stopping"))
+            self._waiters.refuse(Unsettled("the agent is stopping"))
             self.lookout.stop()
             if self._retry is not None:
                 self._retry.cancel()
@@ -220,8 +218,7 @@ class Agent:
             raise Unsettled("the agent is stopping")
         if self.desires.place is None:
             raise Unsettled("the node has no lease yet, or the agent has just started")
-        done: asyncio.Future[list[Failure]] = asyncio.get_running_loop().create_future()
-        self._waiters.append((frozenset(keys), done))
+        done = self._waiters.add(keys)
         self.wake()
         return await done
 
@@ -327,48 +324,7 @@ class Agent:
     # --- the node's own lease -------------------------------------------------------------------
 
     def _wanted_claim(self) -> Claim | None:
-        network, uplink = self.cluster.network, self.uplink
-        if network is None or uplink is None or not self.cluster.complete:
-            return None
-        settings = self.settings
-        try:
-            claim = make_claim(
-                self._identity(network),
-                network,
-                uplink,
-                named=settings.public_ips,
-                me=self.me,
-                ttl_s=settings.lease_ttl_s,
-                # Pods of other plugins are not known here.
-                unused=() if settings.foreign_pods else self.ipam.unused(),
-            )
-        except ConfigError as error:
-            self.claim_error = str(error)
-            return None
-        self.claim_error = ""
-        return claim if self.me is not None else wishing_for(claim, self._former)
-
-    def _identity(self, network: Network) -> Identity:
-        """Return what only this node knows of itself. Raises `ConfigError`."""
-        name = self.settings.node
-        match network.backend:
-            case VxlanConfig(vni=vni):
-                return Identity(name=name, macs=tuple(self._vtep_macs(vni).items()))
-            case WireguardConfig():
-                return Identity(name=name, wireguard_key=self._wireguard_key.public())
-            case ExtensionConfig(pre_startup=command):
-                return Identity(name=name, extension=self._prepare.output(command))
-            case _:
-                return Identity(name=name)
-
-    def _vtep_macs(self, vni: int) -> dict[Family, str]:
-        """Return by which MACs peers know this node: what was published, or what was there."""
-        macs = self._take_over.macs(vni) if self._take_over is not None else {}
-        published = self.me or self.cluster.nodes.get(self.settings.node)
-        for lease in published.leases if published is not None else ():
-            if isinstance(lease.data, VtepData) and lease.data.vni == vni:
-                macs[lease.family] = lease.data.mac
-        return macs
+        return self.claims.wanted(self.cluster, self.me, self.uplink)
 
     def _granted(self, node: Node) -> None:
         before = self.ipam.subnets
@@ -451,24 +407,16 @@ class Agent:
             return []
         await self.lookout.read(self._own_sysctls())
         if not self.lookout.complete:
-            self._answer(Unsettled(f"the kernel cannot be read: {self.lookout.error}"))
+            self._waiters.refuse(Unsettled(f"the kernel cannot be read: {self.lookout.error}"))
             return []
         return await self._reconcile()
 
     async def _reconcile(self) -> Done:
         """Carry out what is due until nothing is; then answer those who waited for it."""
-        waiters, self._waiters = self._waiters, []
-        try:
+        with self._waiters.taken() as waiting:
             done = await self._carry_out()
-        except BaseException:
-            # The agent ends, and tells all who still wait.
-            self._waiters += waiters
-            raise
-        self._schedule_retry()
-        failures = self.tracker.failures
-        for keys, future in waiters:
-            if not future.done():
-                future.set_result([failures[key] for key in keys if key in failures])
+            self._schedule_retry()
+            waiting.answer(self.tracker.failures)
         return done
 
     async def _carry_out(self) -> Done:
@@ -505,13 +453,6 @@ class Agent:
         if take_over is not None and take_over.pending and in_force:
             await self._keep_forward()
             await self._thread.call(take_over.finish)
-
-    def _answer(self, error: Unsettled) -> None:
-        """Give *error* to everybody who waits."""
-        waiters, self._waiters = self._waiters, []
-        for _, future in waiters:
-            if not future.done():
-                future.set_exception(error)
 
     async def _apply(self, operations: list[Operation]) -> Done:
         assert self._kernel is not None

@@ -15,10 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
-from podway.agent.agent import Agent, Unsettled
+from podway.agent.agent import Agent
 from podway.agent.endpoints import namespace_identity
 from podway.agent.health import not_ready_reasons, not_serving_reasons
 from podway.agent.ledger import LedgerError
+from podway.agent.waiters import Unsettled
 from podway.cni.errors import (
     FIRST_PLUGIN_CODE,
     INVALID_CONFIG,

@@ -29,7 +29,7 @@ def not_serving_reasons(agent: "Agent") -> list[str]:
 def _lease_reasons(agent: "Agent") -> list[str]:
     if agent.cluster.network_error:
         return [f"the network's configuration cannot be used: {agent.cluster.network_error}"]
-    reasons = [text for text in (agent.lookout.uplink_error, agent.claim_error) if text]
+    reasons = [text for text in (agent.lookout.uplink_error, agent.claims.error) if text]
     if agent.leases.refusal:
         reasons.append(f"no lease: {agent.leases.refusal}")
     if not reasons and agent.place() is None:
