@@ -77,11 +77,14 @@ class Database:
     def _guard(self, what: str, action: Callable[[], T]) -> T:
         try:
             return action()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             code = getattr(error, "sqlite_errorname", "")
             raise StorageFailed(f"cannot {what} {self.path}: {error} ({code})") from error
 
     def _open(self) -> sqlite3.Connection:
+        # It holds the network's shared secret; SQLite gives its other files the same mode.
+        self.path.touch(mode=0o600)
+        self.path.chmod(0o600)
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=1.0)
         try:
             # One hub per file: a second one fails here with "database is locked".
