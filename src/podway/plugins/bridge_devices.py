@@ -10,7 +10,7 @@ from errno import ENODEV
 from time import monotonic, sleep
 
 from podway.cni.addresses import is_ipv4
-from podway.cni.errors import INTERNAL, INVALID_CONFIG, IO_FAILURE, CniError, broken_rule
+from podway.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError, broken_rule
 from podway.cni.results import Ip
 from podway.cni.values import Value
 from podway.netlink.addresses import create_address, delete_address, dump_addresses
@@ -268,7 +268,7 @@ def await_port(netlink: "NetlinkSocket", name: str) -> "LinkMessage":
     """Return the host's end as soon as the bridge forwards what comes from there.
 
     Raises:
-        CniError: INTERNAL, it does not.
+        CniError: IO_FAILURE, it does not.
     """
     deadline_s = monotonic() + _UP_WITHIN_S
     pause_s = _ASK_AGAIN_S
@@ -279,7 +279,7 @@ def await_port(netlink: "NetlinkSocket", name: str) -> "LinkMessage":
         if monotonic() > deadline_s:
             state = link["operstate"]
             raise CniError(
-                INTERNAL, f"port {name} is not up after {_UP_WITHIN_S} s (state {state})"
+                IO_FAILURE, f"port {name} is not up after {_UP_WITHIN_S} s (state {state})"
             )
         sleep(pause_s)
         pause_s = min(pause_s * 2, 0.05)
@@ -298,9 +298,9 @@ def required_link(netlink: "NetlinkSocket", name: str) -> "LinkMessage":
     """Return a device that was just made.
 
     Raises:
-        CniError: INTERNAL, it is gone.
+        CniError: IO_FAILURE, it is gone: a GC did not count it as valid, say.
     """
     link = find_link(netlink, name)
     if link is None:
-        raise CniError(INTERNAL, f"device {name} went away while it was being set up")
+        raise CniError(IO_FAILURE, f"device {name} went away while it was being set up")
     return link

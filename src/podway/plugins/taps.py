@@ -16,7 +16,7 @@ import posix
 from _struct import Struct
 from fcntl import ioctl
 
-from podway.cni.errors import INTERNAL, IO_FAILURE, CniError, broken_rule
+from podway.cni.errors import IO_FAILURE, UNSUPPORTED_FIELD, CniError, broken_rule
 from podway.cni.values import Value
 from podway.plugins.programs import find_program, run_program
 
@@ -124,7 +124,7 @@ def _make_labelled(tap: Tap) -> None:
         raise broken_rule("selinuxContext", tap.selinux_context, rule)
     program = find_program("ip")
     if program is None:
-        raise CniError(INTERNAL, "selinuxContext needs the program ip: install iproute2")
+        raise CniError(UNSUPPORTED_FIELD, "selinuxContext needs the program ip: install iproute2")
     _set_exec_context(tap.selinux_context)
     try:
         outcome = run_program(command_of(tap, program))
