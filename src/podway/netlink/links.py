@@ -22,6 +22,9 @@ Sources: include/uapi/linux/rtnetlink.h and if_link.h, net/core/rtnetlink.c.
 
 from __future__ import annotations
 
+from _struct import Struct
+from sys import byteorder
+
 from podway.netlink.attributes import (
     ADDRESS,
     BYTES,
@@ -39,7 +42,9 @@ from podway.netlink.attributes import (
 )
 from podway.netlink.constants import (
     AF_BRIDGE,
+    AF_INET,
     AF_INET6,
+    NLA_F_NESTED,
     NLM_F_CREATE,
     NLM_F_DUMP,
     NLM_F_EXCL,
@@ -126,6 +131,10 @@ if TYPE_CHECKING:
         af_spec: Mapping[str, Any]
 
 
+# IPV4_DEVCONF_*, include/uapi/linux/ip.h.
+_IPV4_CONF = {"arp_notify": 22}
+_U32_ATTRIBUTE = Struct("=HHI")
+
 _STATS64 = Record(
     "=25Q",
     (
@@ -160,7 +169,44 @@ _INET6 = AttributeSet(
     "IFLA_INET6",
     ((1, "flags", U32), (7, "token", ADDRESS), (8, "addr_gen_mode", U8), (9, "ra_mtu", U32)),
 )
-_AF_SPEC = AttributeSet("AF_SPEC", ((AF_INET6, "inet6", Nested(_INET6)),))
+
+
+class _Ipv4Conf:
+    """IFLA_INET_CONF: parameters below net/ipv4/conf, of those the ones in `_IPV4_CONF`.
+
+    Written as attributes (inet_set_link_af), read as an array (inet_fill_link_af).
+    """
+
+    __slots__ = ()
+    rule = f"must be a dict of {', '.join(_IPV4_CONF)}"
+    type_flags = NLA_F_NESTED
+
+    def encode(self, value: Mapping[str, int], siblings: Mapping[str, Any]) -> bytes:
+        """Return an attribute for each parameter."""
+        del siblings
+        return b"".join(_U32_ATTRIBUTE.pack(8, _IPV4_CONF[name], value[name]) for name in value)
+
+    def decode(
+        self, data: bytes, start: int, stop: int, siblings: Mapping[str, Any]
+    ) -> dict[str, int]:
+        """Return the parameters that the array is long enough for."""
+        del siblings
+        places = {name: start + 4 * (number - 1) for name, number in _IPV4_CONF.items()}
+        return {
+            name: int.from_bytes(data[at : at + 4], byteorder)
+            for name, at in places.items()
+            if at + 4 <= stop
+        }
+
+    def nest(self, siblings: Mapping[str, Any]) -> None:
+        """Return None: errors name the whole of it."""
+        del siblings
+
+
+_INET = AttributeSet("IFLA_INET", ((1, "conf", _Ipv4Conf()),))
+_AF_SPEC = AttributeSet(
+    "AF_SPEC", ((AF_INET, "inet", Nested(_INET)), (AF_INET6, "inet6", Nested(_INET6)))
+)
 _AF_SPEC_BRIDGE = AttributeSet(
     "IFLA_BRIDGE",
     (

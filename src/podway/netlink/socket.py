@@ -48,9 +48,10 @@ if TYPE_CHECKING:
 
     Message = TypeVar("Message")
 
-# A datagram from the kernel is at most 32 KiB in a listing (netlink_dump) and a notification less;
-# a single device with many virtual functions may take more.
-_BUFFER_BYTES = 128 * 1024
+# A datagram from the kernel is at most 32 KiB in a listing (netlink_dump), and an answer about one
+# object less: of a device's virtual functions, which could be more, it speaks only when asked to
+# (RTEXT_FILTER_VF). Memory that is not used costs as much as the requests of an executable.
+_BUFFER_BYTES = 32 * 1024
 _RECEIVE_QUEUE_BYTES = 4 * 1024 * 1024
 # What one failure occupies in the receive queue: an skb with its bookkeeping, rounded up.
 _ANSWER_BYTES = 2048

@@ -22,6 +22,7 @@ from podway.plugins.bridge_devices import (
 )
 from podway.plugins.bridge_gateways import compute_gateways, compute_ips, compute_routes
 from podway.plugins.delegation import assign_addresses
+from podway.plugins.forwarding import enable_forwarding
 from podway.plugins.interfaces import (
     compute_interface_plan,
     configure_interface,
@@ -29,7 +30,7 @@ from podway.plugins.interfaces import (
     settle_addresses,
 )
 from podway.plugins.marks import mark_of
-from podway.plugins.sysctls import enable_forwarding, write_sysctl_if_any
+from podway.plugins.sysctls import write_sysctl_if_any
 from podway.plugins.undo import Undo
 
 TYPE_CHECKING = False
@@ -41,14 +42,9 @@ if TYPE_CHECKING:
 
 # Positions in the result: bridge, host's end, container's end.
 _CONTAINER: "Final" = 2
-# Kernel parameters of the container's interface. Neighbours hear at once who has an address now.
-_ARP_NOTIFY: "Final" = ("net/ipv4/conf/{}/arp_notify", "1")
-_NO_DAD: "Final" = (("net/ipv6/conf/{}/accept_dad", "0"), _ARP_NOTIFY)
-_DAD: "Final" = (
-    ("net/ipv6/conf/{}/enhanced_dad", "1"),
-    ("net/ipv6/conf/{}/accept_dad", "1"),
-    _ARP_NOTIFY,
-)
+# Kernel parameters of the container's interface.
+_NO_DAD: "Final" = (("net/ipv6/conf/{}/accept_dad", "0"),)
+_DAD: "Final" = (("net/ipv6/conf/{}/enhanced_dad", "1"), ("net/ipv6/conf/{}/accept_dad", "1"))
 
 
 def add(call: "Call") -> Result:
@@ -98,7 +94,7 @@ def _configure_container(call: "Call", conf: BridgeConf, result: Result) -> "Lin
         for path, value in _DAD if conf.dad else _NO_DAD:
             write_sysctl_if_any(path.format(ifname), value)
         plan = compute_interface_plan(result, _CONTAINER, dad=conf.dad)
-        configure_interface(inside, link["index"], ifname, plan)
+        configure_interface(inside, link["index"], ifname, plan, arp_notify=True)
         if conf.dad:
             settle_addresses(inside, link["index"])
         return link
@@ -116,7 +112,7 @@ def _configure_host(
 
         device = ensure_vlan_gateway(host, conf, pair.bridge)
     ensure_addresses(host, device, gateways, force=conf.force_address)
-    enable_forwarding(gateways)
+    enable_forwarding(host, gateways)
     return (_interface(device),) if conf.vlan else ()
 
 

@@ -155,11 +155,25 @@ def last_address(packed: bytes, bits: int) -> bytes:
 
 
 def configure_interface(
-    netlink: NetlinkSocket, index: int, ifname: str, plan: InterfacePlan
+    netlink: NetlinkSocket,
+    index: int,
+    ifname: str,
+    plan: InterfacePlan,
+    *,
+    arp_notify: bool = False,
 ) -> None:
     """Give an interface its addresses, bring it up, and write its routes.
 
     The calling thread and *netlink* are in the interface's namespace.
+
+    Args:
+        netlink: socket.
+        index: of the interface.
+        ifname: its name.
+        plan: addresses and routes.
+        arp_notify: tell neighbours at once who has an IPv4 address now. Written by netlink: the
+            path of that parameter takes 0.8 ms on a machine with 1,000 namespaces (proc_sys_compare
+            goes through all of them).
 
     Raises:
         NetlinkError: the kernel refuses; what was written before goes with the interface.
@@ -170,6 +184,9 @@ def configure_interface(
     requests: list[Request[Any]] = [
         create_address({**address, "index": index}) for address in plan.addresses
     ]
+    if arp_notify:
+        told: LinkMessage = {"index": index, "af_spec": {"inet": {"conf": {"arp_notify": 1}}}}
+        requests.append(change_link(told))
     requests.append(change_link({"index": index, "flags": IFF_UP, "change": IFF_UP}))
     requests += [append_route({**route, "oif": index}) for route in plan.routes]
     carry_out(netlink, requests)

@@ -16,6 +16,7 @@ from podway.netlink.socket import NetlinkSocket
 from podway.plugins.container_links import delete_if_any, read_link, refuse_taken_name
 from podway.plugins.delegation import assign_addresses
 from podway.plugins.dns import configured_dns
+from podway.plugins.forwarding import enable_forwarding
 from podway.plugins.interfaces import (
     carry_out,
     configure_interface,
@@ -27,7 +28,7 @@ from podway.plugins.marks import mark_of
 from podway.plugins.ptp_conf import KIND, PtpConf, parse_conf
 from podway.plugins.ptp_plans import PtpPlan, compute_ptp_plan
 from podway.plugins.single_interface import required_ipam
-from podway.plugins.sysctls import enable_forwarding, write_sysctl_if_any
+from podway.plugins.sysctls import write_sysctl_if_any
 from podway.plugins.undo import Undo
 
 TYPE_CHECKING = False
@@ -56,7 +57,7 @@ def add(call: "Call") -> Result:
         ips = tuple(replace(ip, interface=_CONTAINER) for ip in assigned.ips)
         result = replace(assigned, ips=ips, dns=assigned.dns if dns == Dns() else dns)
         plan = compute_ptp_plan(result, _CONTAINER)
-        enable_forwarding(ip.address for ip in ips)
+        enable_forwarding(host, (ip.address for ip in ips))
         outer = make_pair(call, host, conf.mtu_bytes)
         undo.push(delete_if_any, host, outer["index"])
         _configure_host(call, host, outer, plan)

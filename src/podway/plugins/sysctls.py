@@ -10,12 +10,11 @@ from errno import ENOENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Final
 
 _ROOT = "/proc/sys/"
 # For IPv6 true.
-_FORWARDING: "Final" = {False: "net/ipv4/ip_forward", True: "net/ipv6/conf/all/forwarding"}
+FORWARDING: "Final" = {False: "net/ipv4/ip_forward", True: "net/ipv6/conf/all/forwarding"}
 
 
 def read_sysctl(path: str) -> str:
@@ -57,20 +56,9 @@ def write_sysctl_if_any(path: str, value: str) -> bool:
     return True
 
 
-def enable_forwarding(cidrs: "Iterable[str]") -> None:
-    """Let the thread's namespace forward packets of the families of *cidrs*.
-
-    Raises:
-        OSError: the kernel does not take it.
-    """
-    for path in {_FORWARDING[":" in cidr] for cidr in cidrs}:
-        if read_sysctl(path) != "1":
-            write_sysctl(path, "1")
-
-
 def is_forwarding(cidr: str) -> bool:
     """Tell whether the thread's namespace forwards packets of the family of *cidr*."""
-    return read_sysctl(_FORWARDING[":" in cidr]) == "1"
+    return read_sysctl(FORWARDING[":" in cidr]) == "1"
 
 
 def _checked(path: str) -> str:

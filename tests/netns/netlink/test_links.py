@@ -385,3 +385,16 @@ def test_what_ip_sees_is_what_is_read(
         assert link["gso_max_size"] == shown["gso_max_size"]
         assert link.get("linkinfo", {}).get("kind") == shown.get("linkinfo", {}).get("info_kind")
     assert not ours
+
+
+@pytest.mark.parametrize("value", [1, 0])
+def test_arp_notify_is_written_and_read(value: int, netlink: NetlinkSocket, netns: Netns) -> None:
+    data = {"peer": {"ifname": "v1"}}
+    netlink.request(create_link({"ifname": "v0", "linkinfo": {"kind": "veth", "data": data}}))
+    netns.exec("sysctl", "-qw", f"net.ipv4.conf.v0.arp_notify={1 - value}")
+    conf = {"inet": {"conf": {"arp_notify": value}}}
+    netlink.request(change_link({"ifname": "v0", "af_spec": conf}))
+    assert netns.exec("sysctl", "-n", "net.ipv4.conf.v0.arp_notify") == f"{value}\n"
+    link = netlink.request(get_link({"ifname": "v0"}))
+    assert link is not None
+    assert link["af_spec"]["inet"]["conf"] == {"arp_notify": value}
