@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent.engines import closing, open_cluster
 from agent.nodes import Node, new_kernel, run, running_node, until
 from agent.staged_store import StagedStore, changed, peer, snapshot
 from hub.hub_process import running_hub
@@ -16,7 +17,6 @@ from podway.diff.operations import Verb
 from podway.model.kernel import ROUTE_PROTOCOL, Address, NftTable, Route
 from podway.store.protocol import AdminStore
 from podway.store.refusals import ValueRefused
-from store.etcd_process import EtcdProcess
 
 BACKEND = {"Backend": {"Type": "host-gw"}}
 ONE = {"Network": "10.9.0.0/16", **BACKEND}
@@ -54,14 +54,6 @@ async def put(store: AdminStore, network: dict[str, Any], *, force: bool = False
 
 
 @asynccontextmanager
-async def closing(store: AdminStore) -> AsyncIterator[AdminStore]:
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-@asynccontextmanager
 async def two_nodes(
     directory: Path, open_store: Callable[[], AdminStore]
 ) -> AsyncIterator[tuple[Node, Node]]:
@@ -84,23 +76,10 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@asynccontextmanager
-async def open_cluster(engine: str) -> AsyncIterator[Callable[[], AdminStore]]:
-    """Give what opens a store that holds the network `ONE`."""
-    async with AsyncExitStack() as stack:
-        if engine == "hub":
-            hub = await stack.enter_async_context(running_hub(net_conf=ONE))
-            yield hub.open_store
-        else:
-            etcd = stack.enter_context(EtcdProcess())
-            etcd.put("/coreos.com/network/config", json.dumps(ONE))
-            yield etcd.open_store
-
-
 def test_a_prefix_is_added_used_drained_and_removed(engine: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (
-            open_cluster(engine) as open_store,
+            open_cluster(engine, ONE) as open_store,
             two_nodes(tmp_path, open_store) as (one, two),
             closing(open_store()) as store,
         ):

@@ -120,7 +120,8 @@ class Agent:
             settings,
             self.ipam,
             self._prepare,
-            former=self.subnet_file.former_subnets() if self.subnet_file else {},
+            former=self._memory.former_subnets(settings.node)
+            | (self.subnet_file.former_subnets() if self.subnet_file else {}),
             take_over=take_over,
         )
         self._thread = KernelThread(open_kernel)

@@ -28,7 +28,7 @@ class Claims:
         settings: of the operator.
         ipam: knows which subnets no pod uses any more.
         prepare: runs the operator's first program.
-        former: subnets that another agent of this node had.
+        former: subnets that another agent of this node had, or this one under another name.
         take_over: knows the devices of a flanneld; None: there is none.
 
     Attributes:

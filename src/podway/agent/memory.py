@@ -10,6 +10,7 @@ from typing import TypeVar
 from podway.agent.cluster import Cluster
 from podway.agent.ledger import Ledger, LedgerError
 from podway.kernel.logs import Log
+from podway.model.addresses import Family, IPNetwork
 from podway.model.networks import Network
 from podway.model.nodes import Node
 from podway.store.codec import (
@@ -42,6 +43,14 @@ class Memory:
         """Return what was last granted to this node, called *name*."""
         return self._recalled("me", decode_node).get(name)
 
+    def former_subnets(self, name: str) -> dict[Family, IPNetwork]:
+        """Return the subnets that this node had under another name than *name*.
+
+        Its pods still live in them.
+        """
+        others = [node for node in self._recalled("me", decode_node).values() if node.name != name]
+        return {lease.family: lease.subnet for node in others for lease in node.leases}
+
     def keep(self, cluster: Cluster, names: Iterable[str], before: Network | None) -> None:
         """Keep the nodes of *cluster* with *names*, and its network if it is not as *before*."""
         changes: list[tuple[str, str, bytes | None]] = []
@@ -56,7 +65,8 @@ class Memory:
 
     def keep_me(self, node: Node) -> None:
         """Keep what was granted to this node."""
-        self._keep([("me", node.name, encode_node(node))])
+        others = self._ledger.remembered("me").keys() - {node.name}
+        self._keep([("me", node.name, encode_node(node)), *(("me", each, None) for each in others)])
 
     def _keep(self, changes: list[tuple[str, str, bytes | None]]) -> None:
         try:
