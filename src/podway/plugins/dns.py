@@ -7,23 +7,18 @@ IPAM says, bridge and ptp only where it says something.
 
 from podway.cni.errors import INVALID_CONFIG
 from podway.cni.fields import Fields
-from podway.cni.results import Dns
+from podway.cni.results import parse_dns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podway.cni.requests import NetConf
+    from podway.cni.results import Dns
 
 
-def configured_dns(config: "NetConf") -> Dns:
+def configured_dns(config: "NetConf") -> "Dns":
     """Return ``dns`` of *config*, empty without one.
 
     Raises:
         CniError: INVALID_CONFIG, a key has the wrong type.
     """
-    fields = Fields(config.raw, code=INVALID_CONFIG).fields("dns")
-    return Dns(
-        nameservers=fields.texts("nameservers"),
-        domain=fields.text("domain"),
-        search=fields.texts("search"),
-        options=fields.texts("options"),
-    )
+    return parse_dns(Fields(config.raw, code=INVALID_CONFIG).fields("dns"))

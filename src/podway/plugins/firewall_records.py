@@ -18,12 +18,12 @@ from podway.cni.documents import decode, encode
 from podway.cni.errors import CniError
 from podway.cni.fields import Fields
 from podway.cni.values import Value
+from podway.plugins.state_files import make_directories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Self
 
-_MODE_DIRECTORY: "Final" = 0o700
 _MODE_FILE: "Final" = 0o600
 _ASIDE: "Final" = ".new"
 
@@ -68,7 +68,7 @@ class Records:
         self._descriptor = -1
 
     def __enter__(self) -> "Self":
-        _make_directories(self._directory)
+        make_directories(self._directory)
         flags = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
         self._descriptor = posix.open(self._directory, flags)
         try:
@@ -158,13 +158,3 @@ def _parse(data: bytes) -> Record:
         place=fields.text("place"),
         addresses=tuple(filter(_is_address, fields.texts("addresses"))),
     )
-
-
-def _make_directories(path: str) -> None:
-    try:
-        posix.mkdir(path, _MODE_DIRECTORY)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        _make_directories(path.rpartition("/")[0])
-        _make_directories(path)

@@ -17,14 +17,14 @@ import posix
 from podway.cni.documents import decode, encode
 from podway.cni.errors import CniError
 from podway.cni.values import Value
-from podway.plugins.host_local_index import read_file, write_file
+from podway.plugins.host_local_index import read_file
+from podway.plugins.state_files import write_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any, Final
 
-_DIRECTORY_MODE: "Final" = 0o700
 # Of a file that is being written: no interface has a colon in its name.
 _ASIDE: "Final" = ":new"
 
@@ -59,7 +59,6 @@ class KeptConfs:
         Raises:
             OSError: it cannot be written.
         """
-        _make_directories(self._directory(owner.container_id))
         content = encode(document).encode()
         self._write(self._path(owner), owner, content)
         if not _parse(self._read_shared(owner.container_id)):
@@ -153,9 +152,7 @@ class KeptConfs:
 
     def _write(self, path: str, owner: Attachment, content: bytes) -> None:
         """Replace what is at *path*, in one step."""
-        aside = self._path(owner) + _ASIDE
-        write_file(aside, content)
-        posix.rename(aside, path)
+        write_whole(path, self._path(owner) + _ASIDE, content)
 
     def _directory(self, container_id: str) -> str:
         return f"{self._data_dir}/{container_id}:"
@@ -203,13 +200,3 @@ def _remove_directory(path: str) -> None:
         posix.rmdir(path)
     except FileNotFoundError:
         return
-
-
-def _make_directories(path: str) -> None:
-    try:
-        posix.mkdir(path, _DIRECTORY_MODE)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        _make_directories(path.rpartition("/")[0])
-        _make_directories(path)

@@ -7,9 +7,6 @@ The kernel keeps a device's alias wherever it goes, so the name is there, as the
 has it: either plugin can bring back what the other took. All else is in the file.
 """
 
-import posix
-from errno import ENOENT
-
 from podway.cni.documents import decode, encode
 from podway.cni.errors import CniError
 from podway.cni.fields import Fields
@@ -19,6 +16,7 @@ from podway.netlink.text import format_address, pack_address
 from podway.plugins.digests import sha512_hex
 from podway.plugins.host_device_state import HostState
 from podway.plugins.marks import attachment_mark
+from podway.plugins.state_files import names_in, read_if_any, remove_if_any, write_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ _NETWORK_DIGITS: "Final" = 16
 _ATTACHMENT_DIGITS: "Final" = 24
 # Of a file while it is being written; one that stays was left by a process that was killed.
 _ASIDE: "Final" = ".new"
-_MODE_DIRECTORY: "Final" = 0o700
-_MODE_FILE: "Final" = 0o600
 # Fields of messages that hold packed addresses.
 _PACKED = ("address", "local", "broadcast", "dst", "src", "gateway", "prefsrc", "addr")
 
@@ -56,18 +52,8 @@ def write_state(directory: str, state: HostState) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    _make_directories(directory)
     path = path_of(directory, state)
-    aside = path + _ASIDE
-    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW
-    descriptor = posix.open(aside, flags, _MODE_FILE)
-    try:
-        data = render_state(state).encode()
-        while data:
-            data = data[posix.write(descriptor, data) :]
-    finally:
-        posix.close(descriptor)
-    posix.rename(aside, path)
+    write_whole(path, path + _ASIDE, render_state(state).encode())
 
 
 def read_state(path: str) -> HostState | None:
@@ -76,16 +62,9 @@ def read_state(path: str) -> HostState | None:
     Raises:
         OSError: it cannot be read.
     """
-    try:
-        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
-    except OSError as error:
-        if error.errno == ENOENT:
-            return None
-        raise
-    try:
-        data = posix.read(descriptor, posix.fstat(descriptor).st_size)
-    finally:
-        posix.close(descriptor)
+    data = read_if_any(path)
+    if data is None:
+        return None
     try:
         return parse_state(data)
     except (CniError, EncodeError, KeyError, TypeError, ValueError):
@@ -100,23 +79,14 @@ def remove_state(directory: str, state: HostState) -> None:
 def remove_file(path: str) -> None:
     """Remove the file of an attachment, and what a killed process left of it; none is no error."""
     for each in (path, path + _ASIDE):
-        try:
-            posix.unlink(each)
-        except OSError as error:
-            if error.errno != ENOENT:
-                raise
+        remove_if_any(each)
 
 
 def state_paths(directory: str, network: str) -> list[str]:
     """Return the paths of the files of a network, be they whole or not."""
-    try:
-        names = posix.listdir(directory)
-    except OSError as error:
-        if error.errno == ENOENT:
-            return []
-        raise
     prefix = _prefix(network)
-    found = {name.removesuffix(_ASIDE) for name in names if name.startswith(prefix)}
+    names = (name for name in names_in(directory) if name.startswith(prefix))
+    found = {name.removesuffix(_ASIDE) for name in names}
     return [f"{directory}/{name}" for name in sorted(found)]
 
 
@@ -203,14 +173,3 @@ def _as_message(value: "Mapping[str, Any]") -> "Any":
         else:
             message[key] = each
     return message
-
-
-def _make_directories(path: str) -> None:
-    """Make a directory and those above it."""
-    if posix.access(path, posix.F_OK):
-        return
-    _make_directories(path.rpartition("/")[0] or "/")
-    try:  # noqa: SIM105 - contextlib costs an import
-        posix.mkdir(path, _MODE_DIRECTORY)
-    except FileExistsError:
-        pass  # another call was faster

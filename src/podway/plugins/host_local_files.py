@@ -58,7 +58,11 @@ class Reservations:
         except FileNotFoundError:
             if not self._may_make:
                 return self
-            make_directories(self._directory)
+            from podway.plugins.state_files import (  # noqa: PLC0415 - once for each network
+                make_directories,
+            )
+
+            make_directories(self._directory, _DIRECTORY_MODE)
             self._lock = self._open_lock()
         flock(self._lock, LOCK_EX)
         self._index.load()
@@ -146,17 +150,6 @@ class Reservations:
     def _open_lock(self) -> int:
         flags = posix.O_RDONLY | posix.O_CREAT | posix.O_CLOEXEC
         return posix.open(f"{self._directory}/{_LOCK}", flags, FILE_MODE)
-
-
-def make_directories(path: str) -> None:
-    """Make *path* and what is missing above it."""
-    try:
-        posix.mkdir(path, _DIRECTORY_MODE)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        make_directories(path.rpartition("/")[0])
-        make_directories(path)
 
 
 def owner_of(request: "Request") -> Owner:

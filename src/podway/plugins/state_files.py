@@ -85,16 +85,23 @@ def names_in(directory: str) -> list[str]:
         raise
 
 
-def make_directories(path: str) -> None:
-    """Make a directory and those above it.
+def make_directories(path: str, mode: int = _MODE_DIRECTORY) -> None:
+    """Make a directory and those above it; what is there is left as it is.
+
+    Args:
+        path: absolute.
+        mode: of those that are made.
 
     Raises:
         OSError: it cannot be made.
     """
-    if not path or posix.access(path, posix.F_OK):
-        return
-    make_directories(path.rpartition("/")[0])
-    try:  # noqa: SIM105 - contextlib costs an import
-        posix.mkdir(path, _MODE_DIRECTORY)
+    try:
+        posix.mkdir(path, mode)
     except FileExistsError:
-        pass  # another call was faster
+        return  # or another call was faster
+    except FileNotFoundError:
+        parent = path.rpartition("/")[0]
+        if not parent:
+            raise
+        make_directories(parent, mode)
+        make_directories(path, mode)
