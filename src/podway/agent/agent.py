@@ -42,6 +42,7 @@ from podway.diff.operations import Operation, Verb
 from podway.diff.order import device_of
 from podway.diff.tracker import Failure, Tracker
 from podway.errors import PodwayError
+from podway.kernel.checksum_errors import ChecksumErrors
 from podway.kernel.logs import get_log
 from podway.kernel.protocol import SILENT_KINDS, Kernel, KernelError
 from podway.model.endpoints import Endpoint, EndpointKey, host_ifname
@@ -106,6 +107,7 @@ class Agent:
         self.store_reason = ""
         self.store_since = time.monotonic()
         self.last_pass: dict[str, object] = {}
+        self.checksum_errors = ChecksumErrors()
         self.leases = LeaseKeeper(
             store, self._wanted_claim, self._granted, settings.lease_ttl_s, self.log
         )

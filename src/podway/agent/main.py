@@ -223,6 +223,11 @@ def _watch(agent: Agent, metrics: Metrics) -> None:
         lambda: float(agent.tracker.drift_repaired),
     )
     metrics.watch(
+        "podway_udp_checksum_errors",
+        "UDP datagrams that came with a wrong checksum, since the start.",
+        lambda: float(agent.checksum_errors()),
+    )
+    metrics.watch(
         "podway_failing_operations",
         "Kernel operations that fail and are tried again.",
         lambda: float(len(agent.tracker.failures)),

@@ -43,8 +43,16 @@ def _facts(status: Mapping[str, Any], style: Style, now_s: float) -> list[tuple[
         ("store", describe_store(status["store"], style)),
         ("pods", f"{plural(status['endpoints'], 'interface')}; addresses: {pool}"),
         ("drift", f"{plural(status['drift_repaired'], 'object')} repaired"),
+        *_checksums(status.get("checksum_errors", 0)),
         *_last_reconcile(status.get("last_reconcile"), now_s),
     ]
+
+
+def _checksums(errors: int) -> list[tuple[str, str]]:
+    if not errors:
+        return []
+    came = f"{plural(errors, 'datagram')} came with a wrong one since the start"
+    return [("checksums", f"{came}: see TxChecksumOffload")]
 
 
 def _mtu(mtu: Mapping[str, int | None]) -> str:

@@ -138,6 +138,7 @@ TROUBLED = status(
     drained=True,
     stranded=[{"pod": "default/web", "addresses": ["10.244.7.5", "fd00:10:244:7::5"]}],
     drift_repaired=1,
+    checksum_errors=12,
     last_reconcile={"operations": 9, "failed": 1, "duration_ms": 12.0, "at": NOW - 3600},
 )
 
