@@ -125,7 +125,8 @@ def test_without_a_word_it_is_flannels_default() -> None:
         ("-kube-subnet-mgr", "store", "kubernetes:?net-conf=/etc/kube-flannel/net-conf.json"),
         (
             (
-                "-kube-subnet-mgr -kubeconfig-file /k -net-config-path /n -kube-annotation-prefix a.b "
+                "-kube-subnet-mgr -kubeconfig-file /k -net-config-path /n "
+                "-kube-annotation-prefix a.b "
                 "-set-node-network-unavailable=false -kube-api-url https://1.2.3.4:6443"
             ),
             "store",
