@@ -10,8 +10,9 @@ The index is (content of ``podway/__init__.py``, parts, modules, shared objects)
 of (offset, length), modules a dict: name -> (file, part, position in it, (time in ns, size) of the
 file), and shared objects of Python's own a dict: name -> path. A part is a tuple of code, for
 modules that are mostly loaded together (`PARTS`): read at once, what they have in common is made
-once, which takes 0.6 ms less. Docstrings and the columns of tracebacks are left out (``-OO -X
-no_debug_ranges``).
+once, which takes 0.6 ms less. Left out is what a plugin never shows: docstrings
+(``-OO``), and where in the source something stands, a fifth of all bytes; whoever looks for a
+defect deletes the bundle.
 
 It is a cache, in the directory where Python keeps its own, and as safe as those: who may write it
 may write podway's sources as well. Each module in it bears time and size of its source, and
