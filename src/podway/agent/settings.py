@@ -274,15 +274,17 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
 
 def with_own_places(settings: Settings) -> Settings:
     """Return *settings* with directories of the instance's own in place of the default ones."""
-    if not settings.instance:
-        return settings
-    run, state = settings.run_dir, settings.state_dir
-    suffix = f"-{settings.instance}"
+    run, state, instance = settings.run_dir, settings.state_dir, settings.instance
     return replace(
         settings,
-        run_dir=run.with_name(run.name + suffix) if run == DEFAULT_RUN_DIR else run,
-        state_dir=state.with_name(state.name + suffix) if state == DEFAULT_STATE_DIR else state,
+        run_dir=own_dir(run, instance) if run == DEFAULT_RUN_DIR else run,
+        state_dir=own_dir(state, instance) if state == DEFAULT_STATE_DIR else state,
     )
+
+
+def own_dir(directory: Path, instance: str) -> Path:
+    """Return *directory* as it is called for *instance*; "" is the one without a name."""
+    return directory.with_name(f"{directory.name}-{instance}") if instance else directory
 
 
 def wireguard_key_file(settings: Settings) -> Path:

@@ -65,11 +65,14 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     )
 
 
+DEFAULT_SOCKET = "/run/podway/agent.sock"
+
+
 def add_socket(parser: argparse.ArgumentParser) -> None:
     """Add ``--socket``, the agent to ask."""
     parser.add_argument(
         "--socket",
         metavar="PATH",
-        default="/run/podway/agent.sock",
+        default=DEFAULT_SOCKET,
         help="socket of the agent to ask (default: %(default)s)",
     )

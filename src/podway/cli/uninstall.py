@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from podway.agent.calls import AgentAway, AgentError, call_agent
-from podway.cli.arguments import add_json, add_socket
+from podway.agent.settings import DEFAULT_RUN_DIR, own_dir
+from podway.cli.arguments import DEFAULT_SOCKET, add_json, add_socket
 from podway.cli.output import plural, print_json, style_of
 from podway.diff.operations import Operation
 from podway.diff.tracker import Tracker
@@ -19,7 +20,7 @@ from podway.errors import PodwayError
 from podway.kernel.node import NodeKernel
 from podway.kernel.protocol import Kernel
 from podway.model.instances import PODWAY, Marks, instance_of
-from podway.model.kernel import NftTable
+from podway.model.kernel import KernelObject, Link, NftTable, Veth
 
 
 class InUse(PodwayError):  # noqa: N818  (a state, not an accident)
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         plan = leftovers(kernel, marks)
         if not args.verify:
-            _refuse_in_use(Path(args.socket), plan, pods=args.pods)
+            _refuse_in_use(_socket(args), plan, pods=args.pods)
             kernel.apply(plan)
             removed, plan = plan, leftovers(kernel, marks)
         else:
@@ -67,15 +68,26 @@ def leftovers(kernel: Kernel, marks: Marks = PODWAY) -> list[Operation]:
     return tracker.plan()
 
 
+def _socket(args: argparse.Namespace) -> Path:
+    """Return where the agent listens of whose things these are."""
+    if args.socket != DEFAULT_SOCKET:
+        return Path(args.socket)
+    return own_dir(DEFAULT_RUN_DIR, args.instance) / Path(DEFAULT_SOCKET).name
+
+
 def _refuse_in_use(socket: Path, plan: Sequence[Operation], *, pods: bool) -> None:
     if _agent_runs(socket):
         raise InUse("the agent runs and would put everything back: stop it first")
-    attached = [op for op in plan if op.key.kind == "link" and str(op.key.parts[0])[:2] == "pw"]
+    attached = [op for op in plan if _is_pod(op.observed)]
     if attached and not pods:
         raise InUse(
             f"{plural(len(attached), 'pod')} would lose their network: drain the node first, or "
             "say --pods"
         )
+
+
+def _is_pod(item: KernelObject | None) -> bool:
+    return isinstance(item, Link) and isinstance(item.kind, Veth)
 
 
 def _agent_runs(socket: Path) -> bool:
