@@ -27,7 +27,12 @@ from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf, vlan_gatew
 from podway.plugins.bridge_devices import compute_port
 from podway.plugins.bridge_gateways import compute_gateways
 from podway.plugins.bridge_rules import check_rules
-from podway.plugins.bridge_vlans import VLAN_RANGE_BEGIN, VLAN_RANGE_END
+from podway.plugins.bridge_vlans import (
+    VLAN_PVID,
+    VLAN_RANGE_BEGIN,
+    VLAN_RANGE_END,
+    VLAN_UNTAGGED,
+)
 from podway.plugins.delegation import pass_to_ipam
 from podway.plugins.interface_checks import check_interface, required_link
 from podway.plugins.interfaces import compute_interface_plan, find_link
@@ -37,6 +42,7 @@ from podway.plugins.sysctls import is_forwarding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Final
 
     from podway.netlink.links import LinkMessage
@@ -127,37 +133,48 @@ def _check_port(
         if info.get("slave_data", {}).get(key) != value:
             raise CniError(CHECK_FAILED, f"{key} of port {name} is not {value}")
     if conf.filters_vlans:
-        _check_vlans(host, conf, port)
+        _check_vlans(host, conf, bridge, port)
     return port
 
 
-def _check_vlans(host: NetlinkSocket, conf: BridgeConf, port: "LinkMessage") -> None:
-    wanted = (
-        {conf.vlan}
-        if conf.vlan
-        else {vid for first, last in conf.trunk for vid in range(first, last + 1)}
-    )
-    missing = wanted - read_vlans(host, port["index"])
-    if missing:
-        text = f"port {port['ifname']} lacks VLAN {', '.join(map(str, sorted(missing)))}"
+def _check_vlans(
+    host: NetlinkSocket, conf: BridgeConf, bridge: "LinkMessage", port: "LinkMessage"
+) -> None:
+    """See that a port has its VLANs, tagged or not, and the default one only where it may."""
+    found = read_vlans(host, port["index"])
+    wanted = dict(_wanted_vlans(conf))
+    wrong = sorted(vid for vid, flags in wanted.items() if found.get(vid) != flags)
+    if wrong:
+        text = f"port {port['ifname']} lacks VLAN {', '.join(map(str, wrong))}, or has it otherwise"
         raise CniError(CHECK_FAILED, text)
+    default = bridge["linkinfo"]["data"].get("vlan_default_pvid", 0)
+    if default in found and default not in wanted and not conf.preserve_default_vlan:
+        raise CniError(CHECK_FAILED, f"port {port['ifname']} has the default VLAN {default}")
 
 
-def read_vlans(host: NetlinkSocket, index: int) -> set[int]:
-    """Return the VLANs of a port."""
+def _wanted_vlans(conf: BridgeConf) -> "Iterator[tuple[int, int]]":
+    """Yield the VLANs of a port, with PVID and UNTAGGED."""
+    for first, last in [(conf.vlan, conf.vlan)] if conf.vlan else conf.trunk:
+        for vid in range(first, last + 1):
+            yield vid, VLAN_PVID | VLAN_UNTAGGED if conf.vlan else 0
+
+
+def read_vlans(host: NetlinkSocket, index: int) -> dict[int, int]:
+    """Return the VLANs of a port with their flags, PVID and UNTAGGED."""
     fields = {"family": AF_BRIDGE, "ext_mask": _RTEXT_FILTER_BRVLAN}
-    vlans: set[int] = set()
+    vlans: dict[int, int] = {}
     for link in host.dump(Request("list", LINK, RTM_GETLINK, NLM_F_DUMP, fields)):
         if link["index"] != index:
             continue
         first = 0
         for entry in link.get("af_spec", {}).get("vlan_info", ()):
+            flags = entry["flags"] & (VLAN_PVID | VLAN_UNTAGGED)
             if entry["flags"] & VLAN_RANGE_BEGIN:
                 first = entry["vid"]
             elif entry["flags"] & VLAN_RANGE_END:
-                vlans.update(range(first, entry["vid"] + 1))
+                vlans.update(dict.fromkeys(range(first, entry["vid"] + 1), flags))
             else:
-                vlans.add(entry["vid"])
+                vlans[entry["vid"]] = flags
     return vlans
 
 

@@ -451,6 +451,33 @@ def test_own_namespace_is_refused_untouched(runtime: Runtime) -> None:
     assert runtime.reserved() == set()
 
 
+def test_the_containers_end_stays_down(runtime: Runtime, pod: Netns) -> None:
+    config = bridge(runtime, disableContainerInterface=True, ipam={}, runtimeConfig={"mac": MAC})
+    result = runtime.add(config, pod)
+    link = link_of(pod, "eth0")
+    assert ("UP" in link["flags"], link["address"]) == (False, MAC)
+    assert [each["name"] for each in result["interfaces"]][::2] == ["br0", "eth0"]
+    checked = with_previous(config, result)
+    assert runtime.call("CHECK", checked, pod).code == 0
+    assert runtime.call("DEL", checked, pod).code == 0
+    assert (devices(pod), devices(runtime.host)) == (set(), {"br0"})
+
+
+def test_duplicates_are_looked_for(runtime: Runtime, make_netns: MakeNetns) -> None:
+    """With enabledad ADD ends when IPv6 addresses can be used, or somebody has them: 1 to 2 s."""
+    neighbour, pod = make_netns(), make_netns()
+    runtime.add(bridge(runtime, SIX, enabledad=True), neighbour, container_id="c1")
+    flags = json.loads(neighbour.ip("-j", "-6", "addr", "show", "dev", "eth0", "tentative"))
+    assert [each for each in flags if each] == []
+    taken = {"type": "static", "addresses": [{"address": "fd01::2/64"}]}
+    config = bridge(runtime, enabledad=True, ipam=taken)
+    assert runtime.call("ADD", config, pod, container_id="c2").code
+    assert devices(pod) == set()
+    assert addresses_of(neighbour, "eth0") == {"fd01::2/64"}
+    # Without it, nobody looks.
+    assert runtime.call("ADD", {**config, "enabledad": False}, pod, container_id="c2").code == 0
+
+
 def test_a_device_that_is_no_pair_is_nobodys(runtime: Runtime, pod: Netns) -> None:
     pod.ip("link", "add", "eth0", "type", "bridge")
     assert runtime.call("DEL", bridge(runtime), pod).code == 0

@@ -63,11 +63,23 @@ def test_ports(case: str, runtime: Runtime, pod: Netns) -> None:
     assert vlans(runtime.host, port) == wanted
     checked = with_previous(config, result)
     assert runtime.call("CHECK", checked, pod).code == 0
-    gone = str(max(vlan for vlan, _ in wanted))
-    runtime.host.exec("bridge", "vlan", "del", "dev", port, "vid", gone)
-    assert runtime.call("CHECK", checked, pod).code == CHECK_FAILED
+    vlan, flags = max(wanted)
+    tagged = ["pvid", "untagged"] if not flags else []
+    for change in (["add", *tagged], ["del"]):
+        runtime.host.exec("bridge", "vlan", change[0], "dev", port, "vid", str(vlan), *change[1:])
+        assert runtime.call("CHECK", checked, pod).code == CHECK_FAILED
     assert runtime.call("DEL", checked, pod).code == 0
     assert devices(runtime.host) == {"br0"}
+
+
+def test_check_notices_that_the_default_vlan_is_back(runtime: Runtime, pod: Netns) -> None:
+    config = config_of("bridge", bridge="br0", vlan=100, preserveDefaultVlan=False)
+    checked = with_previous(config, runtime.add(config, pod))
+    port = checked["prevResult"]["interfaces"][1]["name"]
+    runtime.host.exec("bridge", "vlan", "add", "dev", port, "vid", "1")
+    assert runtime.call("CHECK", checked, pod).code == CHECK_FAILED
+    kept = {**checked, "preserveDefaultVlan": True}
+    assert runtime.call("CHECK", kept, pod).code == 0
 
 
 def test_a_bridge_without_filtering_gets_it(runtime: Runtime, pod: Netns) -> None:

@@ -56,7 +56,9 @@ KILLED_HERE: Final = [
     each for each in every_plugin(with_daemons=False) if each.id not in KILLED_ELSEWHERE
 ]
 BEHIND_OTHERS: Final = [
-    each for each in every_plugin(with_daemons=False) if CASES[each.id].needs_previous
+    each
+    for each in every_plugin(with_daemons=False)
+    if CASES[each.id].needs_previous and not SECOND_KERNEL & set(CASES[each.id].features)
 ]
 
 
@@ -268,6 +270,26 @@ def test_a_previous_result_of_any_version(caller: Caller, before: Document) -> N
         for path in caller.runtime.directory.rglob("last_reserved_ip.*"):
             path.unlink()
         assert _without_last(state(caller)) == _without_last(before), version
+
+
+@pytest.mark.parametrize("caller", BEHIND_OTHERS, indirect=True)
+def test_a_result_is_passed_on(caller: Caller, before: Document) -> None:
+    """What a plugin does not change comes as it went: keys of 1.1.0, routes, DNS."""
+    previous: Document = caller.add_before() or {}
+    previous["interfaces"][0] |= {"socketPath": "/run/vhost.sock", "pciID": "0000:00:1f.6"}
+    more = {"mtu": 1300, "advmss": 1200, "priority": 7, "table": 100, "scope": 253}
+    previous["routes"].append({"dst": "10.77.0.0/16", "gw": "10.1.0.1", **more})
+    previous["dns"] = {
+        "nameservers": ["192.0.2.53"], "domain": "x.test", "search": ["y"], "options": ["ndots:5"],
+    }  # fmt: skip
+    result = caller.call("ADD", told(caller.config, previous)).document
+    count = len(previous["interfaces"])
+    if caller.config["type"] == "tuning":
+        assert result["interfaces"][-1].pop("mtu") == 1300
+        previous["interfaces"][-1].pop("mtu")
+    assert {**result, "interfaces": result["interfaces"][:count]} == previous
+    caller.delete(result)
+    assert state(caller) == before
 
 
 def _without_last(found: Document) -> Document:
