@@ -299,7 +299,9 @@ def test_any_previous_result(caller: Caller, before: Document) -> None:
     result = caller.add()
     paths = list(paths_in(result))
 
-    @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(changes=st.lists(st.tuples(st.sampled_from(paths), _ANYTHING), min_size=1, max_size=3))
     def run(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
         lie = result
