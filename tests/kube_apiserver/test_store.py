@@ -360,7 +360,7 @@ def test_the_network_follows_its_file(server: KubeServer, admin: Admin, tmp_path
             snapshot = await next_event(events, Snapshot)
             assert snapshot.network is not None
             net_conf(tmp_path, "nonsense")
-            assert "nonsense" in (await next_event(events, Delta)).network_error
+            assert "must be JSON" in (await next_event(events, Delta)).network_error
 
     run_scenario(scenario)
 

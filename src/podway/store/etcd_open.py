@@ -2,7 +2,6 @@
 
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 
 from podway.errors import ConfigError
 from podway.store.access import StoreAccess, read_password
@@ -13,7 +12,7 @@ from podway.store.etcd_client import EtcdClient, Login
 from podway.store.etcd_keys import EtcdKeys
 from podway.store.etcd_watch import EtcdOptions
 from podway.store.http_client import HttpClient, HttpServer
-from podway.store.tls import load_pem, trusting
+from podway.store.tls import age_of, load_pem, trusting
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -57,7 +56,7 @@ def _members(
 
     def members() -> tuple[HttpClient, ...]:
         nonlocal seen, clients
-        now = [_age(path) for path in files]
+        now = [age_of(path) for path in files]
         if not clients or now != seen:
             context = client_context(access) if address.tls else None
             seen, clients = now, _clients(address, context, options)
@@ -78,14 +77,6 @@ def _clients(
         )
         for each in address.endpoints
     )
-
-
-def _age(path: Path) -> int:
-    """Return when *path* was changed; of a file that is just being replaced, as if long ago."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def client_context(access: StoreAccess) -> ssl.SSLContext:

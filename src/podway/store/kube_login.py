@@ -15,6 +15,7 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -27,7 +28,7 @@ from podway.errors import ConfigError
 from podway.model.secret import Secret
 from podway.store.http_client import HttpServer
 from podway.store.protocol import StoreAway
-from podway.store.tls import load_pem, trusting
+from podway.store.tls import RenewedFiles, load_authority, load_pem, trusting
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -43,19 +44,23 @@ class KubeLogin(Struct, frozen=True, kw_only=True):
         path: prefix of every path, "" mostly (an API server behind a gateway has one).
         token_file: holds our bearer token, now; None without.
         token: our bearer token when it stands in the kubeconfig itself.
+        files: certificates and key that lie in files of their own.
     """
 
     server: HttpServer
     path: str = ""
     token_file: Path | None = None
     token: Secret = Secret("")
+    files: RenewedFiles | None = None
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that say who we are, at this moment.
+        """Return the headers that say who we are, at this moment, and renew our certificate.
 
         Raises:
             StoreAway: the token's file cannot be read now.
         """
+        if self.files is not None:
+            self.files.look()
         if self.token_file is not None:
             return _bearer(_read_token(self.token_file))
         return _bearer(self.token.value) if self.token else {}
@@ -99,9 +104,13 @@ def login_in_cluster(
             "outside of a cluster name a kubeconfig: kubernetes:/PATH"
         )
         raise ConfigError("store", "kubernetes:", rule)
-    context = trusting("ca.crt", directory / "ca.crt")
+    authority = directory / "ca.crt"
+    context = trusting("ca.crt", authority)
+    load = partial(load_authority, field="ca.crt", authority=authority)
     return KubeLogin(
-        server=HttpServer(host.strip("[]"), int(port), context), token_file=directory / "token"
+        server=HttpServer(host.strip("[]"), int(port), context),
+        token_file=directory / "token",
+        files=RenewedFiles([authority], context, load),
     )
 
 
@@ -250,7 +259,12 @@ def _refuse_unknown(path: Path, cluster: _Cluster, user: _User) -> None:
 def _login(path: Path, cluster: _Cluster, user: _User) -> KubeLogin:
     url = _parse_server(f"server of kubeconfig {path}", cluster.server)
     assert url.hostname is not None
-    context = _client_context(path, cluster, user) if url.scheme == "https" else None
+    context, files = None, None
+    if url.scheme == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        load = partial(_load, path, cluster, user)
+        load(context)
+        files = RenewedFiles(_own_files(path, cluster, user), context, load)
     return KubeLogin(
         server=HttpServer(
             url.hostname, url.port or _PORTS[url.scheme], context, cluster.tls_server_name or None
@@ -258,7 +272,13 @@ def _login(path: Path, cluster: _Cluster, user: _User) -> KubeLogin:
         path=url.path.rstrip("/"),
         token_file=path.parent / user.token_file if user.token_file else None,
         token=Secret(user.token),
+        files=files,
     )
+
+
+def _own_files(path: Path, cluster: _Cluster, user: _User) -> list[Path]:
+    names = (cluster.certificate_authority, user.client_certificate, user.client_key)
+    return [path.parent / name for name in names if name]
 
 
 def _parse_server(field: str, text: str) -> SplitResult:
@@ -272,9 +292,10 @@ def _parse_server(field: str, text: str) -> SplitResult:
     return url
 
 
-def _client_context(path: Path, cluster: _Cluster, user: _User) -> ssl.SSLContext:
+def _load(path: Path, cluster: _Cluster, user: _User, context: ssl.SSLContext) -> None:
+    """Have *context* trust what *cluster* says, and show what *user* says."""
     with _file(path, cluster.certificate_authority, cluster.certificate_authority_data) as ca:
-        context = trusting(f"certificate-authority of kubeconfig {path}", ca)
+        load_authority(context, f"certificate-authority of kubeconfig {path}", ca)
     if cluster.insecure_skip_tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -285,7 +306,6 @@ def _client_context(path: Path, cluster: _Cluster, user: _User) -> ssl.SSLContex
         if certificate is not None:
             name = f"client-certificate and client-key of kubeconfig {path}"
             load_pem(name, certificate, lambda: context.load_cert_chain(certificate, key))
-    return context
 
 
 @contextmanager

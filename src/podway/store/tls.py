@@ -6,7 +6,8 @@ node's certificate is for clients only, so that no node can pose as the hub.
 """
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -77,12 +78,17 @@ def trusting(field: str, authority: Path | None) -> ssl.SSLContext:
     that cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    load_authority(context, field, authority)
+    return context
+
+
+def load_authority(context: ssl.SSLContext, field: str, authority: Path | None) -> None:
+    """Have *context* trust as `trusting` says. Raises ConfigError likewise."""
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if authority is None:
         context.load_default_certs()
     else:
         load_pem(field, authority, lambda: context.load_verify_locations(authority))
-    return context
 
 
 def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
@@ -98,3 +104,49 @@ def load_pem(field: str, path: Path, load: Callable[[], None]) -> None:
     except OSError as error:  # ssl.SSLError is one, too
         rule = f"must be readable PEM files that belong together: {error}"
         raise ConfigError(field, str(path), rule) from error
+
+
+class RenewedFiles:
+    """PEM files that are replaced while we run, read again into the context that they were for.
+
+    A connection that is there stays as it is; the next one has what is new. (Authorities that were
+    trusted stay so: a context forgets none.)
+
+    Args:
+        paths: of the files.
+        context: into which they were read.
+        load: reads them into a context; its ConfigError means that they are just being replaced.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[Path],
+        context: ssl.SSLContext,
+        load: Callable[[ssl.SSLContext], None],
+    ) -> None:
+        self._paths = tuple(paths)
+        self._context = context
+        self._load = load
+        self._seen = self._ages()
+
+    def look(self) -> None:
+        """Read the files again if one of them is another than before."""
+        ages = self._ages()
+        if ages == self._seen:
+            return
+        with suppress(ConfigError):
+            # What is half there would be in the context, and what was there before would not.
+            self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+            self._load(self._context)
+            self._seen = ages
+
+    def _ages(self) -> list[int]:
+        return [age_of(path) for path in self._paths]
+
+
+def age_of(path: Path) -> int:
+    """Return when *path* was changed; of a file that is just being replaced, as if long ago."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import yaml
 
 from podway.errors import ConfigError
 from podway.store.engines import open_store
-from podway.store.kube_login import login_by_kubeconfig, login_in_cluster
+from podway.store.kube_login import KubeLogin, login_by_kubeconfig, login_in_cluster
 from podway.store.kube_url import parse_kube_url
 from podway.store.protocol import StoreAway
+from store.pem import Authority
 
 
 def write(directory: Path, cluster: dict[str, Any], user: dict[str, Any]) -> Path:
@@ -48,6 +51,44 @@ def test_a_token_file_is_read_each_time_and_lies_beside_the_kubeconfig(tmp_path:
         (tmp_path / "tok").write_text(text)
         with pytest.raises(StoreAway):
             login.headers()
+
+
+def test_a_renewed_certificate_is_used_without_a_restart(tmp_path: Path) -> None:
+    """By the next connection; files that are only half there are read with the one after."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.sign("127.0.0.1")
+    cluster = {"server": "https://127.0.0.1:1", "certificate-authority": str(authority.ca)}
+    user = {"client-certificate": str(certificate), "client-key": str(key)}
+    login = login_by_kubeconfig(write(tmp_path, cluster, user))
+    seen = [peer_certificate(login, authority)]
+    authority.sign("127.0.0.1")
+    whole = key.read_bytes()
+    key.write_bytes(b"")
+    seen.append(peer_certificate(login, authority))
+    key.write_bytes(whole)
+    seen.append(peer_certificate(login, authority))
+    assert seen[0] == seen[1]
+    assert seen[2] == ssl.PEM_cert_to_DER_cert(certificate.read_text())
+    assert seen[2] != seen[0]
+
+
+def peer_certificate(login: KubeLogin, authority: Authority) -> bytes | None:
+    """Return the certificate that a server is shown with *login*."""
+    login.headers()
+    assert login.server.tls is not None
+    own = authority.sign("server")
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(*own)
+    serving.load_verify_locations(authority.ca)
+    serving.verify_mode = ssl.CERT_REQUIRED
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = login.server.tls.wrap_bio(to_client, to_server, server_hostname="127.0.0.1")
+    server = serving.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):
+        for side in (client, server):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    return server.getpeercert(binary_form=True)
 
 
 def test_the_token_is_shown_nowhere(tmp_path: Path) -> None:
