@@ -4,7 +4,8 @@ In: a call, CHECK's with prevResult. Out: nothing, or the first thing that is mi
 `firewall`.
 """
 
-from podway.cni.errors import UNAVAILABLE, CniError
+from podway.cni.errors import LIMITED_CONNECTIVITY, UNAVAILABLE, CniError
+from podway.cni.values import replace
 from podway.netlink.nft_transactions import NftSocket
 from podway.plugins.firewall_conf import (
     addresses_of,
@@ -12,11 +13,14 @@ from podway.plugins.firewall_conf import (
     choose_backend,
     parse_firewall_conf,
 )
+from podway.plugins.firewall_records import Records
 from podway.plugins.previous import required_previous_result
+from podway.plugins.state_files import names_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podway.plugins.firewall_conf import FirewallConf
+    from podway.plugins.firewall_records import Record
     from podway.plugins.skeleton import Call
 
 # Each call loads the back end that it needs.
@@ -32,18 +36,23 @@ def check(call: "Call") -> None:
     conf = parse_firewall_conf(call.request)
     result = required_previous_result(call.request)
     addresses, bridge = addresses_of(result), bridge_of(conf, result)
-    backend = choose_backend(conf)
     with NftSocket() as nft:
-        if backend == "firewalld":
-            _check_firewalld(nft, conf, addresses, bridge)
-        elif backend == "nftables":
-            from podway.plugins import firewall_nftables
+        _check_backend(nft, conf, choose_backend(conf), addresses, bridge)
 
-            firewall_nftables.check(nft, conf, addresses, bridge)
-        else:
-            from podway.plugins import firewall_iptables
 
-            firewall_iptables.check(nft, conf, addresses, bridge)
+def _check_backend(
+    nft: NftSocket, conf: "FirewallConf", backend: str, addresses: tuple[str, ...], bridge: str
+) -> None:
+    if backend == "firewalld":
+        _check_firewalld(nft, conf, addresses, bridge)
+    elif backend == "nftables":
+        from podway.plugins import firewall_nftables
+
+        firewall_nftables.check(nft, conf, addresses, bridge)
+    else:
+        from podway.plugins import firewall_iptables
+
+        firewall_iptables.check(nft, conf, addresses, bridge)
 
 
 def _check_firewalld(
@@ -59,15 +68,37 @@ def _check_firewalld(
 
 
 def status(call: "Call") -> None:
-    """See that an ADD would find its back end.
+    """See that an ADD would find its back end, and that what is attached may pass still.
 
     Raises:
-        CniError: UNAVAILABLE, it would not; INVALID_CONFIG.
+        CniError: LIMITED_CONNECTIVITY, its rules are lost (firewalld was restarted); UNAVAILABLE;
+            INVALID_CONFIG.
     """
     conf = parse_firewall_conf(call.request)
     try:
         choose_backend(conf)
     except CniError as error:
         raise CniError(UNAVAILABLE, error.msg) from error
-    # Opened to see that the kernel has nf_tables.
-    NftSocket().close()
+    # Opened also to see that the kernel has nf_tables.
+    with NftSocket() as nft:
+        for address, noted in _samples(conf, call.config.name):
+            places = {"zone": noted.place} if noted.backend == "firewalld" else {}
+            places |= {"table": noted.place} if noted.backend == "nftables" else {}
+            try:
+                _check_backend(nft, replace(conf, **places), noted.backend, (address,), "")
+            except CniError as error:
+                text = f"{address} of container {noted.container_id} cannot pass: {error.msg}"
+                raise CniError(LIMITED_CONNECTIVITY, text) from error
+
+
+def _samples(conf: "FirewallConf", network: str) -> "list[tuple[str, Record]]":
+    """Return an address of each back end and family that *network* has: what is lost is all."""
+    if not names_in(conf.data_dir):
+        return []
+    with Records(conf.data_dir) as records:
+        noted = records.find(network)
+    kinds = {
+        (each.backend, each.place, ":" in address): (address, each)
+        for address, each in noted.items()
+    }
+    return list(kinds.values())

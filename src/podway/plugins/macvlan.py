@@ -5,7 +5,7 @@ in the container. Frames go by the master's wire; with the host itself the conta
 through it (macvlan's own rule). Without IPAM the interface is only brought up.
 """
 
-from podway.cni.errors import broken_rule
+from podway.cni.errors import CHECK_FAILED, CniError, broken_rule
 from podway.cni.values import Value
 from podway.netlink.constants import (
     MACVLAN_MODE_BRIDGE,
@@ -146,6 +146,11 @@ def check(call: Call) -> None:
     conf = parse_conf(call)
     link = check_shape(call, conf.shape)
     check_master(call, link, conf.master, link_in_container=conf.link_in_container)
+    # Kernels before 5.11 neither know nor tell it.
+    found = link["linkinfo"]["data"].get("bc_queue_len", conf.bc_queue_len)
+    if conf.bc_queue_len and found != conf.bc_queue_len:
+        text = f"bcqueuelen of {link['ifname']} is {found}, must be {conf.bc_queue_len}"
+        raise CniError(CHECK_FAILED, text)
 
 
 def gc(call: Call) -> None:

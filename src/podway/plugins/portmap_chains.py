@@ -132,6 +132,16 @@ def _stale_targets(
     return requests, bool(stale) and len(stale) == len(targets)
 
 
+def find_lost(nft: "NftSocket", nfproto: int, network: str) -> str:
+    """Return where nothing leads to the ports of *network*, "" if all is well."""
+    if not nft.find_rules(nfproto, TABLE, DNAT, comment_start(network).encode()):
+        return ""
+    for base in ("PREROUTING", "OUTPUT"):
+        if not nft.find_rules(nfproto, TABLE, base, DNAT.encode() + b"\0"):
+            return f"iptables -t {TABLE} {base} lacks -j {DNAT}"
+    return ""
+
+
 def _own_chains(nft: "NftSocket", nfproto: int) -> "Iterator[str]":
     for chain in nft.dump(dump_chains(nfproto)):
         if chain["table"] == TABLE and chain["name"].startswith("CNI-DN-"):

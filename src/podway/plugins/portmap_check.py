@@ -4,8 +4,9 @@ In: a call, CHECK's with prevResult. Out: nothing, or the first thing that is mi
 `portmap`.
 """
 
-from podway.cni.errors import UNAVAILABLE, CniError
+from podway.cni.errors import LIMITED_CONNECTIVITY, UNAVAILABLE, CniError
 from podway.netlink.nft_transactions import NftSocket
+from podway.plugins.iptables_chains import NFPROTO
 from podway.plugins.portmap_conf import choose_backend, parse_portmap_conf, publication_of
 from podway.plugins.previous import required_previous_result
 
@@ -42,15 +43,34 @@ def check(call: "Call") -> None:
 
 
 def status(call: "Call") -> None:
-    """See that an ADD would find its back end.
+    """See that an ADD would find its back end, and that packets come by the ports there are.
 
     Raises:
-        CniError: UNAVAILABLE, it would not; INVALID_CONFIG.
+        CniError: LIMITED_CONNECTIVITY, nothing leads to them; UNAVAILABLE; INVALID_CONFIG.
     """
     conf = parse_portmap_conf(call.request)
     try:
         choose_backend(conf)
     except CniError as error:
         raise CniError(UNAVAILABLE, error.msg) from error
-    # Opened to see that the kernel has nf_tables.
-    NftSocket().close()
+    # Opened also to see that the kernel has nf_tables.
+    with NftSocket() as nft:
+        lost = _find_lost(nft, call.config.name)
+    if lost:
+        text = f"{lost}: nothing leads to the published ports; repeat ADD, or restore the rules"
+        raise CniError(LIMITED_CONNECTIVITY, text)
+
+
+def _find_lost(nft: NftSocket, network: str) -> str:
+    """Return where nothing leads to the ports that *network* has published, "" if all is well."""
+    from podway.plugins import portmap_chains, portmap_nftables
+
+    return next(
+        (
+            lost
+            for nfproto in NFPROTO.values()
+            for find_lost in (portmap_chains.find_lost, portmap_nftables.find_lost)
+            if (lost := find_lost(nft, nfproto, network))
+        ),
+        "",
+    )

@@ -214,6 +214,17 @@ def check(nft: "NftSocket", wanted: "Publication") -> None:
                 raise CniError(CHECK_FAILED, f"nft {_name(family)} {TABLE} {chain}: is empty")
 
 
+def find_lost(nft: "NftSocket", nfproto: int, network: str) -> str:
+    """Return where nothing leads to the ports of *network*, "" if all is well."""
+    start = f"{sha512_hex(network)[:_DIGITS]}-".encode()
+    if not nft.find_rules(nfproto, TABLE, HOSTPORTS, start):
+        return ""
+    for chain in _DNAT_CHAINS:
+        if not nft.find_rules(nfproto, TABLE, chain, _ALL.encode()):
+            return f"nft {TABLE} {chain} lacks jump {_ALL}"
+    return "" if nft.find_rules(nfproto, TABLE, _ALL) else f"nft {TABLE} {_ALL} is empty"
+
+
 def _comparable(program: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
     """Return a program without what the kernel adds to a translation: ends of ranges, flags."""
     added = ("reg_addr_max", "reg_proto_max", "flags")

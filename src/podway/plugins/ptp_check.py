@@ -3,12 +3,16 @@
 In: a call. Out: nothing, or what is missing.
 """
 
-from podway.cni.errors import CHECK_FAILED, UNAVAILABLE, CniError
+from podway.cni.errors import CHECK_FAILED, LIMITED_CONNECTIVITY, UNAVAILABLE, CniError
+from podway.netlink.constants import RT_SCOPE_UNIVERSE
+from podway.netlink.links import dump_links
 from podway.netlink.nft_transactions import NftSocket
 from podway.netlink.socket import NetlinkSocket
+from podway.netlink.text import format_prefix
 from podway.plugins.container_links import check_kind
 from podway.plugins.delegation import pass_to_ipam
-from podway.plugins.interfaces import check_interface, required_link
+from podway.plugins.interfaces import assigned_addresses, check_interface, required_link
+from podway.plugins.marks import network_mark
 from podway.plugins.masquerade import check_masquerade, choose_backend, masquerade_of
 from podway.plugins.previous import container_interface, required_previous_result
 from podway.plugins.ptp_conf import KIND, parse_conf
@@ -64,7 +68,11 @@ def _check_host(inner: "LinkMessage", result: "Result", plan: "PtpPlan") -> None
 
 
 def status(call: "Call") -> None:
-    """See that what the configuration asks for can be had, and that IPAM is well."""
+    """See that what the configuration asks for can be had, and that IPAM is well.
+
+    Raises:
+        CniError: LIMITED_CONNECTIVITY, the host does not forward what is attached; UNAVAILABLE.
+    """
     conf = parse_conf(call)
     required_ipam(call)
     if conf.masquerades:
@@ -72,4 +80,19 @@ def status(call: "Call") -> None:
             choose_backend(conf.backend)
         except CniError as error:
             raise CniError(UNAVAILABLE, error.msg) from error
+    _check_attached(network_mark(call.config.name))
     pass_to_ipam(call)
+
+
+def _check_attached(mark: str) -> None:
+    """See that the host forwards what the network's attachments send; one stands for all."""
+    with NetlinkSocket() as host:
+        for link in host.dump(dump_links(kind=KIND)):
+            if not link.get("ifalias", "").startswith(mark):
+                continue
+            for address in assigned_addresses(host, link["index"]):
+                cidr = format_prefix(address.get("local", address["address"]), address["prefixlen"])
+                if address["scope"] == RT_SCOPE_UNIVERSE and not is_forwarding(cidr):
+                    text = f"the host does not forward packets to {link['ifname']}, {cidr}"
+                    raise CniError(LIMITED_CONNECTIVITY, text)
+            return

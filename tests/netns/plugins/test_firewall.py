@@ -28,7 +28,13 @@ from netns.plugins.cni_runtime import (
     without_waiting,
 )
 from netns.plugins.kills import Victim, kill_everywhere
-from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, UNAVAILABLE, UNSUPPORTED_FIELD
+from podway.cni.errors import (
+    CHECK_FAILED,
+    INVALID_CONFIG,
+    LIMITED_CONNECTIVITY,
+    UNAVAILABLE,
+    UNSUPPORTED_FIELD,
+)
 from podway.netlink import entered
 
 BACKENDS: Final = ("iptables", "nftables")
@@ -268,6 +274,21 @@ def test_check_notices(backend: str, runtime: Runtime, make_netns: MakeNetns) ->
         assert runtime.call("CHECK", config, pod).code == CHECK_FAILED, breakage
     assert runtime.call("DEL", config, pod).code == 0
     assert traces(runtime, *OURS) == []
+
+
+@both_backends
+def test_status_of_those_attached(backend: str, runtime: Runtime, make_netns: MakeNetns) -> None:
+    host, pod = runtime.host, make_netns()
+    config = with_previous(firewall(runtime, backend=backend), attach(host, pod))
+    assert runtime.call("STATUS", config).code == 0
+    runtime.add(config, pod)
+    assert runtime.call("STATUS", config).code == 0
+    # As after `iptables -F`, or a restart of what had made the rules.
+    host.exec("nft", "flush", "ruleset")
+    assert runtime.call("STATUS", config).code == LIMITED_CONNECTIVITY
+    assert runtime.call("STATUS", {**config, "name": "other"}).code == 0
+    assert runtime.call("DEL", config, pod).code == 0
+    assert runtime.call("STATUS", config).code == 0, "nobody is attached"
 
 
 @both_backends

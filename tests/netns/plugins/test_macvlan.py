@@ -277,6 +277,10 @@ def spoil_mode(pod: Netns) -> None:
     pod.ip("link", "set", "eth0", "type", "macvlan", "mode", "vepa")
 
 
+def spoil_queue(pod: Netns) -> None:
+    pod.ip("link", "set", "eth0", "type", "macvlan", "bcqueuelen", "78")
+
+
 def spoil_link(pod: Netns) -> None:
     pod.ip("link", "delete", "eth0")
 
@@ -295,11 +299,11 @@ def spoil_state(pod: Netns) -> None:
     "spoil",
     [
         spoil_address, spoil_route, spoil_mac, spoil_mtu, spoil_mode, spoil_link, spoil_kind,
-        spoil_state,
+        spoil_state, spoil_queue,
     ],
 )  # fmt: skip
 def test_check_notices(spoil: Callable[[Netns], None], runtime: Runtime, pod: Netns) -> None:
-    config = macvlan(runtime)
+    config = macvlan(runtime, bcqueuelen=77)
     checked = with_previous(config, runtime.add(config, pod))
     assert runtime.call("CHECK", checked, pod).code == 0
     spoil(pod)

@@ -24,7 +24,12 @@ from netns.plugins.cni_runtime import (
     without_waiting,
 )
 from netns.plugins.kills import Victim, kill_everywhere
-from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE
+from podway.cni.errors import (
+    CHECK_FAILED,
+    INVALID_CONFIG,
+    IO_FAILURE,
+    LIMITED_CONNECTIVITY,
+)
 from podway.netlink import entered
 
 BACKENDS: Final = ("iptables", "nftables")
@@ -568,6 +573,24 @@ def test_two_interfaces_of_one_container(
         assert reach(outside, pod, HOST) == "192.0.2.9"
     assert runtime.call("DEL", configs[1], pod).code == 0
     assert traces(host) == []
+
+
+@both_backends
+def test_status_of_published_ports(backend: str, runtime: Runtime, make_netns: MakeNetns) -> None:
+    host = runtime.host
+    pod = make_netns()
+    config = with_previous(portmap(TCP, backend=backend), attach(host, pod))
+    assert runtime.call("STATUS", config).code == 0
+    runtime.add(config, pod)
+    assert runtime.call("STATUS", config).code == 0
+    table, chain = (
+        ("nat", "PREROUTING") if backend == "iptables" else ("cni_hostport", "prerouting")
+    )
+    host.exec("nft", "flush", "chain", "ip", table, chain)
+    assert runtime.call("STATUS", config).code == LIMITED_CONNECTIVITY
+    assert runtime.call("STATUS", {**config, "name": "other"}).code == 0
+    assert runtime.call("DEL", config, "").code == 0
+    assert runtime.call("STATUS", config).code == 0
 
 
 @both_backends

@@ -23,7 +23,12 @@ from netns.plugins.cni_runtime import (
     without_waiting,
 )
 from netns.plugins.kills import Victim, kill_everywhere
-from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE
+from podway.cni.errors import (
+    CHECK_FAILED,
+    INVALID_CONFIG,
+    IO_FAILURE,
+    LIMITED_CONNECTIVITY,
+)
 
 FOUR, SIX = "10.1.0.0/24", "fd01::/64"
 
@@ -290,6 +295,17 @@ def test_check_notices_that_the_host_does_not_forward(runtime: Runtime, pod: Net
     result = runtime.add(config, pod)
     runtime.host.exec("sysctl", "-qw", "net.ipv4.ip_forward=0")
     assert runtime.call("CHECK", with_previous(config, result), pod).code == CHECK_FAILED
+
+
+def test_status_of_those_attached(runtime: Runtime, pod: Netns) -> None:
+    config = ptp(runtime)
+    runtime.add(config, pod)
+    assert runtime.call("STATUS", config).code == 0
+    runtime.host.exec("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    assert runtime.call("STATUS", config).code == LIMITED_CONNECTIVITY
+    assert runtime.call("STATUS", {**config, "name": "other"}).code == 0
+    assert runtime.call("DEL", config, pod).code == 0
+    assert runtime.call("STATUS", config).code == 0, "nobody is attached"
 
 
 def test_many_containers_at_once(runtime: Runtime, make_netns: MakeNetns) -> None:
