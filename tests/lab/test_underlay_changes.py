@@ -13,10 +13,11 @@ from msgspec.structs import replace
 
 from lab.probes import eventually
 from lab.transfers import AMOUNT_BYTES, transfer
+from podway.agent.calls import call_agent
 from podway.lab import faults
 from podway.lab.labs import read_statuses
 from podway.lab.members import pod_stations
-from podway.lab.names import FABRIC, namespace_of, node_name
+from podway.lab.names import FABRIC, agent_socket, namespace_of, node_name
 from podway.lab.ping import Outcome, Station, ping_all
 from podway.lab.progress import silent
 from podway.lab.readiness import start_ready
@@ -24,7 +25,6 @@ from podway.lab.runtime import add_pods, check_pod, remove_pods
 from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods
 from podway.lab.topology import plan_agent
-from podway.lab.underlay import underlay_addresses
 from podway.model.addresses import Family
 
 DUAL = (Family.IPV4, Family.IPV6)
@@ -90,62 +90,56 @@ def in_order(spec: LabSpec) -> bool:
     )
 
 
-NEW = ["172.30.1.77", "fd30:0:0:1::77"]
+def addresses(host: int) -> list[str]:
+    """Return the addresses of n1 that end in *host* (in hex for IPv6, as if it were decimal)."""
+    return [f"172.30.1.{host}", f"fd30:0:0:1::{host}"]
 
 
-def give_new_addresses(spec: LabSpec) -> None:
-    ip(spec, "n1", "addr", "add", f"{NEW[0]}/16", "dev", "eth0")
-    ip(spec, "n1", "addr", "add", f"{NEW[1]}/48", "dev", "eth0", "nodad")
+def change_addresses(spec: LabSpec, verb: str, host: int) -> None:
+    ipv4, ipv6 = addresses(host)
+    ip(spec, "n1", "addr", verb, f"{ipv4}/16", "dev", "eth0")
+    ip(spec, "n1", "addr", verb, f"{ipv6}/48", "dev", "eth0", *(["nodad"] if verb == "add" else []))
 
 
-def take_old_addresses(spec: LabSpec) -> None:
-    for address, length in zip(underlay_addresses(spec, 1), (16, 48), strict=True):
-        ip(spec, "n1", "addr", "del", f"{address}/{length}", "dev", "eth0")
-
-
-def expect_the_new_ones(spec: LabSpec) -> None:
-    eventually("the peer is told", lambda: told_of(spec, "n2", "n1") == NEW)
+def expect(spec: LabSpec, told: list[str]) -> None:
+    """n2 reaches n1 at the addresses *told*, and pods each other."""
+    eventually("the peer is told", lambda: told_of(spec, "n2", "n1") == told)
     eventually("pods answer", lambda: unanswered(spec) == [])
     eventually("in order", lambda: in_order(spec))
 
 
-def test_another_address(lab: LabSpec) -> None:
+def replace_addresses(spec: LabSpec, old: int, new: int) -> None:
     """As a DHCP client does it that is given another address: the old one goes first."""
-    take_old_addresses(lab)
-    give_new_addresses(lab)
+    change_addresses(spec, "del", old)
+    change_addresses(spec, "add", new)
     for family, gateway in (("-4", "172.30.0.1"), ("-6", "fd30::1")):
-        ip(lab, "n1", family, "route", "replace", "default", "via", gateway, "proto", "static")
-    expect_the_new_ones(lab)
+        ip(spec, "n1", family, "route", "replace", "default", "via", gateway, "proto", "static")
+
+
+def test_other_addresses_and_another_name(lab: LabSpec) -> None:
+    replace_addresses(lab, 2, 77)
+    expect(lab, addresses(77))
+    # As network managers do it, which promote the second address: the new one comes first.
+    switch = "/proc/sys/net/ipv4/conf/eth0/promote_secondaries"
+    command = ["ip", "netns", "exec", namespace_of(lab.name, "n1"), "tee", switch]
+    subprocess.run(command, input="1", text=True, check=True, stdout=subprocess.DEVNULL)
+    change_addresses(lab, "add", 88)
+    change_addresses(lab, "del", 77)
+    expect(lab, addresses(88))
+    ip(lab, "n1", "link", "set", "eth0", "name", "uplink0")
+    eventually("the node follows", lambda: uplink_of(lab, "n1")["dev"] == "uplink0")
+    expect(lab, addresses(88))
 
 
 def test_another_address_towards_etcd(make_lab: Callable[..., LabSpec]) -> None:
-    """The watch of the store went from the address that is gone."""
+    """The watch of the store went from the address that is gone; what comes next is heard."""
     lab = left_alone(make_lab(store="etcd", families=DUAL))
-    take_old_addresses(lab)
-    give_new_addresses(lab)
-    expect_the_new_ones(lab)
-    n2 = underlay_addresses(lab, 2)
+    replace_addresses(lab, 2, 77)
+    expect(lab, addresses(77))
+    ip(lab, "n2", "addr", "del", "172.30.2.2/16", "dev", "eth0")
     ip(lab, "n2", "addr", "add", "172.30.2.88/16", "dev", "eth0")
-    ip(lab, "n2", "addr", "del", f"{n2[0]}/16", "dev", "eth0")
-    ip(lab, "n2", "addr", "replace", "172.30.2.88/16", "dev", "eth0")
-    told = ["172.30.2.88", str(n2[1])]
+    told = ["172.30.2.88", "fd30:0:0:2::2"]
     eventually("n1 is told of n2", lambda: told_of(lab, "n1", "n2") == told)
-
-
-def test_an_address_that_comes_before_the_old_one_goes(lab: LabSpec) -> None:
-    """As network managers do it, which promote the second address."""
-    command = ["ip", "netns", "exec", namespace_of(lab.name, "n1"), "sysctl", "-qw"]
-    subprocess.run([*command, "net.ipv4.conf.eth0.promote_secondaries=1"], check=True)
-    give_new_addresses(lab)
-    take_old_addresses(lab)
-    expect_the_new_ones(lab)
-
-
-def test_another_name(lab: LabSpec) -> None:
-    ip(lab, "n1", "link", "set", "eth0", "name", "uplink0")
-    eventually("the node follows", lambda: uplink_of(lab, "n1")["dev"] == "uplink0")
-    eventually("pods answer", lambda: unanswered(lab) == [])
-    eventually("in order", lambda: in_order(lab))
 
 
 def set_mtu(spec: LabSpec, mtu: int) -> None:
@@ -186,15 +180,21 @@ def follow(spec: LabSpec, mtu: int) -> None:
     """Give the underlay *mtu*, and wait until the nodes have noticed."""
     set_mtu(spec, mtu)
     nodes = [node_name(number) for number in spec.nodes]
-    eventually("the nodes follow", lambda: {uplink_of(spec, n)["mtu"] for n in nodes} == {mtu})
+    eventually("the nodes notice", lambda: {uplink_of(spec, n)["mtu"] for n in nodes} == {mtu})
+    eventually("kernels follow", lambda: not any(pending(spec, node) for node in nodes))
     eventually("in order", lambda: in_order(spec))
+
+
+def pending(spec: LabSpec, node: str) -> list[Any]:
+    """Return what the agent of *node* has yet to write."""
+    return list(call_agent(agent_socket(spec.name, node), "diff")["operations"])
 
 
 def ways(spec: LabSpec, mtu: int) -> dict[int, int]:
     return {version: mtu - outer for version, outer in OVERHEAD[spec.backend].items()}
 
 
-def test_a_smaller_mtu(lab: LabSpec) -> None:
+def test_a_smaller_mtu_and_the_larger_one_again(lab: LabSpec) -> None:
     """Pods that live keep their interfaces; they, and new ones, learn what the way takes."""
     one, two = stations(lab)
     before = mtu_of(lab, "p1")
@@ -205,37 +205,32 @@ def test_a_smaller_mtu(lab: LabSpec) -> None:
     assert {mtu_of(lab, pod) for pod in ("p1", "p3")} == {before}, "they share a bridge"
     three, four = pod_stations(lab, new)
     expect_path([one, three], [two, four], ways(lab, 1400))
-    expect_transfers([one, three], [four])
+    expect_transfers([three], [four])
     # What is larger than the way out still passes between pods of one node.
-    assert [
-        each for each in ping_all([one], [three], payload_bytes=before - HEADERS[6]) if each.reason
-    ] == []
+    size = before - HEADERS[6]
+    assert [each for each in ping_all([one], [three], payload_bytes=size) if each.reason] == []
     for pod in read_pods(lab.name):
         check_pod(lab, pod)
-
-
-def test_a_larger_mtu(lab: LabSpec) -> None:
-    """The pods of a bridge stay as they are until the last of them has ended."""
     remove_pods(lab, read_pods(lab.name))
-    follow(lab, 1400)
-    add_pods(lab, ["p1", "p2"])
-    before = mtu_of(lab, "p1")
-    assert before == max(ways(lab, 1400).values())
-    follow(lab, 1500)
-    first = stations(lab)
-    new = add_pods(lab, ["p3", "p4"])
-    assert {mtu_of(lab, pod.name) for pod in new} == {before}
-    expect_transfers(first[:1], pod_stations(lab, new)[1:])
-    for pod in read_pods(lab.name):
-        check_pod(lab, pod)
+    grow(lab)
+
+
+def grow(spec: LabSpec) -> None:
+    """Give the underlay its MTU back; a bridge keeps its own until the last pod has ended."""
+    add_pods(spec, ["p1", "p2"])
+    small, large = (max(ways(spec, mtu).values()) for mtu in (1400, 1500))
+    assert mtu_of(spec, "p1") == small
+    follow(spec, 1500)
+    (three,) = add_pods(spec, ["p3"], "n1")
+    assert mtu_of(spec, "p3") == small
     # One node has new pods only, and larger packets; what they send to old ones is answered.
-    on_one = [pod for pod in read_pods(lab.name) if pod.node == "n1"]
-    remove_pods(lab, on_one)
-    (fresh,) = add_pods(lab, ["p5"], "n1")
-    assert mtu_of(lab, "p5") == max(ways(lab, 1500).values())
-    old = [each for each in stations(lab) if each.name != "p5"]
-    (source,) = pod_stations(lab, [fresh])
-    expect_transfers([source], old)
-    large = ways(lab, 1500)[4] - HEADERS[4]
-    outcomes = ping_all([only(source, 4)], [only(each, 4) for each in old], payload_bytes=large)
-    assert {each.reason for each in outcomes} == {"packet too big"}
+    remove_pods(spec, [pod for pod in read_pods(spec.name) if pod.node == three.node])
+    (fresh,) = pod_stations(spec, add_pods(spec, ["p5"], "n1"))
+    assert mtu_of(spec, "p5") == large
+    (old,) = (each for each in stations(spec) if each.name == "p2")
+    expect_transfers([fresh, old], [old, fresh])
+    full = ways(spec, 1500)[4] - HEADERS[4]
+    (outcome,) = ping_all([only(fresh, 4)], [only(old, 4)], payload_bytes=full)
+    assert outcome.reason == "packet too big"
+    for pod in read_pods(spec.name):
+        check_pod(spec, pod)
