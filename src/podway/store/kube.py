@@ -145,8 +145,15 @@ class KubeStore:
             raise ClaimRefused(str(error)) from error
         node = plan_claim(claim, record, network)
         moment = datetime.now(UTC) if self._options.set_available else None
-        written = await self._write(record, render_annotations(node), moment)
-        self._claims[claim.name] = claim
+        # Until it is written, what the watch says of the Node is no contradiction to it.
+        held = self._claims.pop(claim.name, None)
+        try:
+            written = await self._write(record, render_annotations(node), moment)
+            held = claim
+        finally:
+            if held is not None:
+                self._claims[claim.name] = held
+        self._heard(written)
         if read_node(written, network)[0] != node:
             raise StoreError(f"Node {claim.name} does not say what was just written on it")
         return node
