@@ -122,7 +122,8 @@ def ask_agent(environment: "Mapping[str, str]", stdin: bytes) -> tuple[int, str]
     except FrameError as error:
         raise CniError(IO_FAILURE, f"the request cannot be passed to the agent: {error}") from None
     try:
-        return exchange(path, frame, descriptor, 0.0 if command == "STATUS" else PATIENCE_S)
+        patience_s = 0.0 if command == "STATUS" else PATIENCE_S
+        return exchange(path, frame, descriptor, patience_s, ANSWER_DEADLINE_S)
     except FrameError as error:
         raise CniError(IO_FAILURE, f"on {path} answers no podway agent: {error}") from None
     except OSError as error:
@@ -135,7 +136,7 @@ def exchange(
     frame: bytes,
     descriptor: int | None,
     patience_s: float,
-    answer_s: float = ANSWER_DEADLINE_S,
+    answer_s: float,
 ) -> tuple[int, str]:
     """Return the answer of the daemon on *path* to *frame*: exit code and standard output.
 
