@@ -12,7 +12,7 @@ calling thread. So: ``with entered(netns), NetlinkSocket() as netlink: configure
 from time import monotonic, sleep
 
 from podway.cni.addresses import parse_address
-from podway.cni.errors import INTERNAL, CniError, broken_rule
+from podway.cni.errors import IO_FAILURE, CniError, broken_rule
 from podway.cni.values import Value
 from podway.netlink.addresses import create_address, dump_addresses
 from podway.netlink.constants import (
@@ -223,17 +223,17 @@ def settle_addresses(netlink: NetlinkSocket, index: int) -> None:
     """Wait until no IPv6 address of a device is tentative.
 
     Raises:
-        CniError: INTERNAL, somebody else has one of them, or it takes too long.
+        CniError: IO_FAILURE, somebody else has one of them, or it takes too long.
     """
     deadline_s = monotonic() + _SETTLED_WITHIN_S
     while True:
         flags = [each["flags"] for each in netlink.dump(dump_addresses(AF_INET6, index=index))]
         if any(each & IFA_F_DADFAILED for each in flags):
-            raise CniError(INTERNAL, "an IPv6 address is in use elsewhere on the link")
+            raise CniError(IO_FAILURE, "an IPv6 address is in use elsewhere on the link")
         if not any(each & IFA_F_TENTATIVE for each in flags):
             return
         if monotonic() > deadline_s:
-            raise CniError(INTERNAL, f"IPv6 addresses are tentative after {_SETTLED_WITHIN_S} s")
+            raise CniError(IO_FAILURE, f"IPv6 addresses are tentative after {_SETTLED_WITHIN_S} s")
         sleep(_ASK_AGAIN_S)
 
 
