@@ -154,8 +154,12 @@ class Agent:
                 tasks.create_task(self.lookout.poll(self._own_sysctls), name="sysctls")
                 tasks.create_task(self._every(self.settings.resync_s, self.resync), name="resync")
                 tasks.create_task(self._every(TUNNEL_POLL_S, self._look_at_tunnels), name="tunnels")
-                tasks.create_task(self._every(SUBNET_FILE_POLL_S, self._keep_subnet_file))
-                tasks.create_task(self._poll_forward(), name="forward")
+                # Each poll costs an idle node its wake-ups, so only what is asked for is polled.
+                if self.subnet_file is not None:
+                    keep = self.subnet_file.keep
+                    tasks.create_task(self._every(SUBNET_FILE_POLL_S, keep), name="subnet file")
+                if self._take_over is not None:
+                    tasks.create_task(self._poll_forward(), name="forward")
                 tasks.create_task(self.programs.run(), name="programs")
                 tasks.create_task(self._prepare.run(), name="first program")
                 tasks.create_task(self._work(), name="work")
@@ -201,10 +205,6 @@ class Agent:
         for key, item in self.tracker.part(OWN).items():
             if isinstance(item, Link) and isinstance(item.kind, Wireguard):
                 self.lookout.look_at(str(key.parts[0]))
-
-    def _keep_subnet_file(self) -> None:
-        if self.subnet_file is not None:
-            self.subnet_file.keep()
 
     @property
     def uplink(self) -> Uplink | None:
