@@ -377,6 +377,8 @@ def test_pods_come_and_go_while_the_backend_is_changed(tmp_path: Path) -> None:
             store.error = ClaimRefused("not now")
             store.say(Delta(revision=4, network=VXLAN))
             await until(lambda: any("not now" in reason for reason in node.reasons()))
+            status = await node.call("status")
+            assert (status["backend"], status["peers"][0]["state"]) == ("vxlan", "pending")
             assert set(routes(node)) == {"10.9.7.0/24"}
             assert (await node.add("c2")).code == 0
             assert len(node.pod_links()) == 2

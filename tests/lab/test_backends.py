@@ -146,5 +146,6 @@ def test_a_live_cluster_takes_another_backend_and_leaves_nothing_of_the_old(lab:
         apply_backend(lab, backend)
         eventually(f"all use {backend}", partial(all_use, lab, backend))
         eventually("pods answer", lambda: lost(lab) == 0)
-        assert bool(tunnels(lab, "n1")) is (backend == "wireguard")
+        wanted = backend == "wireguard"
+        eventually(f"tunnel: {wanted}", lambda: bool(tunnels(lab, "n1")) is wanted)  # noqa: B023
     assert {name: status["subnets"] for name, status in read_statuses(lab)[0].items()} == subnets

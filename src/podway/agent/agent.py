@@ -375,6 +375,10 @@ class Agent:
             bridged_mtus=pods.bridged_mtus,
         )
 
+    def is_current(self) -> bool:
+        """Tell whether what is wanted of the kernel was computed from what is known now."""
+        return self.cluster.network is None or self.place() == self.desires.place
+
     def _own_sysctls(self) -> list[Key]:
         """Return what of the node changes in silence; a pod's is looked at with its device."""
         return [key for key in self.tracker.part(OWN) if key.kind in SILENT_KINDS]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from podway.agent.desires import peer_source
 from podway.diff.operations import Operation
 from podway.model.kernel import KernelObject
 from podway.model.nodes import Node, Uplink
@@ -80,25 +81,29 @@ def _uplink(uplink: Uplink | None) -> dict[str, Any] | None:
 
 
 def _peers(agent: "Agent") -> list[dict[str, Any]]:
-    failing = agent.tracker.failures.keys()
+    is_current = agent.is_current()
     return [
-        _peer(agent, node, failing)
+        _peer(agent, node, is_current=is_current)
         for name, node in sorted(agent.cluster.nodes.items())
         if name != agent.settings.node
     ]
 
 
-def _peer(agent: "Agent", node: Node, failing: Iterable[object]) -> dict[str, Any]:
-    part = agent.tracker.part(("peer", node.name))
+def _peer(agent: "Agent", node: Node, *, is_current: bool) -> dict[str, Any]:
+    source = peer_source(node.name)
     program = peer_program_name(node.name)
     skipped = agent.desires.skipped.get(node.name, ())
-    broken = [key for key in part if key in failing]
+    broken = agent.tracker.failures_of(source)
     if skipped:
         state, reason = "skipped", "; ".join(skipped)
     elif broken:
-        state, reason = "pending", str(agent.tracker.failures[broken[0]].error)
+        state, reason = "pending", str(broken[0].error)
     elif node.name not in agent.desires.computed or not agent.programs.is_done(program):
         state, reason = "pending", agent.programs.failures.get(program, "")
+    elif not is_current:
+        state, reason = "pending", "the network, the lease or the uplink has just become another"
+    elif not agent.tracker.in_force(source):
+        state, reason = "pending", "is being programmed"
     else:
         state, reason = "programmed", ""
     return {

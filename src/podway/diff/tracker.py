@@ -207,10 +207,13 @@ class Tracker:
         """Tell whether a plan may have something to do."""
         return bool(self._dirty) or (self.sweeping and bool(self._withheld))
 
-    def settled(self, source: Source) -> list[Failure]:
+    def in_force(self, source: Source) -> bool:
+        """Tell whether the kernel, as last seen, holds all that *source* wants."""
+        return all(self._matches(key) for key in self.part(source))
+
+    def failures_of(self, source: Source) -> list[Failure]:
         """Return the failures that stand in the way of *source*."""
-        part = self._parts.get(source, {})
-        return [failure for key, failure in self.failures.items() if key in part]
+        return [self.failures[key] for key in self.part(source) if key in self.failures]
 
     # --- inside ---------------------------------------------------------------------------------
 

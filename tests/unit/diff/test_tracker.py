@@ -67,6 +67,18 @@ def test_the_same_wish_again_is_no_work() -> None:
     assert tracker.plan() == []
 
 
+def test_what_a_source_wants_is_in_force_once_the_kernel_holds_it_all() -> None:
+    tracker = Tracker()
+    assert tracker.in_force(PEER)
+    tracker.desire(PEER, TUNNELLED)
+    for operation in tracker.plan():
+        assert not tracker.in_force(PEER)
+        tracker.record(operation, None, 0.0)
+    assert tracker.in_force(PEER)
+    tracker.observe(ROUTE.key, None)
+    assert not tracker.in_force(PEER)
+
+
 def test_a_part_is_replaced_as_a_whole() -> None:
     tracker = settled_with((NODE, OWN), (PEER, TUNNELLED))
     tracker.desire(PEER, [replace(ROUTE, mtu=1400), NEIGHBOUR])
@@ -251,4 +263,4 @@ def test_somebody_elses_device_that_bears_our_name_is_an_error_to_show() -> None
     tracker.observe_all(by_key(theirs))
     tracker.desire(NODE, [VTEP])
     assert carry_out(tracker, VTEP.key) == [f"create {VTEP.key}"]
-    assert [failure.operation.verb for failure in tracker.settled(NODE)] == [Verb.CREATE]
+    assert [failure.operation.verb for failure in tracker.failures_of(NODE)] == [Verb.CREATE]

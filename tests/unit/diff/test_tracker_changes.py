@@ -179,8 +179,8 @@ def test_a_failure_waits_for_retry_and_goes_with_success() -> None:
     failure = tracker.failures[ROUTE.key]
     assert (failure.operation, failure.error) == (operation, REFUSED)
     assert (failure.since, failure.attempts) == (5.0, 1)
-    assert tracker.settled(PEER) == [failure]
-    assert tracker.settled(OTHER) == []
+    assert tracker.failures_of(PEER) == [failure]
+    assert tracker.failures_of(OTHER) == []
     assert tracker.plan() == []
     tracker.retry()
     (again,) = tracker.plan()
