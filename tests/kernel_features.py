@@ -21,7 +21,7 @@ from typing import Final
 
 import pytest
 
-from uml.reports import StageReport, write_report
+from uml.reports import StageReport, write_report, write_whole
 
 _PORTS = "ip link add port0 type veth peer name port1"
 _CLSACT = f"{_PORTS}; tc qdisc add dev port0 clsact; tc filter add dev port0 ingress"
@@ -154,6 +154,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "second stage, or skipped as missing in both kernels",
     )
     group.addoption("--stage-report", type=Path, help="file to write this stage's numbers to")
+    group.addoption(
+        "--deferred-tests",
+        type=Path,
+        help="file to write the tests to, as soon as they are known, that are left out",
+    )
 
 
 class Session:
@@ -162,6 +167,7 @@ class Session:
     def __init__(self, config: pytest.Config) -> None:
         self._stage: str = config.getoption("--kernel-stage")
         self._report: Path | None = config.getoption("--stage-report")
+        self._list: Path | None = config.getoption("--deferred-tests")
         self._deferred: list[str] = []
         self._awaited: Counter[str] = Counter()
         self._ran = 0
@@ -195,6 +201,8 @@ class Session:
         items[:] = [item for item in items if item not in lacking]
         if lacking:
             config.hook.pytest_deselected(items=list(lacking))
+        if self._list:
+            write_whole(self._list, "".join(f"{node_id}\n" for node_id in self._deferred))
 
     def pytest_runtest_logfinish(self) -> None:
         """Count a test that came to its end."""
@@ -218,6 +226,7 @@ class Session:
         session = terminalreporter._session
         return StageReport(
             kernel=os.uname().release,
+            is_second=self._stage == "uml",
             ran=self._ran,
             featured=self._at_home,
             lacking=self._skipped,

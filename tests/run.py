@@ -1,9 +1,13 @@
 """Runs all tests on the kernel that each needs: what ``make test`` calls.
 
 In: pytest's own arguments, which choose tests and options for both stages. Out: an exit status,
-and as the last line the numbers of both stages together. First stage: pytest here, leaving out what
+and as the last line the numbers of all stages together. First stage: pytest here, leaving out what
 this machine's kernel lacks a feature for (``kernel_features``). Second stage, only when something
 was left out: one boot of User Mode Linux (``uml/machine``), which runs just those tests.
+
+When all tests are asked for, the first stage is several lanes side by side (``lanes``), and the
+second begins beside them as soon as it is known what is left out. When some are chosen, one pytest
+runs them here, in the foreground, with a terminal to ask and a debugger that works.
 
 A second stage that does not come to its end has failed, and so has every test that was left to it.
 """
@@ -14,18 +18,28 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from lanes import Lane, Output, Running, await_choices
 from uml.machine import Machine, UmlError, run_under_uml
 from uml.reports import StageReport, read_report
 
 _OK = pytest.ExitCode.OK
 _NO_TESTS = pytest.ExitCode.NO_TESTS_COLLECTED
 _ROOT = Path(__file__).parent.parent
+
+# Of about the same length. What only computes keeps a processor busy; labs and namespaces wait.
+LANES = (
+    Lane("labs", ("tests/lab", "tests/migration")),
+    Lane("plugins", ("tests/netns",)),
+    Lane(
+        "rest", ("tests", "--ignore=tests/lab", "--ignore=tests/migration", "--ignore=tests/netns")
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +64,57 @@ class Stage:
 def main(arguments: Sequence[str], machine: Machine) -> int:
     """Run both stages, print the summary, and return the exit status of the whole."""
     os.chdir(_ROOT)
+    run = run_side_by_side if chooses_all(arguments) else run_chosen
     with tempfile.TemporaryDirectory(prefix="podway-stages-") as exchange:
-        stages = [run_native(arguments, Path(exchange))]
-        if second_stage_is_due(stages[0]):
-            # Only now: processes that tests fork are to end by SIGTERM as usual.
-            signal.signal(signal.SIGTERM, _end)
-            stages.append(run_second(arguments, stages[0], Path(exchange), machine))
+        stages = run(arguments, Path(exchange), machine)
     for line in render_summary(stages):
         print(line, flush=True)  # noqa: T201
     return overall_status(stages)
+
+
+def chooses_all(arguments: Sequence[str]) -> bool:
+    """Tell whether *arguments* choose no tests, and nothing that needs a terminal."""
+    return all(word.startswith("--") and not word.startswith("--pdb") for word in arguments)
+
+
+def run_chosen(arguments: Sequence[str], exchange: Path, machine: Machine) -> list[Stage]:
+    """Run one stage after the other."""
+    native = run_native(arguments, exchange)
+    if not second_stage_is_due(native):
+        return [native]
+    # Only now: processes that tests fork are to end by SIGTERM as usual.
+    signal.signal(signal.SIGTERM, _end)
+    assert native.report is not None
+    options = second_stage_options(arguments, native.report.paths)
+    return [native, run_second(options, native.report.deferred, exchange, machine, _show)]
+
+
+def run_side_by_side(arguments: Sequence[str], exchange: Path, machine: Machine) -> list[Stage]:
+    """Run the lanes of this kernel and the second stage at the same time."""
+    signal.signal(signal.SIGTERM, _end)
+    options = [*arguments, "--kernel-stage=native"]
+    lanes = [Running(lane, options, exchange) for lane in LANES]
+    second: list[Stage] = []
+    try:
+        if deferred := await_choices(lanes):
+            output = Output("uml", sys.stdout.buffer)
+            second.append(run_second(arguments, deferred, exchange, machine, output.feed))
+            output.close()
+        if not any(stage.status == pytest.ExitCode.INTERRUPTED for stage in second):
+            for lane in lanes:
+                lane.wait()
+    except KeyboardInterrupt:
+        print("\ninterrupted: the lanes take down what they made", flush=True)  # noqa: T201
+    finally:
+        for lane in lanes:
+            lane.interrupt()
+    return [_stage_of(lane) for lane in lanes] + second
+
+
+def _stage_of(lane: Running) -> Stage:
+    """Return what became of *lane*, once it has ended."""
+    name, status = f"this kernel, {lane.name}", lane.wait()
+    return Stage(name, status, read_report(lane.report), 0, lane.duration_s)
 
 
 def run_native(arguments: Sequence[str], exchange: Path) -> Stage:
@@ -79,28 +135,32 @@ def second_stage_is_due(native: Stage) -> bool:
     )
 
 
-def run_second(arguments: Sequence[str], native: Stage, exchange: Path, machine: Machine) -> Stage:
-    """Run what the first stage left out under User Mode Linux."""
-    assert native.report is not None
+def run_second(
+    options: Sequence[str],
+    deferred: Sequence[str],
+    exchange: Path,
+    machine: Machine,
+    show: Callable[[bytes], object],
+) -> Stage:
+    """Run the tests *deferred* under User Mode Linux; *show* is given what that prints."""
     path = exchange / "uml.json"
     chosen = exchange / "tests"
-    chosen.write_text("".join(f"{node_id}\n" for node_id in native.report.deferred))
+    chosen.write_text("".join(f"{node_id}\n" for node_id in deferred))
     colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
-    options = second_stage_options(arguments, native.report.paths)
     stage = ["--kernel-stage=uml", f"--stage-report={path}", colour]
-    count = len(native.report.deferred)
-    print(f"\nUser Mode Linux boots for {count} tests", flush=True)  # noqa: T201
+    count = len(deferred)
+    show(f"\nUser Mode Linux boots for {count} tests\n".encode())
     started_s = time.monotonic()
     try:
         status = run_under_uml(
             [sys.executable, "-m", "pytest", f"@{chosen}", *options, *stage],
             shared=[_ROOT, exchange],
             environment=second_stage_environment(),
-            show=_show,
+            show=show,
             machine=machine,
         )
     except UmlError as error:
-        print(f"{error.log}\n{error}\nWhat its console said stands above.", flush=True)  # noqa: T201
+        show(f"{error.log}\n{error}\nWhat its console said stands above.\n".encode())
         status = int(pytest.ExitCode.TESTS_FAILED)
     except KeyboardInterrupt:
         status = int(pytest.ExitCode.INTERRUPTED)
@@ -156,12 +216,13 @@ def _render_stage(stage: Stage) -> str:
 
 def _render_features(reports: Sequence[StageReport]) -> str:
     """Say where the tests went that need kernel features."""
-    native, *second = reports
-    told = f"{native.featured} on this kernel, "
+    deferred = sum(len(report.deferred) for report in reports)
+    second = [report for report in reports if report.is_second]
+    told = f"{sum(report.featured for report in reports if not report.is_second)} on this kernel, "
     if second:
         told += f"{second[0].featured} under User Mode Linux, {second[0].lacking} in neither"
-    elif native.deferred:
-        told += f"{len(native.deferred)} not run, because the first stage ended early"
+    elif deferred:
+        told += f"{deferred} not run, because the first stage ended early"
     else:
         told += "none needed another"
     return f"tests of kernel features: {told}"

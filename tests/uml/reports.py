@@ -10,6 +10,7 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kernel: release of the kernel it ran on.
+        is_second: it ran what was left to User Mode Linux.
         ran: how many tests came to their end, skipped ones too.
         featured: how many it chose that need kernel features that were there.
         lacking: how many it skipped because a kernel feature was not there.
@@ -21,6 +22,7 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     kernel: str
+    is_second: bool
     ran: int
     featured: int
     lacking: int
@@ -44,6 +46,13 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True):
 def write_report(path: Path, report: StageReport) -> None:
     """Write *report* as JSON."""
     path.write_bytes(msgspec.json.encode(report))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write *text* so that who waits for the file finds all of it or nothing."""
+    begun = path.with_name(f"{path.name}.begun")
+    begun.write_text(text)
+    begun.rename(path)
 
 
 def read_report(path: Path) -> StageReport | None:

@@ -40,6 +40,7 @@ def drive(
 def report(**fields: Any) -> StageReport:
     empty: dict[str, Any] = {
         "kernel": "6.1",
+        "is_second": False,
         "ran": 0,
         "featured": 0,
         "lacking": 0,
@@ -165,7 +166,11 @@ def test_summary_counts_both_stages_and_tells_each_reason_once() -> None:
         featured=2,
     )
     second = stage(
-        lost=1, outcomes={"passed": 1, "skipped": 2}, skipped={"needs root": 2}, featured=1
+        is_second=True,
+        lost=1,
+        outcomes={"passed": 1, "skipped": 2},
+        skipped={"needs root": 2},
+        featured=1,
     )
     assert render_summary([native, second])[2:] == [
         "stage (Linux 6.1): 1 error, 7 passed, 1 skipped, in 1 s",
