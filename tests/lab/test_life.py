@@ -113,8 +113,8 @@ def test_up_interrupted(lab_name: str, number: signal.Signals, after: str) -> No
             if line.split()[0] == after:
                 process.send_signal(number)
                 break
-        process.stderr.read()
-    assert process.returncode == 130
+        told = process.stderr.read()
+    assert process.returncode == 130, told
     assert leftovers(lab_name) == []
 
 
