@@ -25,6 +25,10 @@ class AgentAway(PodwayError):  # noqa: N818  (a state, not an accident)
     """No agent answers on the socket."""
 
 
+class NobodyListens(AgentAway):
+    """There is no such socket, or its agent has ended."""
+
+
 def call_agent(
     path: Path, call: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = 5.0
 ) -> dict[str, Any]:
@@ -37,12 +41,16 @@ def call_agent(
         timeout_s: how long the whole call may take.
 
     Raises:
-        AgentAway: nobody listens, or the answer does not come (whole) in time.
+        NobodyListens: no agent runs there.
+        AgentAway: the answer does not come (whole) in time.
         AgentError: the agent refused; the text is the agent's.
     """
     request = json.dumps({"call": call, "arguments": dict(arguments or {})}).encode()
     try:
         answer = _exchange(path, request, time.monotonic() + timeout_s)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        start = "start it with 'podway agent', or name its socket with --socket"
+        raise NobodyListens(f"no agent listens on {path}: {start}") from error
     except OSError as error:
         raise AgentAway(_describe(path, error)) from error
     return _result_of(answer, path)
@@ -71,10 +79,7 @@ def _receive(connection: socket.socket, length: int, deadline: float) -> bytes:
 
 
 def _describe(path: Path, error: OSError) -> str:
-    start = "start it with 'podway agent', or name its socket with --socket"
     match error:
-        case FileNotFoundError() | ConnectionRefusedError():
-            return f"no agent listens on {path}: {start}"
         case PermissionError():
             return f"the socket {path} is root's alone: run this as root"
         case TimeoutError():

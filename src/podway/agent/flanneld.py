@@ -20,12 +20,8 @@ from msgspec import Struct
 from podway.agent.flanneld_flags import FLAGS, WITHOUT_USE
 from podway.agent.goflags import Values, is_true, number, parse_go_flags
 from podway.agent.options import node_name, pattern, public_address
-from podway.agent.settings import (
-    DEFAULT_RUN_DIR,
-    DEFAULT_STATE_DIR,
-    Settings,
-    with_own_places,
-)
+from podway.agent.places import DEFAULT_RUN_DIR, DEFAULT_STATE_DIR
+from podway.agent.settings import Settings, with_own_places
 from podway.errors import ConfigError
 from podway.model.addresses import Family, IPAddress, family_of
 from podway.model.secret import Secret

@@ -18,6 +18,7 @@ from podway.agent.health import not_ready_reasons
 from podway.agent.ledger import Ledger
 from podway.agent.metrics import CONTENT_TYPE, Metrics
 from podway.agent.operators import Operators
+from podway.agent.places import AGENT_SOCKET, CNI_SOCKET
 from podway.agent.relay_counters import RelayCounters
 from podway.agent.settings import Settings, add_arguments, settings_from, wireguard_key_file
 from podway.agent.takeover import TakeOver
@@ -131,8 +132,8 @@ async def _run_until_signal(settings: Settings, agent: Agent, metrics: Metrics) 
         async with (
             _running(agent.run()),
             _running(
-                CniServer(settings.run_dir / "cni.sock", attachments, metrics).run(),
-                Operators(settings.run_dir / "agent.sock", agent, attachments).run(),
+                CniServer(settings.run_dir / CNI_SOCKET, attachments, metrics).run(),
+                Operators(settings.run_dir / AGENT_SOCKET, agent, attachments).run(),
                 _tell_systemd(agent),
             ),
         ):

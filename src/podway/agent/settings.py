@@ -24,16 +24,19 @@ from podway.agent.options import (
     positive_seconds,
     public_address,
 )
+from podway.agent.places import (
+    AGENT_SOCKET,
+    CNI_SOCKET,
+    DEFAULT_RUN_DIR,
+    DEFAULT_STATE_DIR,
+    own_dir,
+)
 from podway.kernel.logs import LOG_FORMATS, LOG_LEVELS, LogFormat, LogLevel
 from podway.model.addresses import IPAddress
 from podway.model.instances import Instance, instance_of
 from podway.model.nodes import UplinkChoice
 from podway.store.access import add_access_arguments
 from podway.store.protocol import DEFAULT_LEASE_TTL_S
-
-DEFAULT_RUN_DIR = Path("/run/podway")
-DEFAULT_STATE_DIR = Path("/var/lib/podway")
-
 
 Adder: TypeAlias = Callable[..., None]
 Masquerade: TypeAlias = Literal["auto", "on", "off"]
@@ -167,7 +170,7 @@ def _add_places(add: Adder) -> None:
         type=Path,
         default=DEFAULT_RUN_DIR,
         metavar="DIR",
-        help="sockets: cni.sock and agent.sock (default: %(default)s)",
+        help=f"sockets: {CNI_SOCKET} and {AGENT_SOCKET} (default: %(default)s)",
     )
     add(
         "--http",
@@ -280,11 +283,6 @@ def with_own_places(settings: Settings) -> Settings:
         run_dir=own_dir(run, instance) if run == DEFAULT_RUN_DIR else run,
         state_dir=own_dir(state, instance) if state == DEFAULT_STATE_DIR else state,
     )
-
-
-def own_dir(directory: Path, instance: str) -> Path:
-    """Return *directory* as it is called for *instance*; "" is the one without a name."""
-    return directory.with_name(f"{directory.name}-{instance}") if instance else directory
 
 
 def wireguard_key_file(settings: Settings) -> Path:

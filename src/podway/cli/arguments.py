@@ -63,16 +63,3 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the answer as JSON, and nothing else"
     )
-
-
-DEFAULT_SOCKET = "/run/podway/agent.sock"
-
-
-def add_socket(parser: argparse.ArgumentParser) -> None:
-    """Add ``--socket``, the agent to ask."""
-    parser.add_argument(
-        "--socket",
-        metavar="PATH",
-        default=DEFAULT_SOCKET,
-        help="socket of the agent to ask (default: %(default)s)",
-    )

@@ -3,8 +3,11 @@
 import argparse
 from pathlib import Path
 
+from podway.agent.places import cni_socket_of
+from podway.cli.agents import add_instance
 from podway.cli.arguments import add_groups, add_leaf
 from podway.cli.output import print_json
+from podway.cni.frames import DEFAULT_AGENT_SOCKET
 from podway.plugins.conflists import Conflist
 from podway.plugins.install import install
 
@@ -47,7 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--attach", choices=("bridge", "routed"), help="default: what the cluster's network says"
     )
     leaf.add_argument("--mtu", type=int, metavar="BYTES", help="of pods (default: what fits)")
-    leaf.add_argument("--agent-socket", metavar="PATH", help="where the agent listens")
+    leaf.add_argument(
+        "--agent-socket",
+        metavar="PATH",
+        help=f"where the agent listens (default: {DEFAULT_AGENT_SOCKET}, or the instance's)",
+    )
+    add_instance(leaf, "pods are attached by the agent that was started with this --instance")
 
 
 def run(_args: argparse.Namespace) -> int:
@@ -61,7 +69,7 @@ def _install(args: argparse.Namespace) -> int:
         network=args.network,
         attach=args.attach,
         mtu_bytes=args.mtu,
-        agent_socket=args.agent_socket,
+        agent_socket=args.agent_socket or _own_socket(args.instance),
         replace=args.replace,
     )
     report = install(
@@ -77,3 +85,8 @@ def _install(args: argparse.Namespace) -> int:
     else:
         print("\n".join(report.lines()))
     return 0
+
+
+def _own_socket(instance: str) -> str | None:
+    """Return where the agent of *instance* serves the plugin; None: where the plugin looks."""
+    return str(cni_socket_of(instance)) if instance else None

@@ -41,6 +41,8 @@ COMMANDS = (
         "podway.cli.uninstall",
         "take everything of podway's out of this node's kernel, and verify it",
     ),
-    Command("completion", "podway.cli.completion", "print a completion script for bash or zsh"),
+    Command(
+        "completion", "podway.cli.completion", "print a completion script for bash, zsh or fish"
+    ),
     Command("version", "podway.cli.version", "print the version"),
 )

@@ -3,11 +3,10 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from podway.agent.calls import call_agent
-from podway.cli.arguments import add_json, add_socket
+from podway.cli.agents import add_agent, ask_agent
+from podway.cli.arguments import add_json
 from podway.cli.kernel_objects import describe_object
 from podway.cli.output import Style, plural, print_json, style_of
 
@@ -17,13 +16,13 @@ SIGNS = {"create": "+", "change": "~", "delete": "-"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments of ``podway diff``."""
     parser.epilog = "+ is made, ~ is changed, - is removed. Exit code 1 when anything differs."
-    add_socket(parser)
+    add_agent(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask the agent and print the plan; 1 when it is not empty, as diff does."""
-    answer = call_agent(Path(args.socket), "diff", timeout_s=30.0)
+    answer = ask_agent(args, "diff", timeout_s=30.0)
     operations: Sequence[Mapping[str, Any]] = answer["operations"]
     if args.json:
         print_json(answer)

@@ -3,19 +3,18 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from podway.agent.calls import call_agent
-from podway.cli.arguments import add_groups, add_leaf, add_socket
+from podway.cli.agents import add_agent, ask_agent
+from podway.cli.arguments import add_groups, add_leaf
 from podway.cli.output import Style, counted, elapsed, plural, print_json, render_table, style_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe ``podway ipam``'s commands."""
     group = add_groups(parser)
-    add_socket(add_leaf(group, "show", _show, "list the addresses and who holds them"))
-    add_socket(add_leaf(group, "check", _check, "look for addresses that nobody uses any more"))
+    add_agent(add_leaf(group, "show", _show, "list the addresses and who holds them"))
+    add_agent(add_leaf(group, "check", _check, "look for addresses that nobody uses any more"))
     release = add_leaf(
         group,
         "release",
@@ -24,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         epilog="Only for an address that 'podway ipam check' names: a pod that lives keeps its own",
     )
     release.add_argument("address", metavar="ADDRESS", help="the address, such as 10.244.1.7")
-    add_socket(release)
+    add_agent(release)
 
 
 def run(_args: argparse.Namespace) -> int:
@@ -33,7 +32,7 @@ def run(_args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    answer = call_agent(Path(args.socket), "ipam.show")
+    answer = ask_agent(args, "ipam.show")
     if args.json:
         print_json(answer)
     else:
@@ -42,7 +41,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    answer = call_agent(Path(args.socket), "ipam.check", timeout_s=30.0)
+    answer = ask_agent(args, "ipam.check", timeout_s=30.0)
     if args.json:
         print_json(answer)
     else:
@@ -51,7 +50,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _release(args: argparse.Namespace) -> int:
-    answer = call_agent(Path(args.socket), "ipam.release", {"address": args.address})
+    answer = ask_agent(args, "ipam.release", {"address": args.address})
     if args.json:
         print_json(answer)
     else:

@@ -3,10 +3,9 @@
 import argparse
 import sys
 import time
-from pathlib import Path
 
-from podway.agent.calls import call_agent
-from podway.cli.arguments import add_json, add_socket
+from podway.cli.agents import add_agent, ask_agent
+from podway.cli.arguments import add_json
 from podway.cli.output import print_json, style_of
 from podway.cli.status_view import render_status
 
@@ -14,13 +13,13 @@ from podway.cli.status_view import render_status
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments of ``podway status``."""
     parser.epilog = "Exit code 1 when the node is not ready."
-    add_socket(parser)
+    add_agent(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask the agent and print its answer; 1 when the node is not ready."""
-    status = call_agent(Path(args.socket), "status")
+    status = ask_agent(args, "status")
     if args.json:
         print_json(status)
     else:

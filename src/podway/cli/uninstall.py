@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from podway.agent.calls import AgentAway, AgentError, call_agent
-from podway.agent.settings import DEFAULT_RUN_DIR, own_dir
-from podway.cli.arguments import DEFAULT_SOCKET, add_json, add_socket
+from podway.cli.agents import add_instance, add_socket, socket_of
+from podway.cli.arguments import add_json
 from podway.cli.output import plural, print_json, style_of
 from podway.diff.operations import Operation
 from podway.diff.tracker import Tracker
@@ -35,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--verify", action="store_true", help="only look, and list what is left")
     parser.add_argument("--pods", action="store_true", help="go on although pods are attached")
-    parser.add_argument(
-        "--instance", default="", metavar="NAME", help="of the agent whose things go (--instance)"
-    )
+    add_instance(parser, "what the agent that was started with this --instance has made")
     add_socket(parser)
     add_json(parser)
 
@@ -49,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         plan = leftovers(kernel, marks)
         if not args.verify:
-            _refuse_in_use(_socket(args), plan, pods=args.pods)
+            _refuse_in_use(socket_of(args), plan, pods=args.pods)
             kernel.apply(plan)
             removed, plan = plan, leftovers(kernel, marks)
         else:
@@ -66,13 +64,6 @@ def leftovers(kernel: Kernel, marks: Marks = PODWAY) -> list[Operation]:
     tracker.sweeping = True
     tracker.observe_all(kernel.read([NftTable("inet", marks.table, "").key]))
     return tracker.plan()
-
-
-def _socket(args: argparse.Namespace) -> Path:
-    """Return where the agent listens of whose things these are."""
-    if args.socket != DEFAULT_SOCKET:
-        return Path(args.socket)
-    return own_dir(DEFAULT_RUN_DIR, args.instance) / Path(DEFAULT_SOCKET).name
 
 
 def _refuse_in_use(socket: Path, plan: Sequence[Operation], *, pods: bool) -> None:

@@ -8,6 +8,7 @@ how `teardown` finds a lab whose state file is damaged. A lab's name therefore h
 import re
 from pathlib import Path
 
+from podway.agent.places import AGENT_SOCKET
 from podway.errors import ConfigError
 
 LABS_DIR = Path("/run/podway/lab")
@@ -75,7 +76,7 @@ def lab_dir(lab: str) -> Path:
 
 def agent_socket(lab: str, node: str) -> Path:
     """Return the socket on which the agent of *node* answers operators."""
-    return lab_dir(lab) / node / "run" / "agent.sock"
+    return lab_dir(lab) / node / "run" / AGENT_SOCKET
 
 
 def hub_socket(lab: str) -> Path:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
+from podway.agent.places import CNI_SOCKET
 from podway.errors import ConfigError
 from podway.lab.names import check_pod_name, lab_dir
 from podway.lab.specs import LabSpec
@@ -121,7 +122,7 @@ def plugin_chain(spec: LabSpec, node: str, attachment: Attachment) -> list[dict[
     """Return the configurations of the plugins that connect a pod on *node*, in order."""
     match attachment.network:
         case "podway":
-            socket = lab_dir(spec.name) / node / "run" / "cni.sock"
+            socket = lab_dir(spec.name) / node / "run" / CNI_SOCKET
             return [{"type": "podway", "agentSocket": str(socket)}]
         case "bridge":
             return [_docker_bridge(spec, node), *_port_mappings(attachment.ports)]

@@ -8,8 +8,6 @@ from ipaddress import IPv4Interface, IPv4Network
 import pytest
 
 from netns.conftest import Netns
-from podway.cli.main import full_parser
-from podway.cli.uninstall import _socket
 from podway.diff.operations import Operation, Verb
 from podway.kernel.node import NodeKernel
 from podway.model.kernel import Address, Bridge, KernelObject, Link, NftTable, Route
@@ -31,18 +29,6 @@ def put(netns: Netns, *objects: KernelObject) -> None:
         assert kernel.apply(operations) == [None] * len(operations)
     finally:
         kernel.close()
-
-
-@pytest.mark.parametrize(
-    ("words", "socket"),
-    [
-        pytest.param([], "/run/podway/agent.sock", id="the usual one"),
-        pytest.param(["--instance=blue"], "/run/podway-blue/agent.sock", id="an instance's"),
-        pytest.param(["--instance=blue", "--socket=/s"], "/s", id="as told"),
-    ],
-)
-def test_whose_agent_must_not_run(words: list[str], socket: str) -> None:
-    assert str(_socket(full_parser().parse_args(["uninstall", *words]))) == socket
 
 
 def uninstall(netns: Netns, *options: str) -> tuple[int, dict[str, list[str]]]:

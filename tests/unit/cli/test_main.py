@@ -171,30 +171,6 @@ def test_a_reader_that_has_seen_enough() -> None:
     assert said == b""
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    for word in ("partition", "kill-hub", "host-gw", "ipam"):
-        assert word in script
-    if shell == "bash":
-        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
-
-
-def test_bash_completes() -> None:
-    """The script works in a real bash: ``podway lab fa<TAB>``."""
-    command = [sys.executable, "-m", "podway.cli", "completion", "bash"]
-    script = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    asked = (
-        f"{script}\n"
-        "COMP_WORDS=(podway lab fa); COMP_CWORD=2; COMP_LINE='podway lab fa'\n"
-        "function=$(complete -p podway | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n"
-        '$function podway fa lab; echo "${COMPREPLY[@]}"\n'
-    )
-    done = subprocess.run(["bash"], input=asked, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["fault"]
-
-
 def test_manual_pages() -> None:
     from podway.cli.manual import render_pages  # noqa: PLC0415  (argparse-manpage is a tool)
 
