@@ -9,7 +9,7 @@ from podway.cni.errors import DECODING_FAILURE, CniError, broken_rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from typing import Any
 
 
@@ -50,6 +50,13 @@ class Fields:
             return ""
         if not isinstance(value, str):
             raise self.refused(key, value, f"must be a string, is {kind_of(value)}")
+        return value
+
+    def choice(self, key: str, choices: "Collection[str]") -> str:
+        """Return one of *choices*, "" when absent or empty."""
+        value = self.text(key)
+        if value and value not in choices:
+            raise self.refused(key, value, f"must be one of {', '.join(choices)}")
         return value
 
     def integer(self, key: str) -> int | None:

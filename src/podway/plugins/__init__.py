@@ -39,11 +39,14 @@ and an entry in `registry`. What they share:
     DEL without namespace find the host's devices (``mark_of(request)``, ``valid_marks(request)``,
     ``network_mark(name)``); ``find_program``, ``run_program(argv, stdin) -> Outcome``.
 
-`container_links`, `masters`, `single_interface`, `link_fields`, `dns`
-    Main plugins: ``make_child(call, master, compute, link_in_container=...)``, ``make_link``,
-    ``remove_link(call, kind)``, ``check_kind``; ``find_master``; ``add_interface(call, shape, make,
-    dns=...)``, ``check_shape``, ``check_told``, ``required_ipam``; ``parse_mtu``,
-    ``parse_device_name``; ``configured_dns(config)``.
+`container_links`, `single_interface`, `children`, `masters`, `link_fields`, `dns`
+    Main plugins: ``make_link``, ``remove_link(call, kind)``, ``check_kind``; ``add_interface(call,
+    shape, make, dns=...)``, ``check_shape``, ``check_told``, ``required_ipam``; a ``Child`` of a
+    master: ``add_child(call, child)``, ``check_child``, ``check_child_available``;
+    ``find_master``; ``parse_mtu``, ``parse_device_name``; ``configured_dns(config)``.
+
+`availability`
+    STATUS: ``check_step(step, *arguments)``, ``check_device_kind(kind)``.
 
 `state_files`, `routing_tables`, `interface_tables`
     Meta plugins: small files, whole or not there; routes that go to other tables

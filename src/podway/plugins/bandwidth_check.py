@@ -5,18 +5,18 @@ made passes, too: since its version 1.6 it has classes where no subnets are give
 subnets at the destination of what the container receives.
 """
 
-from errno import ENOENT, EOPNOTSUPP
+from errno import ENOENT
 
 from podway.cni.errors import CHECK_FAILED, UNAVAILABLE, CniError
 from podway.netlink.constants import IFF_UP, TC_H_INGRESS, TC_H_ROOT
 from podway.netlink.errors import NetlinkError
-from podway.netlink.links import create_link
 from podway.netlink.socket import NetlinkSocket
 from podway.netlink.traffic_control import create_qdisc, dump_classes, get_qdisc
 from podway.netlink.traffic_filters import dump_filters
+from podway.plugins.availability import check_device_kind
 from podway.plugins.bandwidth_add import required_host_end
 from podway.plugins.bandwidth_conf import parse_conf
-from podway.plugins.bandwidth_devices import KIND, PREFIX, find_ifbs
+from podway.plugins.bandwidth_devices import KIND, find_ifbs
 from podway.plugins.bandwidth_plans import (
     DESTINATION,
     INGRESS,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from podway.cni.results import Result
     from podway.netlink.links import LinkMessage
-    from podway.netlink.messages import Request
     from podway.netlink.traffic_control import TrafficMessage
     from podway.plugins.bandwidth_conf import BandwidthConf, Limit
     from podway.plugins.skeleton import Call
@@ -192,19 +191,11 @@ def status(call: "Call") -> None:
     if not conf.limits:
         return
     kind = compute_shaper(conf.limits[0], conf, SOURCE).qdisc["kind"]
-    # Neither can be made: a qdisc without parameters, a device with a group's address.
+    # It cannot be made: it has no parameters.
     qdisc = create_qdisc({"ifindex": _LO, "handle": ROOT, "parent": TC_H_ROOT, "kind": kind})
-    device = create_link(
-        {"ifname": PREFIX, "address": _GROUP_MAC, "linkinfo": {"kind": KIND}},
-    )
     with NetlinkSocket() as host:
-        if _error_of(host, qdisc) == ENOENT:
-            raise CniError(UNAVAILABLE, f"this kernel has no qdisc {kind}")
-        if conf.egress and _error_of(host, device) == EOPNOTSUPP:
-            raise CniError(UNAVAILABLE, f"this kernel has no {KIND} devices, for egressRate")
-
-
-def _error_of(host: NetlinkSocket, request: "Request[Any]") -> int:
-    """Return the number of the error that ends a request which cannot be carried out."""
-    (error,) = host.batch([request])
-    return error.errno if error else 0
+        (error,) = host.batch([qdisc])
+    if error and error.errno == ENOENT:
+        raise CniError(UNAVAILABLE, f"this kernel has no qdisc {kind}: load its module")
+    if conf.egress:
+        check_device_kind(KIND)

@@ -23,6 +23,7 @@ from podway.netlink.netns import entered
 from podway.netlink.nft_transactions import NftSocket
 from podway.netlink.socket import NetlinkSocket
 from podway.netlink.text import format_prefix
+from podway.plugins.availability import check_device_kind, check_step
 from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf, vlan_gateway_name
 from podway.plugins.bridge_devices import compute_port
 from podway.plugins.bridge_gateways import compute_gateways
@@ -214,12 +215,14 @@ def status(call: "Call") -> None:
         CniError: LIMITED_CONNECTIVITY, containers that are attached suffer; UNAVAILABLE.
     """
     conf = parse_bridge_conf(call)
+    for kind in ("bridge", "veth"):
+        check_device_kind(kind)
     with NetlinkSocket() as host:
         link = find_link(host, conf.bridge)
         if link is not None:
             _check_capacity(conf, host, link)
     if conf.ip_masq:
-        _check_backend(conf)
+        check_step(choose_backend, conf.masq_backend)
     pass_to_ipam(call)
 
 
@@ -238,10 +241,3 @@ def _check_capacity(conf: BridgeConf, host: NetlinkSocket, link: "LinkMessage") 
                 raise CniError(LIMITED_CONNECTIVITY, text)
     if ports >= _MAX_PORTS:
         raise CniError(UNAVAILABLE, f"bridge {conf.bridge} has {ports} ports, the kernel's limit")
-
-
-def _check_backend(conf: BridgeConf) -> None:
-    try:
-        choose_backend(conf.masq_backend)
-    except CniError as error:
-        raise CniError(UNAVAILABLE, error.msg) from error

@@ -5,6 +5,7 @@ to such an address is reached through the container's other interfaces.
 """
 
 from podway.netlink.socket import NetlinkSocket
+from podway.plugins.availability import check_device_kind
 from podway.plugins.container_links import make_link
 from podway.plugins.delegation import pass_to_ipam
 from podway.plugins.single_interface import (
@@ -60,8 +61,9 @@ def gc(call: Call) -> None:
 
 
 def status(call: Call) -> None:
-    """See that IPAM is well."""
+    """See that the kernel has such devices, and that IPAM is well."""
     required_ipam(call)
+    check_device_kind(KIND)
     pass_to_ipam(call)
 
 

@@ -4,9 +4,10 @@ In: a call, CHECK's with prevResult. Out: nothing, or the first thing that is mi
 `firewall`.
 """
 
-from podway.cni.errors import LIMITED_CONNECTIVITY, UNAVAILABLE, CniError
+from podway.cni.errors import LIMITED_CONNECTIVITY, CniError
 from podway.cni.values import replace
 from podway.netlink.nft_transactions import NftSocket
+from podway.plugins.availability import check_step
 from podway.plugins.firewall_conf import (
     addresses_of,
     bridge_of,
@@ -75,10 +76,7 @@ def status(call: "Call") -> None:
             INVALID_CONFIG.
     """
     conf = parse_firewall_conf(call.request)
-    try:
-        choose_backend(conf)
-    except CniError as error:
-        raise CniError(UNAVAILABLE, error.msg) from error
+    check_step(choose_backend, conf)
     # Opened also to see that the kernel has nf_tables.
     with NftSocket() as nft:
         for address, noted in _samples(conf, call.config.name):

@@ -56,11 +56,11 @@ def parse_firewall_conf(request: "Request") -> FirewallConf:
     """
     fields = Fields(request.config.raw, code=INVALID_CONFIG)
     conf = FirewallConf(
-        backend=_parse_choice(fields, "backend", BACKENDS),
+        backend=fields.choice("backend", BACKENDS),
         admin_chain=fields.text("iptablesAdminChainName") or DEFAULT_ADMIN_CHAIN,
         zone=fields.text("firewalldZone") or DEFAULT_ZONE,
         table=fields.text("nftablesTable") or DEFAULT_TABLE,
-        policy=_parse_choice(fields, "ingressPolicy", POLICIES) or "open",
+        policy=fields.choice("ingressPolicy", POLICIES) or "open",
         data_dir=parse_path(fields, "dataDir", DEFAULT_DATA_DIR).rstrip("/"),
     )
     check_chain_name("iptablesAdminChainName", conf.admin_chain)
@@ -131,10 +131,3 @@ def families_of(addresses: "tuple[str, ...]") -> tuple[int, ...]:
     """Return the families of *addresses*."""
     found = {IPV6 if ":" in address else IPV4 for address in addresses}
     return tuple(sorted(found))
-
-
-def _parse_choice(fields: Fields, key: str, choices: tuple[str, ...]) -> str:
-    value = fields.text(key)
-    if value and value not in choices:
-        raise fields.refused(key, value, f"must be one of {', '.join(choices)}")
-    return value

@@ -12,10 +12,10 @@ from podway.cni.errors import (
     CHECK_FAILED,
     INVALID_CONFIG,
     TRY_AGAIN_LATER,
-    UNAVAILABLE,
     CniError,
 )
 from podway.netlink.socket import NetlinkSocket
+from podway.plugins.availability import check_step
 from podway.plugins.container_links import refuse_taken_name
 from podway.plugins.delegation import check_type, delegate, delegate_add, with_config
 from podway.plugins.flannel_conf import FlannelConf, parse_flannel_conf, render_delegate
@@ -119,10 +119,7 @@ def status(call: "Call") -> None:
         CniError: UNAVAILABLE.
     """
     conf = parse_flannel_conf(call.request)
-    try:
-        env = load_subnet_env(conf.subnet_file)
-    except CniError as error:
-        raise CniError(UNAVAILABLE, error.msg, error.details) from None
+    env = check_step(load_subnet_env, conf.subnet_file)
     _delegate(call, render_delegate(call.request, conf, env))
 
 

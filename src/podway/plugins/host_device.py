@@ -7,7 +7,7 @@ a program drives without the kernel (DPDK) has no device to move: there is only 
 
 import posix
 
-from podway.cni.errors import CHECK_FAILED, UNAVAILABLE, CniError
+from podway.cni.errors import CHECK_FAILED, CniError
 from podway.cni.results import Interface, Result
 from podway.cni.values import replace
 from podway.netlink.addresses import dump_addresses
@@ -15,6 +15,7 @@ from podway.netlink.links import get_link
 from podway.netlink.netns import entered, identity
 from podway.netlink.routes import dump_routes
 from podway.netlink.socket import NetlinkSocket
+from podway.plugins.availability import check_step
 from podway.plugins.container_links import read_link, refuse_taken_name
 from podway.plugins.delegation import (
     assign_addresses,
@@ -245,14 +246,11 @@ def status(call: Call) -> None:
     conf = parse_conf(call)
     # The runtime may name the device for each ADD: then there is nothing to see.
     if conf.names_device:
-        try:
-            _require_available(conf)
-        except CniError as error:
-            raise CniError(UNAVAILABLE, error.msg) from error
+        check_step(_require_device, conf)
     pass_to_ipam(call)
 
 
-def _require_available(conf: HostDeviceConf) -> None:
+def _require_device(conf: HostDeviceConf) -> None:
     if not is_driven_by_program(conf):
         with NetlinkSocket() as host:
             find_device(host, conf)

@@ -65,10 +65,7 @@ def parse_backend(fields: "Fields") -> str:
     Raises:
         CniError: INVALID_CONFIG.
     """
-    backend = fields.text("ipMasqBackend")
-    if backend and backend not in BACKENDS:
-        raise fields.refused("ipMasqBackend", backend, f"must be one of {', '.join(BACKENDS)}")
-    return backend
+    return fields.choice("ipMasqBackend", BACKENDS)
 
 
 def choose_backend(configured: str) -> str:

@@ -50,17 +50,6 @@ def default_oif(routes: "Iterable[RouteMessage]") -> int | None:
     return None
 
 
-def check_mtu_fits(mtu_bytes: int, master: "LinkMessage") -> None:
-    """Refuse a size that the master cannot carry.
-
-    Raises:
-        CniError: INVALID_CONFIG.
-    """
-    if mtu_bytes > master["mtu"]:
-        rule = f"must be at most that of master {master['ifname']}, {master['mtu']} bytes"
-        raise broken_rule("mtu", mtu_bytes, rule)
-
-
 def _default_device(netlink: "NetlinkSocket") -> "LinkMessage":
     for family in (AF_INET, AF_INET6):
         index = default_oif(netlink.dump(dump_routes(family, table=RT_TABLE_MAIN)))

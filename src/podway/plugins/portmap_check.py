@@ -4,8 +4,9 @@ In: a call, CHECK's with prevResult. Out: nothing, or the first thing that is mi
 `portmap`.
 """
 
-from podway.cni.errors import LIMITED_CONNECTIVITY, UNAVAILABLE, CniError
+from podway.cni.errors import LIMITED_CONNECTIVITY, CniError
 from podway.netlink.nft_transactions import NftSocket
+from podway.plugins.availability import check_step
 from podway.plugins.iptables_chains import NFPROTO
 from podway.plugins.portmap_conf import choose_backend, parse_portmap_conf, publication_of
 from podway.plugins.previous import required_previous_result
@@ -49,10 +50,7 @@ def status(call: "Call") -> None:
         CniError: LIMITED_CONNECTIVITY, nothing leads to them; UNAVAILABLE; INVALID_CONFIG.
     """
     conf = parse_portmap_conf(call.request)
-    try:
-        choose_backend(conf)
-    except CniError as error:
-        raise CniError(UNAVAILABLE, error.msg) from error
+    check_step(choose_backend, conf)
     # Opened also to see that the kernel has nf_tables.
     with NftSocket() as nft:
         lost = _find_lost(nft, call.config.name)

@@ -116,12 +116,9 @@ def parse_portmap_conf(request: "Request") -> PortmapConf:
             raise CniError(
                 INVALID_CONFIG, "externalSetMarkChain and markMasqBit exclude each other"
             )
-    backend = fields.text("backend")
-    if backend and backend not in BACKENDS:
-        raise fields.refused("backend", backend, f"must be one of {', '.join(BACKENDS)}")
     runtime = Fields(request.config.runtime_config, "runtimeConfig", INVALID_CONFIG)
     conf = PortmapConf(
-        backend=backend,
+        backend=fields.choice("backend", BACKENDS),
         snat=fields.boolean("snat", default=True),
         masq_all=fields.boolean("masqAll"),
         mark_bit=DEFAULT_MARK_BIT if mark_bit is None else mark_bit,

@@ -3,12 +3,13 @@
 In: a call. Out: nothing, or what is missing.
 """
 
-from podway.cni.errors import CHECK_FAILED, LIMITED_CONNECTIVITY, UNAVAILABLE, CniError
+from podway.cni.errors import CHECK_FAILED, LIMITED_CONNECTIVITY, CniError
 from podway.netlink.constants import RT_SCOPE_UNIVERSE
 from podway.netlink.links import dump_links
 from podway.netlink.nft_transactions import NftSocket
 from podway.netlink.socket import NetlinkSocket
 from podway.netlink.text import format_prefix
+from podway.plugins.availability import check_device_kind, check_step
 from podway.plugins.container_links import check_kind
 from podway.plugins.delegation import pass_to_ipam
 from podway.plugins.interfaces import assigned_addresses, check_interface, required_link
@@ -75,11 +76,9 @@ def status(call: "Call") -> None:
     """
     conf = parse_conf(call)
     required_ipam(call)
+    check_device_kind(KIND)
     if conf.masquerades:
-        try:
-            choose_backend(conf.backend)
-        except CniError as error:
-            raise CniError(UNAVAILABLE, error.msg) from error
+        check_step(choose_backend, conf.backend)
     _check_attached(network_mark(call.config.name))
     pass_to_ipam(call)
 

@@ -1,4 +1,4 @@
-"""Plugins whose attachment is one interface in the container: macvlan, ipvlan, vlan, dummy, tap.
+"""Plugins whose attachment is one interface in the container: dummy, tap, and `children`.
 
 In: a call, and a function that makes the interface. Out: the result; or for DEL, CHECK and GC the
 same things undone, seen, collected. What differs between those plugins is how the interface is
@@ -10,10 +10,9 @@ somebody has it. Nothing of these attachments is outside the container but what 
 no more to do than to pass on.
 """
 
-from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, UNAVAILABLE, CniError
+from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
 from podway.cni.results import Interface, Result
 from podway.cni.values import Value, replace
-from podway.netlink.errors import NetlinkError
 from podway.netlink.netns import entered
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.container_links import check_kind, remove_link
@@ -29,7 +28,6 @@ from podway.plugins.interfaces import (
     configure_interface,
     required_link,
 )
-from podway.plugins.masters import find_master
 from podway.plugins.previous import container_interface, required_previous_result
 from podway.plugins.sysctls import write_sysctl_if_any
 from podway.plugins.undo import Undo
@@ -176,21 +174,6 @@ def check_told(link: "LinkMessage", told: Interface, mtu_bytes: int = 0) -> None
         raise CniError(
             CHECK_FAILED, f"interface {name} has mtu {link['mtu']}, must be {wanted_bytes}"
         )
-
-
-def check_available(master: str, *, link_in_container: bool) -> None:
-    """See that there is a master, for STATUS; one in a container is not known before an ADD.
-
-    Raises:
-        CniError: UNAVAILABLE.
-    """
-    if link_in_container:
-        return
-    try:
-        with NetlinkSocket() as outside:
-            find_master(outside, master)
-    except (CniError, NetlinkError) as error:
-        raise CniError(UNAVAILABLE, str(error)) from error
 
 
 def _notify(ifname: str, paths: tuple[str, ...]) -> None:

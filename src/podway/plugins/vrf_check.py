@@ -3,23 +3,17 @@
 In: a call. Out: nothing, or what is missing or differs.
 """
 
-from errno import EOPNOTSUPP
-
-from podway.cni.errors import CHECK_FAILED, UNAVAILABLE, CniError
+from podway.cni.errors import CHECK_FAILED, CniError
 from podway.netlink.constants import IFF_UP
-from podway.netlink.links import create_link
 from podway.netlink.socket import NetlinkSocket
+from podway.plugins.availability import check_device_kind
 from podway.plugins.interfaces import check_interface, compute_interface_plan, required_link
 from podway.plugins.previous import find_interface, required_previous_result
 from podway.plugins.vrf_conf import KIND, check_vrf, parse_conf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
-
     from podway.plugins.skeleton import Call
-
-_GROUP_MAC: "Final" = "01:00:00:00:00:00"
 
 
 def check(call: "Call") -> None:
@@ -50,9 +44,4 @@ def status(call: "Call") -> None:
         CniError: INVALID_CONFIG; or UNAVAILABLE, it has none.
     """
     parse_conf(call.request)
-    # Cannot be made: it has no table, and a group's address.
-    device = create_link({"ifname": KIND, "address": _GROUP_MAC, "linkinfo": {"kind": KIND}})
-    with NetlinkSocket() as host:
-        (error,) = host.batch([device])
-    if error and error.errno == EOPNOTSUPP:
-        raise CniError(UNAVAILABLE, "this kernel has no vrf devices")
+    check_device_kind(KIND)

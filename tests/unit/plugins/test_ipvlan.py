@@ -7,14 +7,13 @@ import pytest
 from podway.cni.errors import INVALID_CONFIG, CniError
 from podway.cni.results import Interface, Result
 from podway.netlink.constants import IPVLAN_MODE_L2, IPVLAN_MODE_L3, IPVLAN_MODE_L3S
-from podway.plugins.ipvlan import IpvlanConf, chained_master, compute_link, parse_conf
+from podway.plugins.children import Child
+from podway.plugins.ipvlan import chained_master, parse_child
 from unit.plugins.plugin_calls import call_of
 
-MASTER: Any = {"index": 7, "ifname": "up0", "mtu": 1400}
 
-
-def parse(config: dict[str, Any]) -> IpvlanConf:
-    return parse_conf(call_of(config))
+def parse(config: dict[str, Any]) -> Child:
+    return parse_child(call_of(config))
 
 
 @pytest.mark.parametrize(
@@ -31,10 +30,10 @@ def parse(config: dict[str, Any]) -> IpvlanConf:
     ],
 )
 def test_configuration(config: dict[str, Any], conf: tuple[str, int, int, bool]) -> None:
-    master, mode, mtu_bytes, link_in_container = conf
-    assert parse(config) == IpvlanConf(
-        master=master, mode=mode, mtu_bytes=mtu_bytes, link_in_container=link_in_container
-    )
+    child = parse(config)
+    found = (child.master, child.data["mode"], child.mtu_bytes, child.link_in_container)
+    assert found == conf
+    assert child.kind == "ipvlan"
 
 
 @pytest.mark.parametrize(
@@ -67,11 +66,3 @@ def test_results_that_give_no_master(names: tuple[str, ...]) -> None:
     with pytest.raises(CniError) as caught:
         chained_master(Result(interfaces=interfaces))
     assert caught.value.code == INVALID_CONFIG
-
-
-def test_link() -> None:
-    data = {"kind": "ipvlan", "data": {"mode": IPVLAN_MODE_L3}}
-    assert compute_link(parse({"mode": "l3"}), MASTER) == {"link": 7, "linkinfo": data}
-    assert compute_link(parse({"mode": "l3", "mtu": 1400}), MASTER)["mtu"] == 1400
-    with pytest.raises(CniError, match=r"^mtu = 1401: "):
-        compute_link(parse({"mtu": 1401}), MASTER)

@@ -5,34 +5,36 @@ from typing import Any
 import pytest
 
 from podway.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
+from podway.cni.values import replace
 from podway.netlink.constants import (
     MACVLAN_MODE_BRIDGE,
     MACVLAN_MODE_PASSTHRU,
     MACVLAN_MODE_PRIVATE,
     MACVLAN_MODE_VEPA,
 )
-from podway.plugins.macvlan import MacvlanConf, compute_link, parse_conf
+from podway.plugins.children import Child
+from podway.plugins.macvlan import parse_child
+from podway.plugins.single_interface import ARP_NOTIFY, NDISC_NOTIFY
 from unit.plugins.plugin_calls import call_of
 
 MAC = "0a:00:00:00:00:01"
-MASTER: Any = {"index": 7, "ifname": "up0", "mtu": 1400}
-DEFAULTS = MacvlanConf(
+DEFAULTS = Child(
+    kind="macvlan",
     master="",
-    mode=MACVLAN_MODE_BRIDGE,
-    mtu_bytes=0,
-    mac="",
     link_in_container=False,
-    bc_queue_len=0,
+    mtu_bytes=0,
+    data={"mode": MACVLAN_MODE_BRIDGE},
+    notify=(ARP_NOTIFY, NDISC_NOTIFY),
 )
 
 
-def parse(config: dict[str, Any], args: str = "") -> MacvlanConf:
-    return parse_conf(call_of(config, CNI_ARGS=args))
+def parse(config: dict[str, Any], args: str = "") -> Child:
+    return parse_child(call_of(config, CNI_ARGS=args))
 
 
 def test_defaults() -> None:
     assert parse({}) == DEFAULTS
-    assert parse({"master": None, "mode": "", "mtu": 0, "mac": ""}) == DEFAULTS
+    assert parse({"master": None, "mode": "", "mtu": 0, "mac": "", "bcqueuelen": 0}) == DEFAULTS
 
 
 def test_everything() -> None:
@@ -46,13 +48,14 @@ def test_everything() -> None:
             "bcQueueLen": 77,
         }
     )
-    assert conf == MacvlanConf(
+    assert conf == replace(
+        DEFAULTS,
         master="up0",
-        mode=MACVLAN_MODE_VEPA,
+        data={"mode": MACVLAN_MODE_VEPA},
+        data_if_told={"bc_queue_len": 77},
         mtu_bytes=1300,
         mac=MAC,
         link_in_container=True,
-        bc_queue_len=77,
     )
 
 
@@ -66,7 +69,7 @@ def test_everything() -> None:
     ],
 )
 def test_modes(mode: str, number: int) -> None:
-    assert parse({"mode": mode}).mode == number
+    assert parse({"mode": mode}).data["mode"] == number
 
 
 @pytest.mark.parametrize(
@@ -111,36 +114,3 @@ def test_refused_arguments(args: str) -> None:
     with pytest.raises(CniError) as caught:
         parse({}, args)
     assert caught.value.code == INVALID_ENVIRONMENT
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        pytest.param(
-            {},
-            {"link": 7, "linkinfo": {"kind": "macvlan", "data": {"mode": MACVLAN_MODE_BRIDGE}}},
-            id="defaults",
-        ),
-        pytest.param(
-            {"mtu": 1400, "mac": MAC, "bcqueuelen": 5},
-            {
-                "link": 7,
-                "mtu": 1400,
-                "address": MAC,
-                "linkinfo": {
-                    "kind": "macvlan",
-                    "data": {"mode": MACVLAN_MODE_BRIDGE, "bc_queue_len": 5},
-                },
-            },
-            id="everything",
-        ),
-    ],
-)
-def test_link(config: dict[str, Any], message: dict[str, Any]) -> None:
-    assert compute_link(parse(config), MASTER) == message
-
-
-def test_larger_than_the_master() -> None:
-    with pytest.raises(CniError, match=r"^mtu = 1401: .*up0, 1400 bytes") as caught:
-        compute_link(parse({"mtu": 1401}), MASTER)
-    assert caught.value.code == INVALID_CONFIG

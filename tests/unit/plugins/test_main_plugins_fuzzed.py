@@ -29,11 +29,11 @@ PARSERS: dict[str, Callable[[Call], Any]] = {
     "bridge": bridge_conf.parse_bridge_conf,
     "dns": lambda call: configured_dns(call.config),
     "host-device": host_device_conf.parse_conf,
-    "ipvlan": ipvlan.parse_conf,
-    "macvlan": macvlan.parse_conf,
+    "ipvlan": ipvlan.parse_child,
+    "macvlan": macvlan.parse_child,
     "ptp": ptp_conf.parse_conf,
     "tap": tap.parse_conf,
-    "vlan": vlan.parse_conf,
+    "vlan": vlan.parse_child,
 }
 IPAM_PARSERS: dict[str, Callable[[Call], Any]] = {
     "flannel": lambda call: flannel_conf.parse_flannel_conf(call.request),

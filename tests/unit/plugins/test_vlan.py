@@ -5,26 +5,27 @@ from typing import Any
 import pytest
 
 from podway.cni.errors import INVALID_CONFIG, CniError
-from podway.plugins.vlan import VlanConf, compute_link, parse_conf
+from podway.plugins.children import Child
+from podway.plugins.vlan import parse_child
 from unit.plugins.plugin_calls import call_of
 
-MASTER: Any = {"index": 7, "ifname": "up0", "mtu": 1400}
 
-
-def parse(config: dict[str, Any]) -> VlanConf:
-    return parse_conf(call_of({"master": "up0", "vlanId": 7, **config}))
+def parse(config: dict[str, Any]) -> Child:
+    return parse_child(call_of({"master": "up0", "vlanId": 7, **config}))
 
 
 @pytest.mark.parametrize("vlan_id", [0, 1, 4094])
 def test_numbers(vlan_id: int) -> None:
-    assert parse({"vlanId": vlan_id}) == VlanConf(
-        master="up0", vlan_id=vlan_id, mtu_bytes=0, link_in_container=False
+    assert parse({"vlanId": vlan_id}) == Child(
+        kind="vlan", master="up0", link_in_container=False, mtu_bytes=0, data={"id": vlan_id}
     )
 
 
 def test_everything() -> None:
     conf = parse({"VLANID": 5, "mtu": 1400, "linkInContainer": True})
-    assert conf == VlanConf(master="up0", vlan_id=5, mtu_bytes=1400, link_in_container=True)
+    assert conf == Child(
+        kind="vlan", master="up0", link_in_container=True, mtu_bytes=1400, data={"id": 5}
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,11 +47,3 @@ def test_refused(config: dict[str, Any], start: str) -> None:
         parse(config)
     assert caught.value.code == INVALID_CONFIG
     assert caught.value.msg.startswith(start)
-
-
-def test_link() -> None:
-    info = {"kind": "vlan", "data": {"id": 7}}
-    assert compute_link(parse({}), MASTER) == {"link": 7, "linkinfo": info}
-    assert compute_link(parse({"mtu": 1400}), MASTER)["mtu"] == 1400
-    with pytest.raises(CniError, match=r"^mtu = 1401: "):
-        compute_link(parse({"mtu": 1401}), MASTER)
