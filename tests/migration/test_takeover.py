@@ -178,6 +178,7 @@ def test_a_chain_that_drops_lets_the_network_pass(after: str) -> None:
                 node.netns.exec("iptables", "-X", "FLANNEL-FWD")
             node.start("flanneld", *node.flags)
             wait_until(partial(has_no, node, "FLANNEL-POSTRTG"), node.rules)
-            assert "jump FLANNEL-FWD" in node.rules()
+            assert "jump PODWAY-FWD" in node.rules()
+            assert "FLANNEL" not in node.rules(), "podway's own has taken its place"
         with flows(*nodes) as traffic:
             assert_nothing_lost(traffic.end())

@@ -16,13 +16,14 @@ import asyncio
 import errno
 import time
 from collections.abc import Callable, Iterable
-from itertools import chain
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 from podway.agent.claims import Claims
 from podway.agent.cluster import Cluster
 from podway.agent.desires import OWN, Desires
 from podway.agent.endpoints import Endpoints, namespace_identity
+from podway.agent.forward import Chain, ForwardKeeper
 from podway.agent.ipam import Ipam
 from podway.agent.kernel_thread import KernelThread
 from podway.agent.leases import LeaseKeeper
@@ -57,8 +58,6 @@ Done: TypeAlias = list[tuple[Operation, KernelError | None]]
 TUNNEL_POLL_S = 3.0
 # Who waits for the subnet file must not wait long when somebody has removed it.
 SUBNET_FILE_POLL_S = 2.0
-# Somebody may set the policy of iptables' FORWARD at any time (flanneld looks as often).
-FORWARD_POLL_S = 5.0
 _RETRY_FIRST_S = 0.2
 _RETRY_MAX_S = 5.0
 # A pass that is not done after so many rounds is fighting with somebody; it starts again later.
@@ -74,6 +73,7 @@ class Agent:
         ledger: what this node remembers.
         open_kernel: opens the kernel; called in the kernel's thread.
         take_over: takes over from a flanneld; None: nothing is to be taken over.
+        forward: its chain in iptables' FORWARD; None: there shall be none.
 
     Attributes:
         store_state: "never", "connected" or "away".
@@ -89,6 +89,7 @@ class Agent:
         metrics: Metrics,
         *,
         take_over: TakeOver | None = None,
+        forward: Chain | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -132,6 +133,7 @@ class Agent:
         self.lookout = Lookout(
             settings.uplink_choice, self.tracker, self._thread, self.wake, self.log
         )
+        self.forward = ForwardKeeper(forward, self._thread, self.lookout, self.log)
         self._waiters = Waiters()
         self._passed = asyncio.Event()
         self._ended = False
@@ -158,8 +160,6 @@ class Agent:
                 if self.subnet_file is not None:
                     keep = self.subnet_file.keep
                     tasks.create_task(self._every(SUBNET_FILE_POLL_S, keep), name="subnet file")
-                if self._take_over is not None:
-                    tasks.create_task(self._poll_forward(), name="forward")
                 tasks.create_task(self.programs.run(), name="programs")
                 tasks.create_task(self._prepare.run(), name="first program")
                 tasks.create_task(self._work(), name="work")
@@ -167,6 +167,7 @@ class Agent:
             self._ended = True
             self._waiters.refuse(Unsettled("the agent is stopping"))
             self.lookout.stop()
+            self.forward.stop()
             if self._retry is not None:
                 self._retry.cancel()
             try:
@@ -438,28 +439,17 @@ class Agent:
         self.wake()
         return done
 
-    async def _keep_forward(self) -> None:
-        """Have the network's packets accepted where another's chain drops what it does not know."""
-        place = self.desires.place
-        if self._take_over is None or place is None or not place.forward:
-            return
-        prefixes = [place.network.prefixes(family) for family in place.network.families]
-        await self._thread.call(self._take_over.keep_forward, tuple(chain(*prefixes)))
-
-    async def _poll_forward(self) -> None:
-        while True:
-            await asyncio.sleep(FORWARD_POLL_S)
-            await self._keep_forward()
-
     async def _settled(self) -> None:
         """Say that the node serves, and remove what a flanneld did for it until now."""
+        place, take_over = self.desires.place, self._take_over
+        assert place is not None, "a pass was made"
         if self.subnet_file is not None:
-            self.subnet_file.keep(self.desires.place)
-        take_over = self._take_over
+            self.subnet_file.keep(place)
+        await self.forward.keep(place)
         in_force = self.cluster.complete and not self.tracker.failures
         if take_over is not None and take_over.pending and in_force:
-            await self._keep_forward()
-            await self._thread.call(take_over.finish)
+            finish = partial(take_over.finish, forward_is_kept=self.forward.is_kept)
+            await self._thread.call(finish)
 
     async def _apply(self, operations: list[Operation]) -> Done:
         assert self._kernel is not None

@@ -19,6 +19,7 @@ from podway.errors import PodwayError
 from podway.kernel.logs import Log
 from podway.kernel.protocol import (
     DeviceChanged,
+    ForwardChanged,
     Kernel,
     KernelEvent,
     Overrun,
@@ -47,6 +48,7 @@ class Lookout:
         uplink: as last found; kept while its device is away, because it most likely comes back.
         uplink_error: why there is none now, for people.
         complete: everything was read at least once.
+        forward_due: iptables' FORWARD may have changed since somebody last took this mark away.
         error: why what is known may be wrong, for people.
     """
 
@@ -61,6 +63,7 @@ class Lookout:
         self.uplink: Uplink | None = None
         self.uplink_error = ""
         self.complete = False
+        self.forward_due = True
         self.error = ""
         self._choice = choice
         self._tracker = tracker
@@ -91,12 +94,17 @@ class Lookout:
 
     def look_at_all(self) -> None:
         """Have everything of ours, and the uplink, read again."""
-        self._all_due = self._uplink_due = True
+        self._all_due = self._uplink_due = self.forward_due = True
         self._wake()
 
     def look_at(self, dev: str) -> None:
         """Have device *dev* read again, with all that stands on it."""
         self._devices_due.add(dev)
+        self._wake()
+
+    def look_at_forward(self) -> None:
+        """Have iptables' FORWARD looked at again."""
+        self.forward_due = True
         self._wake()
 
     async def poll(self, sysctls: Callable[[], Iterable[Key]]) -> None:
@@ -191,8 +199,10 @@ class Lookout:
                 self._doubt_uplink(dev)
             case UplinkChanged(dev):
                 self._doubt_uplink(dev)
+            case ForwardChanged():
+                self.forward_due = True
             case Overrun():
-                self._all_due = self._uplink_due = True
+                self._all_due = self._uplink_due = self.forward_due = True
 
     def _doubt_uplink(self, dev: str) -> None:
         if self.uplink is None or self.uplink_error or dev in self.uplink.devices:

@@ -24,6 +24,7 @@ from podway.agent.settings import Settings, add_arguments, settings_from, wiregu
 from podway.agent.takeover import TakeOver
 from podway.compute.backends.udp import DEVICE
 from podway.errors import ConfigError, PodwayError
+from podway.kernel.forward_chain import ForwardChain
 from podway.kernel.http import HttpEndpoint, Response
 from podway.kernel.logs import configure_logging, get_log
 from podway.kernel.node import NodeKernel
@@ -113,7 +114,10 @@ async def _serve(settings: Settings) -> None:
         )
         log = get_log("podway.agent")
         take_over = TakeOver(settings.names, log) if settings.take_over else None
-        agent = Agent(settings, store, ledger, open_kernel, metrics, take_over=take_over)
+        forward = ForwardChain(settings.names.marks)
+        agent = Agent(
+            settings, store, ledger, open_kernel, metrics, take_over=take_over, forward=forward
+        )
         await _run_until_signal(settings, agent, metrics)
     finally:
         ledger.close()

@@ -46,10 +46,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Settings of one agent. Defaults and meanings are those of `add_arguments`.
 
     Attributes:
-        no_forward_rules: forwarded packets of the network are not accepted (flanneld can be told
-            so; no option of podway's own).
         refuse_unassigned: packets for addresses that no pod has are refused although others attach
-            the pods (likewise).
+            the pods (flanneld can be told so; no option of podway's own).
     """
 
     node: str
@@ -202,6 +200,11 @@ def _add_manners(add: Adder) -> None:
         choices=get_args(Masquerade),
         default="auto",
         help="pods' packets to the outside take this node's address (auto: as net-conf.json says)",
+    )
+    add(
+        "--no-forward-rules",
+        action="store_true",
+        help="accept no forwarded packets, neither in podway's table nor in iptables' FORWARD",
     )
     add(
         "--subnet-file",

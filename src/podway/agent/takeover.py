@@ -8,12 +8,11 @@ a connection's address wins, and both would say the same.
 """
 
 from podway.compute.adoption import compute_adoption, vtep_macs
-from podway.kernel.flannel_forward import ForwardChain
 from podway.kernel.flannel_rules import remove_rule_sets
 from podway.kernel.leftovers import adopt, read_leftovers
 from podway.kernel.logs import Log
 from podway.kernel.protocol import KernelError
-from podway.model.addresses import Family, IPNetwork
+from podway.model.addresses import Family
 from podway.model.instances import Instance
 from podway.model.leftovers import Leftovers
 
@@ -35,8 +34,6 @@ class TakeOver:
         self._log = log
         self._netns_fd = netns_fd
         self._left = Leftovers()
-        self._forward = ForwardChain(netns_fd)
-        self._forward_error = ""
 
     def start(self) -> None:
         """Make tunnels and their routes ours.
@@ -58,22 +55,18 @@ class TakeOver:
         """Return the MACs of the VTEPs with *vni* that were there at the start."""
         return vtep_macs(self._left.links, vni)
 
-    def keep_forward(self, prefixes: tuple[IPNetwork, ...]) -> None:
-        """Have forwarded packets of *prefixes* accepted where another table would drop them."""
-        try:
-            written = self._forward.keep(prefixes)
-        except KernelError as error:
-            if str(error) != self._forward_error:
-                self._log.warning("forwarded packets may be dropped", reason=str(error))
-            self._forward_error = str(error)
-            return
-        self._forward_error = ""
-        if written:
-            self._log.info("chain FORWARD drops: network accepted", families=",".join(written))
+    def finish(self, *, forward_is_kept: bool) -> None:
+        """Remove flanneld's rules; what cannot be removed now is told, and left.
 
-    def finish(self) -> None:
-        """Remove flanneld's rules; what cannot be removed now is told, and left."""
-        rules = [each for each in self._left.rules if not each.is_needed]
+        Args:
+            forward_is_kept: the agent has a chain of its own where FORWARD drops, so flanneld's is
+                needed no more; but in the tables of iptables-legacy, where it has none.
+        """
+        rules = [
+            each
+            for each in self._left.rules
+            if not each.is_needed or (forward_is_kept and not each.legacy)
+        ]
         self.pending = False
         if not rules:
             return

@@ -44,6 +44,7 @@ def _facts(status: Mapping[str, Any], style: Style, now_s: float) -> list[tuple[
         ("pods", f"{plural(status['endpoints'], 'interface')}; addresses: {pool}"),
         ("drift", f"{plural(status['drift_repaired'], 'object')} repaired"),
         *_checksums(status.get("checksum_errors", 0)),
+        *_forward(status.get("forward", ""), style),
         *_last_reconcile(status.get("last_reconcile"), now_s),
     ]
 
@@ -53,6 +54,10 @@ def _checksums(errors: int) -> list[tuple[str, str]]:
         return []
     came = f"{plural(errors, 'datagram')} came with a wrong one since the start"
     return [("checksums", f"{came}: see TxChecksumOffload")]
+
+
+def _forward(error: str, style: Style) -> list[tuple[str, str]]:
+    return [("forward", style.bad(f"packets may be dropped: {error}"))] if error else []
 
 
 def _mtu(mtu: Mapping[str, int | None]) -> str:

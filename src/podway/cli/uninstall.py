@@ -8,7 +8,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from podway.agent.calls import AgentAway, AgentError, call_agent
 from podway.cli.agents import add_instance, add_socket, socket_of
@@ -17,6 +16,7 @@ from podway.cli.output import plural, print_json, style_of
 from podway.diff.operations import Operation
 from podway.diff.tracker import Tracker
 from podway.errors import PodwayError
+from podway.kernel.forward_chain import ForwardChain
 from podway.kernel.node import NodeKernel
 from podway.kernel.protocol import Kernel
 from podway.model.instances import PODWAY, Marks, instance_of
@@ -43,19 +43,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Remove (or list) what is podway's; 1 when something is left."""
     marks = instance_of(args.instance).marks
-    kernel = NodeKernel(marks=marks)
+    kernel, forward = NodeKernel(marks=marks), ForwardChain(marks)
     try:
-        plan = leftovers(kernel, marks)
+        plan, chains = leftovers(kernel, marks), forward.find()
         if not args.verify:
             _refuse_in_use(socket_of(args), plan, pods=args.pods)
             kernel.apply(plan)
-            removed, plan = plan, leftovers(kernel, marks)
+            forward.remove()
+            removed = _names(plan, chains)
+            plan, chains = leftovers(kernel, marks), forward.find()
         else:
             removed = []
     finally:
         kernel.close()
-    _print(removed, plan, as_json=args.json)
-    return 1 if plan else 0
+    left = _names(plan, chains)
+    _print(removed, left, as_json=args.json)
+    return 1 if left else 0
 
 
 def leftovers(kernel: Kernel, marks: Marks = PODWAY) -> list[Operation]:
@@ -91,17 +94,17 @@ def _agent_runs(socket: Path) -> bool:
     return True
 
 
-def _print(removed: Sequence[Operation], left: Sequence[Operation], *, as_json: bool) -> None:
+def _names(plan: Sequence[Operation], chains: Sequence[str]) -> list[str]:
+    return [*(str(op.key) for op in plan), *chains]
+
+
+def _print(removed: Sequence[str], left: Sequence[str], *, as_json: bool) -> None:
     if as_json:
-        answer: dict[str, Any] = {
-            "removed": [str(op.key) for op in removed],
-            "left": [str(op.key) for op in left],
-        }
-        print_json(answer)
+        print_json({"removed": removed, "left": left})
         return
     style = style_of(sys.stdout)
-    for op in left:
-        print(style.bad(f"left: {op.key}"))
+    for name in left:
+        print(style.bad(f"left: {name}"))
     if removed:
         print(f"Removed {plural(len(removed), 'object')} from the kernel.")
     if not left:

@@ -16,11 +16,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from podway.kernel.addresses import parse_address
+from podway.kernel.forward_plans import concerns_forward
 from podway.kernel.inventory import made_by_kernel
 from podway.kernel.known import Known, devices_of
 from podway.kernel.links import parse_link
 from podway.kernel.neighbours import parse_neighbour, parse_neighbour_key
-from podway.kernel.protocol import DeviceChanged, KernelEvent, Overrun, Seen, UplinkChanged
+from podway.kernel.protocol import (
+    DeviceChanged,
+    ForwardChanged,
+    KernelEvent,
+    Overrun,
+    Seen,
+    UplinkChanged,
+)
 from podway.kernel.routes import parse_route, without_hops
 from podway.kernel.rules import parse_rule
 from podway.kernel.sysctls import device_of_path
@@ -119,6 +127,7 @@ class Translator:
         self._flipped: dict[str, None] = {}
         self._uplinks: dict[str, None] = {}
         self._tables: dict[Key, NftTable | None] = {}
+        self._forward = False
         self._overrun = False
         self._readers: dict[int, Callable[[Event], None]] = {
             RTM_NEWLINK: self._new_link,
@@ -220,13 +229,16 @@ class Translator:
             events.append(Seen(key, found))
         events += [DeviceChanged(dev) for dev in self._flipped]
         events += [UplinkChanged(dev) for dev in self._uplinks]
-        self._found, self._flipped, self._uplinks, self._overrun = {}, {}, {}, False
+        events += [ForwardChanged()] if self._forward else []
+        self._found, self._flipped, self._uplinks = {}, {}, {}
+        self._forward = self._overrun = False
         return events
 
     @property
     def has_news(self) -> bool:
         """Tell whether `news` has something, once all is settled."""
-        return bool(self._found or self._flipped or self._uplinks or self._overrun)
+        marks = self._found or self._flipped or self._uplinks
+        return bool(marks or self._forward or self._overrun)
 
     # --- devices --------------------------------------------------------------------------------
 
@@ -379,6 +391,8 @@ class Translator:
         if name == self._marks.table or key in self._known:
             gone = event.name == "NFT_MSG_DELTABLE"
             self._tables[key] = None if gone else changed(family, name)
+        if concerns_forward(event, self._marks.forward_chain):
+            self._forward = True
 
     def _device(self, fields: Mapping[str, Any]) -> _Device:
         flags = fields["flags"]

@@ -8,17 +8,13 @@ program that wrote them is needed.
 
 import errno
 import shlex
-import shutil
-import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podway.kernel.errors import worded
-from podway.kernel.protocol import KernelError
+from podway.kernel.iptables_legacy import is_installed, list_rules, run_legacy, tables_in_use
 from podway.model.leftovers import RuleSet
-from podway.netlink import NetlinkError, Request, entered
+from podway.netlink import NetlinkError, Request
 from podway.netlink.constants import NFPROTO_IPV4, NFPROTO_IPV6
 from podway.netlink.nft_rules import NF_DROP, delete_chain, delete_rule, delete_table, dump_chains
 from podway.netlink.nft_transactions import NftSocket
@@ -30,9 +26,6 @@ _CHAINS = {"FLANNEL-POSTRTG": "nat", "FLANNEL-FWD": "filter"}
 _BASES = {"FLANNEL-FWD": ("FORWARD",)}
 _TABLES = {"ip": "flannel-ipv4", "ip6": "flannel-ipv6"}
 NUMBERS = {"ip": NFPROTO_IPV4, "ip6": NFPROTO_IPV6}
-_PROGRAMS = {"ip": "iptables-legacy", "ip6": "ip6tables-legacy"}
-_NAMES = {"ip": Path("/proc/net/ip_tables_names"), "ip6": Path("/proc/net/ip6_tables_names")}
-_PROGRAM_S = 30.0
 
 
 def find_rule_sets(netns_fd: int | None = None) -> tuple[RuleSet, ...]:
@@ -94,10 +87,10 @@ def list_chains(nft: NftSocket, family: int) -> dict[tuple[str, str], int | None
 def find_jumps(nft: NftSocket, family: int, table: str, chain: str) -> list[Any]:
     """Return the rules of *table* that lead to *chain*."""
     found = nft.find_rules(family, table, "", chain.encode() + b"\0")
-    return [rule for rule in found if _target(rule) == chain]
+    return [rule for rule in found if target_of(rule) == chain]
 
 
-def _target(rule: "NftFields") -> str:
+def target_of(rule: "NftFields") -> str:
     """Return the chain to which *rule* leads by its last expression, "" for none."""
     program: list[dict[str, Any]] = rule.get("expressions", {}).get("elem", [])
     last: dict[str, Any] = program[-1]["data"] if program else {}
@@ -114,37 +107,28 @@ def _remove_nft(sets: list[RuleSet], netns_fd: int | None) -> None:
                 if any(table == each.table for table, _ in there[each.family]):
                     requests.append(delete_table({"family": number, "name": each.table}))
             elif (each.table, each.chain) in there[each.family]:
-                requests += _chain_removal(nft, number, each)
+                requests += chain_removal(nft, number, each.table, each.chain)
         nft.commit(requests)
 
 
-def _chain_removal(nft: NftSocket, family: int, each: RuleSet) -> Iterator[Request[Any]]:
-    for rule in find_jumps(nft, family, each.table, each.chain):
-        yield delete_rule(
-            {
-                "family": family,
-                "table": each.table,
-                "chain": rule["chain"],
-                "handle": rule["handle"],
-            }
-        )
-    yield delete_rule({"family": family, "table": each.table, "chain": each.chain})
-    yield delete_chain({"family": family, "table": each.table, "name": each.chain})
+def chain_removal(nft: NftSocket, family: int, table: str, chain: str) -> Iterator[Request[Any]]:
+    """Yield what removes *chain*, which is there, with the rules that lead to it."""
+    for rule in find_jumps(nft, family, table, chain):
+        source = {"family": family, "table": table, "chain": rule["chain"]}
+        yield delete_rule({**source, "handle": rule["handle"]})  # type: ignore[typeddict-item]
+    yield delete_rule({"family": family, "table": table, "chain": chain})
+    yield delete_chain({"family": family, "table": table, "name": chain})
 
 
 # --- iptables-legacy --------------------------------------------------------------------------
 
 
 def _find_legacy(netns_fd: int | None) -> Iterator[RuleSet]:
-    for family, program in _PROGRAMS.items():
-        with _inside(netns_fd):
-            try:
-                tables = _NAMES[family].read_text().split()
-            except OSError:  # never used here, or not in this kernel
-                continue
+    for family in NUMBERS:
+        tables = tables_in_use(family, netns_fd)
         for chain, table in _CHAINS.items():
-            if table in tables and shutil.which(program):
-                saved = _save(program, table, netns_fd)
+            if table in tables and is_installed(family):
+                saved = list_rules(family, table, netns_fd)
                 lines = [line for line in saved if _concerns(line, chain)]
                 if lines:
                     policies = {f"-P {base} DROP" for base in _BASES.get(chain, ())}
@@ -165,26 +149,12 @@ def _concerns(line: str, chain: str) -> bool:
 
 
 def _remove_legacy(each: RuleSet, netns_fd: int | None) -> None:
-    program = _PROGRAMS[each.family]
-    for line in _save(program, each.table, netns_fd):
+    def run(*words: str) -> None:
+        run_legacy(each.family, "-t", each.table, *words, netns_fd=netns_fd)
+
+    for line in list_rules(each.family, each.table, netns_fd):
         verb, *rule = shlex.split(line)
         if verb == "-A" and rule[-2:] == ["-j", each.chain]:
-            _run(netns_fd, program, "-w", "-t", each.table, "-D", *rule)
-    for flag in ("-F", "-X"):
-        _run(netns_fd, program, "-w", "-t", each.table, flag, each.chain)
-
-
-def _save(program: str, table: str, netns_fd: int | None) -> list[str]:
-    return _run(netns_fd, program, "-w", "-t", table, "-S").splitlines()
-
-
-def _run(netns_fd: int | None, *argv: str) -> str:
-    with _inside(netns_fd):
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_PROGRAM_S)
-    if done.returncode:
-        raise KernelError(errno.EIO, " ".join(argv), done.stderr.strip())
-    return done.stdout
-
-
-def _inside(netns_fd: int | None) -> AbstractContextManager[None]:
-    return nullcontext() if netns_fd is None else entered(netns_fd)
+            run("-D", *rule)
+    run("-F", each.chain)
+    run("-X", each.chain)

@@ -55,11 +55,15 @@ class UplinkChanged(Struct, frozen=True):
     dev: str
 
 
+class ForwardChanged(Struct, frozen=True):
+    """Somebody changed iptables' chain FORWARD, or ours there; maybe we did."""
+
+
 class Overrun(Struct, frozen=True):
     """Notifications were lost: read everything again."""
 
 
-KernelEvent: TypeAlias = Seen | DeviceChanged | UplinkChanged | Overrun
+KernelEvent: TypeAlias = Seen | DeviceChanged | UplinkChanged | ForwardChanged | Overrun
 
 
 class Kernel(Protocol):

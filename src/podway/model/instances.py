@@ -52,6 +52,11 @@ class Marks(Struct, frozen=True, kw_only=True):
         """Alias of a device that is WireGuard, of whatever kind the kernel takes it for."""
         return f"{self.alias}wireguard"
 
+    @property
+    def forward_chain(self) -> str:
+        """Name of its chain in iptables' table filter."""
+        return f"{self.table.upper()}-FWD"
+
 
 PODWAY = Marks()
 

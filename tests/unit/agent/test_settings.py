@@ -34,7 +34,7 @@ def test_every_option() -> None:
         *("--store-user", "podway", "--store-password-file", "/pw"),
         *("--public-ip", "192.0.2.1", "--public-ip", "2001:db8::1"),
         *("--state-dir", "/s", "--run-dir", "/r", "--http", "127.0.0.1:9", "--lease-ttl", "10"),
-        *("--cooldown", "0.5", "--resync", "60", "--store-grace", "5"),
+        *("--cooldown", "0.5", "--resync", "60", "--store-grace", "5", "--no-forward-rules"),
         *("--log-level", "debug", "--log-format", "json"),
     ) == Settings(
         node="n1",
@@ -54,6 +54,7 @@ def test_every_option() -> None:
         cooldown_s=0.5,
         resync_s=60.0,
         store_grace_s=5.0,
+        no_forward_rules=True,
         log_level="debug",
         log_format="json",
     )

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from podway.kernel.events import Translator
 from podway.kernel.known import Known
-from podway.kernel.protocol import DeviceChanged, Overrun, Seen, UplinkChanged
+from podway.kernel.protocol import DeviceChanged, ForwardChanged, Overrun, Seen, UplinkChanged
 from podway.kernel.tables import changed
 from podway.model.kernel import Bridge, Link, NftTable, Route, Sysctl, link_key
 from podway.netlink.constants import (
@@ -243,6 +243,30 @@ def test_tables_of_others_and_deletions(translator: Translator, known: Known) ->
     known.put(TABLE.key, TABLE)
     translator.take_commits(commit(("DELTABLE", "podway")))
     assert translator.news() == [Seen(TABLE.key, None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "fields", "told"),
+    [
+        pytest.param("NEWRULE", 2, {"table": "filter", "chain": "FORWARD"}, True, id="a rule"),
+        pytest.param("DELRULE", 10, {"table": "filter", "chain": "FORWARD"}, True, id="IPv6"),
+        pytest.param("NEWCHAIN", 2, {"table": "filter", "name": "FORWARD"}, True, id="its policy"),
+        pytest.param("DELRULE", 2, {"table": "filter", "chain": "PODWAY-FWD"}, True, id="in ours"),
+        pytest.param("DELTABLE", 2, {"table": "filter"}, True, id="the whole table"),
+        pytest.param("NEWRULE", 2, {"table": "filter", "chain": "DOCKER"}, False, id="elsewhere"),
+        pytest.param("NEWRULE", 2, {"table": "nat", "chain": "FORWARD"}, False, id="in nat"),
+        pytest.param("NEWRULE", 1, {"table": "filter", "chain": "FORWARD"}, False, id="of inet"),
+        pytest.param("NEWSET", 2, {"table": "filter", "name": "x"}, False, id="a set"),
+    ],
+)
+def test_forward_of_iptables(
+    translator: Translator, name: str, family: int, fields: dict[str, str], *, told: bool
+) -> None:
+    message = Event(0, f"NFT_MSG_{name}", {"family": family, **fields}, 0)
+    translator.take_commits([message, Event(0, "NFT_MSG_NEWGEN", {"gen_id": 2}, 0)])
+    assert translator.has_news == told
+    assert translator.news() == ([ForwardChanged()] if told else [])
+    assert translator.news() == []
 
 
 def test_a_commit_in_two_readings(translator: Translator, known: Known) -> None:
