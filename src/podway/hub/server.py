@@ -105,16 +105,20 @@ class HubServer:
         return Session(self, identify)
 
     async def stop(self, reason: str) -> None:
-        """Say goodbye to everybody, and close the ledger."""
+        """Say goodbye to everybody, and close the ledger, whoever loses patience meanwhile."""
         self._ticker.cancel()
         for connection in tuple(self._handshakes):
             connection.abort()
         for session in tuple(self.sessions):
             session.end(Code.STOPPING, reason)
         self._check_empty()
-        with contextlib.suppress(TimeoutError):  # who has not left by now is cut off
-            await asyncio.wait_for(self._empty.wait(), min(1.0, self.limits.linger_s))
-        self.ledger.close()
+        try:
+            # Not wait_for: in Python 3.11 it loses a cancellation that comes with the event.
+            with contextlib.suppress(TimeoutError):  # who has not left by now is cut off
+                async with asyncio.timeout(min(1.0, self.limits.linger_s)):
+                    await self._empty.wait()
+        finally:
+            self.ledger.close()
 
     def _check_empty(self) -> None:
         if self.sessions:

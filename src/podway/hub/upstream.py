@@ -69,13 +69,17 @@ class UpstreamServer(HubServer):
         self._follower = self._loop.create_task(self._follow())
 
     async def stop(self, reason: str) -> None:
-        """Say goodbye to everybody, and close the store."""
-        tasks = (self._follower, *self._calls)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await super().stop(reason)
-        await self._store.close()
+        """Say goodbye to everybody, so that nothing new is asked, and close the store."""
+        try:
+            await super().stop(reason)
+        finally:
+            tasks = (self._follower, *self._calls)
+            for task in tasks:
+                task.cancel()
+            try:
+                await asyncio.wait(tasks)
+            finally:
+                await self._store.close()
 
     # -- what the store says
 
@@ -85,6 +89,8 @@ class UpstreamServer(HubServer):
                 self._hear(event)
         except Exception as error:  # noqa: BLE001  (without its news the hub is of no use)
             self._break(error)
+        else:
+            self._break(StoreError("the watch of the store has ended by itself"))
 
     def _hear(self, event: Snapshot | Delta | Away | Back) -> None:
         mirror = self.mirror
@@ -141,6 +147,9 @@ class UpstreamServer(HubServer):
             outcome = Answered(*await self._perform(request))
         except StoreError as error:
             outcome = error
+        except Exception as error:  # noqa: BLE001  (who asked waits for an answer)
+            _log.exception("fault", client=session.label)
+            outcome = StoreError(f"a defect of the hub, see its log: {error!r}")
         self._answer(session, request, outcome)
 
     async def _perform(self, request: AnyRequest) -> tuple[Plan, int]:
