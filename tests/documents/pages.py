@@ -1,7 +1,7 @@
 """The project's documents as tests read them: pages, headings, links, blocks of code, commands.
 
 In: Markdown, as far as the documents use it: fenced blocks, blocks indented by four columns (or
-more, inside of a list), and code between backticks. Everything here is pure but for reading the files.
+more, inside of a list), and code between backticks. All is pure but for reading the files.
 """
 
 import re
