@@ -15,10 +15,11 @@ import podway
 from lab.probes import PODWAY, eventually, leftovers, podway_json, run_podway
 from podway.errors import ConfigError
 from podway.lab.errors import LabDamaged, LabError, StartFailed
+from podway.lab.interrupts import interruptible
 from podway.lab.labs import bring_up, read_statuses
 from podway.lab.members import pod_stations
-from podway.lab.names import lab_dir, namespace_of
-from podway.lab.namespaces import create_namespace
+from podway.lab.names import HUB, lab_dir, namespace_of
+from podway.lab.namespaces import create_namespace, inside
 from podway.lab.ping import ping_all
 from podway.lab.processes import is_running, read_pid_file
 from podway.lab.progress import silent
@@ -27,6 +28,7 @@ from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods, read_spec
 from podway.lab.teardown import all_labs, take_down
 from podway.lab.topology import plan_lab
+from podway.netlink import current_identity
 
 
 def test_down_leaves_nothing(make_lab: Callable[..., LabSpec]) -> None:
@@ -116,6 +118,23 @@ def test_up_interrupted(lab_name: str, number: signal.Signals, after: str) -> No
         told = process.stderr.read()
     assert process.returncode == 130, told
     assert leftovers(lab_name) == []
+
+
+def test_a_signal_waits_until_the_thread_is_home(lab_name: str) -> None:
+    name = namespace_of(lab_name, HUB)
+    create_namespace(name)
+    home, there = current_identity(), []
+
+    def work() -> None:
+        with interruptible(), inside(name):
+            os.kill(os.getpid(), signal.SIGTERM)
+            there.append(current_identity())
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert len(there) == 1
+    assert there != [home]
+    assert current_identity() == home
 
 
 @pytest.mark.parametrize("until", ["== A cluster", "== Every pod", "== Throughput", "== Remove"])

@@ -75,6 +75,17 @@ def opened(name: str) -> Iterator[int]:
 
 
 @contextmanager
+def inside(name: str) -> Iterator[None]:
+    """Have the calling thread in the namespace *name*; a signal waits until it is home again.
+
+    Between any two instructions of going in or out an interrupt would leave the thread there, and
+    with it whatever it makes or takes away afterwards. So what is done inside must be short.
+    """
+    with uninterrupted(), opened(name) as netns_fd, entered(netns_fd):
+        yield
+
+
+@contextmanager
 def kernel_of(name: str) -> Iterator[Kernel]:
     """Give the kernel of the namespace *name*."""
     with uninterrupted(), opened(name) as netns_fd:
@@ -139,7 +150,7 @@ def entered_popen(
     Raises:
         OSError: it cannot be started.
     """
-    with uninterrupted(), opened(name) as netns_fd, entered(netns_fd):
+    with inside(name):
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -180,7 +191,7 @@ def become(name: str, command: Sequence[str]) -> None:
     Raises:
         OSError: it cannot be started; the process is still there, but in the namespace.
     """
-    with opened(name) as netns_fd, entered(netns_fd):
+    with inside(name):
         os.execvp(command[0], list(command))  # noqa: S606  (no shell is meant)
 
 

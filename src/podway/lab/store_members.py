@@ -20,7 +20,7 @@ from podway.lab.kube_programs import (
     token_line,
 )
 from podway.lab.names import HUB, hub_socket, namespace_of, node_name
-from podway.lab.namespaces import opened
+from podway.lab.namespaces import inside
 from podway.lab.specs import LabSpec
 from podway.lab.state import write_whole
 from podway.lab.stores import (
@@ -33,7 +33,6 @@ from podway.lab.stores import (
     store_url,
 )
 from podway.lab.underlay import plan_subnets
-from podway.netlink import entered
 from podway.store.engines import open_store
 from podway.store.http_client import HttpClient, HttpRequest
 from podway.store.kube_login import KubeLogin, login_by_kubeconfig
@@ -135,7 +134,7 @@ def _ask(spec: LabSpec, question: Callable[[AdminStore], Awaitable[object]]) -> 
 
 def _in_hub(spec: LabSpec, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     """Return what *work* returns, with its connections in the hub's namespace."""
-    with opened(namespace_of(spec.name, HUB)) as netns_fd, entered(netns_fd):
+    with inside(namespace_of(spec.name, HUB)):
         return asyncio.run(work())
 
 
