@@ -5,7 +5,8 @@ host's end of the attachment, if there is one still, has no limit. The redirecti
 a container sends to an ifb device that is gone is lost.
 """
 
-from errno import EINVAL
+from errno import EBUSY, EINVAL
+from time import monotonic, sleep
 
 from podway.cni.errors import CniError
 from podway.netlink.constants import TC_H_INGRESS, TC_H_ROOT
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from podway.plugins.skeleton import Call
 
 _SHAPERS: "Final" = ("tbf", "htb")
+# A qdisc cannot go while somebody reads or changes its filters, which is a matter of microseconds.
+_BUSY_S: "Final" = 2.0
+_BUSY_POLL_S: "Final" = 0.001
 
 
 def delete(call: "Call") -> None:
@@ -104,12 +108,21 @@ def _remove_shaper(host: NetlinkSocket, index: int, conf: BandwidthConf) -> None
 
 
 def _delete_if_any(host: NetlinkSocket, qdisc: "TrafficMessage") -> None:
-    """Delete a qdisc; none, or another one, is no error (EINVAL: other kind or handle)."""
-    try:
-        host.request(delete_qdisc(qdisc))
-    except NetlinkError as error:
-        if not error.is_not_found and error.errno != EINVAL:
-            raise
+    """Delete a qdisc; none, or another one, is no error (EINVAL: other kind or handle).
+
+    EBUSY: somebody else has a request for its filters under way (net/sched/sch_api.c, qdisc_graft).
+    """
+    deadline = monotonic() + _BUSY_S
+    while True:
+        try:
+            host.request(delete_qdisc(qdisc))
+        except NetlinkError as error:
+            if error.errno == EBUSY and monotonic() < deadline:
+                sleep(_BUSY_POLL_S)
+                continue
+            if not error.is_not_found and error.errno != EINVAL:
+                raise
+        return
 
 
 def gc(call: "Call") -> None:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from typing import Any
@@ -10,7 +11,6 @@ import pytest
 
 from netns.conftest import MakeNetns, Netns
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Runtime,
     config_of,
@@ -19,6 +19,7 @@ from netns.plugins.cni_runtime import (
     with_previous,
 )
 from netns.plugins.kills import Victim, kill_everywhere
+from netns.plugins.originals import needs_original
 from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE
 from podway.netlink import entered
 
@@ -30,12 +31,6 @@ BOTH = {
     "egressRate": 16_000_000,
     "egressBurst": 1_600_000,
 }
-
-
-@pytest.fixture
-def pod(make_netns: MakeNetns) -> Netns:
-    """Return a container's namespace."""
-    return make_netns()
 
 
 def bandwidth(**keys: Any) -> Document:
@@ -320,7 +315,7 @@ def test_killed_at_any_point(runtime: Runtime, pod: Netns, command: str) -> None
     kill_everywhere(Victim(runtime, pod, plugins, number=1), command)
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
     config = {**bandwidth(**BOTH), "cniVersion": "1.0.0"}
     seen = []
@@ -353,7 +348,7 @@ def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
     assert seen[0] == seen[1]
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 def test_gc_of_what_the_original_left(runtime: Runtime, make_netns: MakeNetns) -> None:
     config = {**bandwidth(**BOTH), "cniVersion": "1.0.0"}
     pods = [make_netns(), make_netns()]
@@ -451,3 +446,25 @@ def test_many_at_once(runtime: Runtime, make_netns: MakeNetns) -> None:
         ]
         assert {each.result().code for each in deleted} == {0}
     assert devices(runtime.host) == {host_end(each) for each in previous}
+
+
+def test_del_while_others_change_filters(runtime: Runtime, pod: Netns) -> None:
+    """The kernel refuses (EBUSY) to take a qdisc away that somebody else's request is about."""
+    result = attach(runtime, pod)
+    config, device = bandwidth(**BOTH), host_end(result)
+    match = f"dev {device} ingress pref 9 protocol ip"
+    line = f"filter replace {match} u32 match u32 0 0 action ok\nfilter del {match}\n"
+    batch = runtime.directory / "filters"
+    batch.write_text(line * 100_000)
+    command = ["ip", "netns", "exec", runtime.host.name, "tc", "-force", "-batch", str(batch)]
+    others = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]
+    try:
+        for _ in range(20):
+            told = with_previous(config, runtime.add(with_previous(config, result), pod))
+            outcome = runtime.call("DEL", told, pod)
+            assert outcome.code == 0, outcome
+        assert all(other.poll() is None for other in others)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
