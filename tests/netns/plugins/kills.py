@@ -34,7 +34,7 @@ from netns.plugins.cni_runtime import Document, Outcome, Runtime, with_previous
 # How many points of a sample.
 SAMPLE: Final = 20
 # How often a call is recorded; the shortest record is that of a call that waited for nothing.
-RECORDS: Final = 3
+RECORDS: Final = 2
 MODE: Final = os.environ.get("PODWAY_KILLS", "")
 # System calls that change what others see. Of openat only those that make a file.
 CHANGES: Final = frozenset(

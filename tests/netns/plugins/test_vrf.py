@@ -10,7 +10,6 @@ import pytest
 from netns.conftest import MakeNetns, Netns
 from netns.plugins import kills
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Runtime,
     addresses_of,
@@ -21,6 +20,7 @@ from netns.plugins.cni_runtime import (
     without_waiting,
 )
 from netns.plugins.kills import Victim, kill_everywhere
+from netns.plugins.originals import needs_original
 from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE
 from podway.netlink import entered
 
@@ -203,7 +203,7 @@ def test_packets_find_their_way(runtime: Runtime, pod: Netns) -> None:
 def test_killed_at_any_point(
     runtime: Runtime, pod: Netns, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kills, "SAMPLE", 4)  # each takes seconds under User Mode Linux
+    monkeypatch.setattr(kills, "SAMPLE", 2)  # each takes seconds under User Mode Linux
     victim = Victim(runtime, pod, (ptp(runtime), vrf()), number=1, more=lambda: devices(pod))
     kill_everywhere(victim, command)
 
@@ -215,7 +215,7 @@ def test_previous_results_of_every_version(runtime: Runtime, pod: Netns, version
     assert result == previous
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
     config = {**vrf(table=77), "cniVersion": "1.0.0"}
     seen = []
