@@ -7,6 +7,13 @@ on, unless a test has put something in its way::
     proxy.lines = lambda line: [line, line]                    each line of a watch comes twice
     proxy.cut_after = 100                                      bodies end after 100 bytes
 
+It decides which of two answers comes first, too, or that one never comes::
+
+    async with proxy.holding("PATCH") as held:                 carried out, but not answered yet
+        await held.wait()
+        proxy.hear.clear()                                     nor is anything heard of it
+    proxy.lose("PATCH")                                        the next is never answered
+
 It also writes down what it was asked: paths and bearer tokens.
 """
 
@@ -35,6 +42,19 @@ def answer(code: int, body: bytes, headers: dict[str, str] | None = None) -> Ans
     return f"HTTP/1.1 {code} Fault\r\n{head}\r\n".encode() + body
 
 
+class _Held:
+    """Answers that are held back."""
+
+    def __init__(self) -> None:
+        self.there = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def pass_by(self) -> None:
+        """Wait until answers may go on."""
+        self.there.set()
+        await self.go.wait()
+
+
 class FaultProxy:
     """One gateway.
 
@@ -44,6 +64,7 @@ class FaultProxy:
         lines: makes the lines of a watch that go on from each that came.
         cut_after: end every body after so many bytes; None: do not.
         dead: connections are closed unseen.
+        hear: lines of a watch are handed on while it is set.
         requests: "METHOD /path?query" of each.
         tokens: the bearer token of each.
     """
@@ -54,10 +75,28 @@ class FaultProxy:
         self.lines: Callable[[bytes], Iterable[bytes]] = lambda line: [line]
         self.cut_after: int | None = None
         self.dead = False
+        self.hear = asyncio.Event()
+        self.hear.set()
         self.requests: list[str] = []
         self.tokens: list[str] = []
         self._server = server
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held: dict[str, _Held] = {}
+        self._lost: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def holding(self, method: str) -> AsyncIterator[asyncio.Event]:
+        """Hold answers to *method* back; give an event that is set when there is one."""
+        held = self._held[method] = _Held()
+        try:
+            yield held.there
+        finally:
+            del self._held[method]
+            held.go.set()
+
+    def lose(self, method: str) -> None:
+        """Have the next request with *method* carried out, and its answer lost."""
+        self._lost.append(method)
 
     def cut_all(self) -> None:
         """End every connection that is open."""
@@ -101,16 +140,21 @@ class FaultProxy:
             if "watch=1" in request:
                 await self._pass_watch(upstream, writer)
             else:
-                await self._pass_answer(upstream, writer)
+                await self._pass_answer(request.split()[0], upstream, writer)
         finally:
             to_upstream.transport.abort()
 
     async def _pass_answer(
-        self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, method: str, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         head = await upstream.readuntil(b"\r\n\r\n")
-        writer.write(head)
         body = await upstream.read()
+        if method in self._held:
+            await self._held[method].pass_by()
+        if method in self._lost:
+            self._lost.remove(method)
+            return
+        writer.write(head)
         writer.write(body if self.cut_after is None else body[: self.cut_after])
         await writer.drain()
 
@@ -122,6 +166,7 @@ class FaultProxy:
         writer.write(head)
         chunked = "chunked" in _fields(head).get("transfer-encoding", "")
         async for line in _lines(upstream, chunked=chunked):
+            await self.hear.wait()
             for each in self.lines(line):
                 sent = each if self.cut_after is None else each[: self.cut_after]
                 writer.write(b"%x\r\n%s\r\n" % (len(sent), sent) if chunked else sent)

@@ -37,6 +37,7 @@ from podway.store.kube_annotations import (
     render_patch,
 )
 from podway.store.kube_api import KubeApi, KubeApiOptions, NoSuchNode
+from podway.store.kube_grants import Grants
 from podway.store.kube_login import KubeLogin
 from podway.store.kube_objects import NodeRecord
 from podway.store.kube_view import ClusterView, read_node
@@ -44,7 +45,6 @@ from podway.store.kube_watch import Follower, Pauses
 from podway.store.mailbox import Mailbox
 from podway.store.net_conf_file import follow_net_conf, read_net_conf, read_text
 from podway.store.protocol import (
-    Change,
     ClaimRefused,
     Delta,
     LeaseLost,
@@ -98,7 +98,7 @@ class KubeStore:
         self._view = ClusterView(self.counts)
         self._mailbox: Mailbox | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._claims: dict[str, Claim] = {}
+        self._grants = Grants()
         self._contradicted = asyncio.Event()
         self._closed = False
 
@@ -145,22 +145,19 @@ class KubeStore:
             raise ClaimRefused(str(error)) from error
         node = plan_claim(claim, record, network)
         moment = datetime.now(UTC) if self._options.set_available else None
-        # Until it is written, what the watch says of the Node is no contradiction to it.
-        held = self._claims.pop(claim.name, None)
-        try:
-            written = await self._write(record, render_annotations(node), moment)
-            held = claim
-        finally:
-            if held is not None:
-                self._claims[claim.name] = held
+        written = await self._write(record, render_annotations(node), moment)
+        self._grants.hold(claim, node)
         self._heard(written)
-        if read_node(written, network)[0] != node:
-            raise StoreError(f"Node {claim.name} does not say what was just written on it")
+        # While the answer was on its way the Node may have been written again, or deleted.
+        known = self._view.cache.get(claim.name) if self._view.listed else written
+        if known is None or read_node(known, network)[0] != node:
+            raise StoreError(f"Node {claim.name} does not say (any more) what was written on it")
         return node
 
     async def renew(self, name: str) -> None:
         """Look whether the Node still says what was claimed. Raises `LeaseLost`."""
         self._check_open()
+        grant = self._grants.get(name)
         try:
             record = await self.api.get_node(name)
         except NoSuchNode as error:
@@ -169,11 +166,16 @@ class KubeStore:
         if node is None:
             reason = reason or "its annotations are gone"
             raise LeaseLost(f"Node {name} is no longer on the network: {reason}")
+        if grant is not None and grant is self._grants.get(name) and node != grant.node:
+            where = ", ".join(str(lease.public_ip) for lease in node.leases)
+            raise LeaseLost(
+                f"somebody else has written on Node {name}: it is of {node.backend} at {where}"
+            )
 
     async def release(self, name: str) -> None:
         """Take our annotations off the Node *name*; no error when it is not there."""
         self._check_open()
-        self._claims.pop(name, None)
+        self._grants.drop(name)
         with suppress(NoSuchNode):
             await self._write(await self.api.get_node(name), no_annotations(), None)
 
@@ -263,32 +265,20 @@ class KubeStore:
 
     def _heard(self, record: NodeRecord) -> None:
         """Look at what somebody did to a Node of ours; *record* may be older than what is known."""
-        claim, known = self._claims.get(record.name), self._view.cache.get(record.name)
-        if claim is None or known is None:
-            return
-        if known.network_unavailable != "False":
-            self._contradicted.set()
-        planned, said = self._replan(claim, known), self._view.nodes.get(claim.name)
-        if said is not None and planned not in {None, said}:
-            # An operator has named another address: who claimed hears it, and claims anew.
-            change = Change(claim.name, planned)
-            self._tell(Delta(revision=self._view.cache.revision, changes=(change,)))
-
-    def _replan(self, claim: Claim, record: NodeRecord) -> Node | None:
-        """Return what *claim* would make of its Node now, None where it would be refused."""
-        try:
-            return plan_claim(claim, record, self._view.network)
-        except ClaimRefused as error:
-            fields = {"node": claim.name, "reason": str(error)}
-            _log.warning("the Node is left as it was claimed", extra={"fields": fields})
-            return None
+        known, meant = self._view.cache.get(record.name), None
+        if known is not None and self._grants.get(record.name) is not None:
+            if known.network_unavailable != "False":
+                self._contradicted.set()
+            meant = self._grants.meant(known, self._view.network)
+        # Where an operator has changed something, who claimed hears that, and claims anew.
+        self._tell(self._view.mean(record.name, meant))
 
     async def _hold_available(self) -> None:
         """Say again that our Nodes' network is available whenever somebody says that it is not."""
         while True:
             await self._contradicted.wait()
             self._contradicted.clear()
-            for name in list(self._claims):
+            for name in self._grants:
                 await self._say_available(name)
             await asyncio.sleep(self._options.set_available_s)
 

@@ -4,6 +4,9 @@ In: lists and events of Nodes, the configuration. Out: `Snapshot`s and `Delta`s 
 only when something is new to it: a heartbeat, a label, somebody else's annotation is not. A Node
 that cannot be used (an annotation that nobody can read, a subnet outside of the network) is left
 out, remembered with the reason, and logged once; it does not take the others with it.
+
+Of a Node of ours something else may be told than it says: what it is to say as soon as who claimed
+it has claimed anew (see `mean`).
 """
 
 import logging
@@ -29,7 +32,7 @@ class ClusterView:
 
     Attributes:
         cache: the Nodes.
-        nodes: those on the network, by name.
+        nodes: those on the network, by name, as they say of themselves.
         skipped: why others cannot be used, by name.
         listed: the Nodes were heard at least once.
     """
@@ -40,6 +43,7 @@ class ClusterView:
         self.nodes: dict[str, Node] = {}
         self.skipped: dict[str, str] = {}
         self.listed = False
+        self._meant: dict[str, Node] = {}
         self._conf = NetConf(None)
 
     @property
@@ -57,7 +61,7 @@ class ClusterView:
             revision: of which the list is.
             rewound: a backup was put back; what the list lacks may only not be there again yet.
         """
-        self.cache.replace(records, revision)
+        self.cache.replace(records, revision, rewound=rewound)
         self.listed = True
         return replace(self._snapshot(), rewound=rewound)
 
@@ -80,16 +84,36 @@ class ClusterView:
         """Take a Node that was read or written apart from the watch; return what that changes."""
         return self._delta(self.cache.keep(record))
 
+    def mean(self, name: str, node: Node | None) -> Delta | None:
+        """Tell of *name* as *node*, as long as it is on the network; None: as it says itself.
+
+        Returns what that changes.
+        """
+        before = self._told(name)
+        if node is not None:
+            self._meant[name] = node
+        else:
+            self._meant.pop(name, None)
+        return self._change(name, before)
+
     def _delta(self, name: str | None) -> Delta | None:
         if name is None:
             return None
-        before, after = self.nodes.get(name), self._read(name)
-        if before == after:
-            return None
-        if after is None:
-            del self.nodes[name]
+        before, said = self._told(name), self._read(name)
+        if said is not None:
+            self.nodes[name] = said
         else:
-            self.nodes[name] = after
+            self.nodes.pop(name, None)
+        return self._change(name, before)
+
+    def _told(self, name: str) -> Node | None:
+        said = self.nodes.get(name)
+        return None if said is None else self._meant.get(name, said)
+
+    def _change(self, name: str, before: Node | None) -> Delta | None:
+        after = self._told(name)
+        if after == before:
+            return None
         return Delta(revision=self.cache.revision, changes=(Change(name, after),))
 
     def _snapshot(self) -> Snapshot:
@@ -101,7 +125,7 @@ class ClusterView:
         return Snapshot(
             revision=self.cache.revision,
             network=self._conf.network,
-            nodes=tuple(self.nodes.values()),
+            nodes=tuple(self._meant.get(name, node) for name, node in self.nodes.items()),
             network_error=self._conf.error,
         )
 
