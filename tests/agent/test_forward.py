@@ -166,7 +166,7 @@ def test_instances_keep_each_its_own_and_uninstall_takes_one(tmp_path: Any) -> N
 
 def uninstall(node: RealNode, *options: str) -> tuple[int, dict[str, list[str]]]:
     command = [sys.executable, "-P", "-m", "podway.cli", "uninstall", "--json"]
-    command += ["--socket=/nonexistent/agent.sock", *options]
+    command += ["--run-dir=/nonexistent", "--state-dir=/nonexistent", *options]
     done = subprocess.run(
         ["nsenter", f"--net={node.netns.path}", *command],
         capture_output=True,

@@ -84,7 +84,9 @@ def test_they_leave_each_others_things_alone() -> None:
             tables = node.netns.exec("nft", "list", "tables").splitlines()
             assert {"table inet podway", "table inet podway-blue"} <= set(tables)
             end(agents[""])
-            gone = node.podway("uninstall", "--socket", str(node.directory / "none"))
+            directory = node.directory / "default"
+            places = ("--run-dir", str(directory), "--state-dir", str(directory / "state"))
+            gone = node.podway("uninstall", *places)
             assert gone.wait(timeout=20) == 0, node.log
             gone.communicate()
             left = routes(node)

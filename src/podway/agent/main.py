@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from functools import partial
+from pathlib import Path
 
 from podway.agent.agent import Agent
 from podway.agent.attachments import Attachments
@@ -18,7 +19,7 @@ from podway.agent.health import not_ready_reasons
 from podway.agent.ledger import Ledger
 from podway.agent.metrics import CONTENT_TYPE, Metrics
 from podway.agent.operators import Operators
-from podway.agent.places import AGENT_SOCKET, CNI_SOCKET
+from podway.agent.places import AGENT_SOCKET, CNI_SOCKET, LEDGER
 from podway.agent.relay_counters import RelayCounters
 from podway.agent.settings import Settings, add_arguments, settings_from, wireguard_key_file
 from podway.agent.takeover import TakeOver
@@ -35,7 +36,7 @@ from podway.store.access import PASSWORD_VARIABLE, access_from
 from podway.store.counts import StoreCounts
 from podway.store.engines import open_store
 
-__all__ = ["add_arguments", "only_one", "run", "serve"]
+__all__ = ["add_arguments", "is_running", "only_one", "run", "serve"]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,7 +78,7 @@ def only_one(names: Instance) -> Iterator[None]:
     """
     with socket.socket(socket.AF_UNIX) as lock:
         try:
-            lock.bind(f"\0podway/agent/{names.marks.protocol}")
+            lock.bind(f"\0{_lock_name(names)}")
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
@@ -87,6 +88,16 @@ def only_one(names: Instance) -> Iterator[None]:
             )
             raise ConfigError("--instance", names.name, rule) from error
         yield
+
+
+def is_running(names: Instance) -> bool:
+    """Tell whether an agent (or who takes its place for a while) holds that, without taking it."""
+    rows = Path("/proc/self/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()
+    return any(row.endswith(f" @{_lock_name(names)}") for row in rows)
+
+
+def _lock_name(names: Instance) -> str:
+    return f"podway/agent/{names.marks.protocol}"
 
 
 def _causes(error: Exception) -> Iterator[Exception]:
@@ -100,7 +111,7 @@ def _causes(error: Exception) -> Iterator[Exception]:
 
 async def _serve(settings: Settings) -> None:
     metrics = Metrics()
-    ledger = Ledger(settings.state_dir / "agent.db")
+    ledger = Ledger(settings.state_dir / LEDGER)
     try:
         store = open_store(settings.store, access_from(settings))
         # It has read it; programs that the agent starts have no business with it.

@@ -14,6 +14,8 @@ DEFAULT_STATE_DIR: Final = Path("/var/lib/podway")
 # Below the run directory: for people's commands, and for the CNI plugin.
 AGENT_SOCKET: Final = "agent.sock"
 CNI_SOCKET: Final = "cni.sock"
+# Below the state directory: what it must not forget.
+LEDGER: Final = "agent.db"
 _CONNECT_S = 1.0
 
 

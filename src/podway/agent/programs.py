@@ -94,6 +94,11 @@ class Programs:
         """Tell whether what is wanted as *name* is done."""
         return self._done.get(name) == self._wanted.get(name)
 
+    @property
+    def done(self) -> dict[str, Program]:
+        """What was done since this machine started, by name."""
+        return dict(self._done)
+
     # --- doing it -------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -111,6 +116,15 @@ class Programs:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await self._wake.wait()
+
+    async def undo_all(self) -> None:
+        """Undo everything, each thing once: the peers' first; the node's when none of them is left.
+
+        What cannot be undone stays done, and is in `failures`.
+        """
+        self.sweep(on=True)
+        while names := self._next() - self.failures.keys():
+            await self._reconcile(names)
 
     def _next(self) -> set[str]:
         """Return what differs and waits for nothing else: the node comes first and goes last."""

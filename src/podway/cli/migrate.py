@@ -35,6 +35,7 @@ from podway.agent.migration import (
     plan_migration,
 )
 from podway.agent.place import place_of
+from podway.agent.places import LEDGER
 from podway.agent.settings import Settings, settings_from, wireguard_key_file
 from podway.agent.uplinks import find_uplink
 from podway.cli.arguments import add_json
@@ -201,7 +202,7 @@ def _take_key(source: Path, target: Path) -> None:
 
 def _remember(settings: Settings, seen: Seen) -> None:
     """Have the agent start from what is known here: its lease, and the peers' ways."""
-    ledger = Ledger(settings.state_dir / "agent.db")
+    ledger = Ledger(settings.state_dir / LEDGER)
     try:
         memory = Memory(ledger, get_log("podway.migrate"))
         cluster = Cluster()

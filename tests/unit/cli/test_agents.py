@@ -49,7 +49,7 @@ def test_agent_command_and_plugin_mean_the_same_sockets() -> None:
 ASKING = (["status"], ["diff"], ["ipam", "show"], ["ipam", "check"], ["ipam", "release", "::1"])
 
 
-@pytest.mark.parametrize("words", [*ASKING, ["uninstall"]], ids=" ".join)
+@pytest.mark.parametrize("words", ASKING, ids=" ".join)
 @pytest.mark.parametrize(
     ("options", "variable", "path"),
     [
@@ -85,7 +85,7 @@ def parsers_that_name_a_socket(parser: argparse.ArgumentParser) -> Iterator[argp
 
 
 def test_whoever_takes_an_agents_socket_takes_its_name() -> None:
-    assert len(list(parsers_that_name_a_socket(full_parser()))) == len(ASKING) + 2
+    assert len(list(parsers_that_name_a_socket(full_parser()))) == len(ASKING) + 1
 
 
 @pytest.mark.usefixtures("blue_and_red")

@@ -72,15 +72,16 @@ def fish(line: str, directory: Path) -> set[str]:
 def zsh(line: str, directory: Path) -> set[str]:
     """Return what a zsh at a terminal, which finds the script in its fpath, lists for *line*."""
     setup = (
-        f"PS1=; fpath=({directory} $fpath); autoload -U compinit; compinit -u -D; LISTMAX=0\n"
+        f"fpath=({directory} $fpath); autoload -U compinit; compinit -u -D; LISTMAX=0\n"
         "unsetopt automenu autolist\n"
         # What it offers, one a line, instead of a menu.
         'function compadd() { local -a found; builtin compadd -O found "$@";'
         " (( $#found )) && print -l -- '' OFFER:$^found; builtin compadd \"$@\" }\n"
-        "echo REA''DY\n"
+        # The prompt comes when the line editor has the terminal, and keys mean what they shall.
+        "PS1='PROM''PT '\n"
     )
     with terminal("zsh", "-f", "-i", home=directory) as talk:
-        talk(setup, "READY")
+        talk(setup, "PROMPT ")
         said = talk(f"{line}\t\x15echo DO''NE\n", "DONE\r")
     return set(re.findall(r"OFFER:(\S+)", said))
 
