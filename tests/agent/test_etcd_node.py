@@ -91,14 +91,14 @@ def test_an_outage_changes_nothing_in_the_kernel(etcd: EtcdProcess, tmp_path: Pa
             await node.calm()
             before = dict(node.kernel.stack.objects)
             etcd.kill()
-            await until(lambda: node.agent.store_state == "away", node.reasons)
+            await until(lambda: node.agent.watch.state == "away", node.reasons)
             answer = await node.add("pod1")
             assert answer.code == 0
             assert (await node.delete("pod1")).code == 0
             await node.calm()
             assert dict(node.kernel.stack.objects) == before
             etcd.start()
-            await until(lambda: node.agent.store_state == "connected", node.reasons)
+            await until(lambda: node.agent.watch.state == "connected", node.reasons)
             etcd.put(f"{PREFIX}/subnets/10.5.53.0-24", PEER.replace("2.3", "2.4"))
             await programmed(node, Key("route", (2, 254, "10.5.53.0/24", 0)))
 
@@ -117,13 +117,13 @@ def test_a_restart_without_the_store(etcd: EtcdProcess, tmp_path: Path) -> None:
             held, keys = subnet(node), etcd.keys(f"{PREFIX}/")
         etcd.kill()
         async with running_node(tmp_path, etcd.open_store(), kernel=kernel) as node:
-            await until(lambda: node.agent.store_state == "away", node.reasons)
+            await until(lambda: node.agent.watch.state == "away", node.reasons)
             await until(lambda: node.agent.reconciled, node.reasons)
             assert subnet(node) == held
             assert (await node.add("pod1")).code == 0
             assert node.found(PEER_ROUTE) is not None
             etcd.start()
-            await until(lambda: node.agent.store_state == "connected", node.reasons)
+            await until(lambda: node.agent.watch.state == "connected", node.reasons)
             await node.calm()
             assert subnet(node) == held
             assert etcd.keys(f"{PREFIX}/") == keys
@@ -166,7 +166,7 @@ def test_the_agent_lives_on_a_store_that_refuses(etcd: EtcdProcess, tmp_path: Pa
 
     async def scenario() -> None:
         async with running_node(tmp_path, etcd.open_store()) as node:
-            await until(lambda: "user name is empty" in node.agent.store_reason, node.reasons)
+            await until(lambda: "user name is empty" in node.agent.watch.reason, node.reasons)
             etcd.ctl("--user=root:x", "auth", "disable")
             await node.ready()
 

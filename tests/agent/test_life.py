@@ -267,7 +267,7 @@ def test_a_hub_that_is_away_at_the_start_and_comes(tmp_path: Path) -> None:
         with HubProcess() as hub:
             hub.stop()
             async with running_node(tmp_path, hub.url) as node:
-                await until(lambda: node.agent.store_state == "away")
+                await until(lambda: node.agent.watch.state == "away")
                 assert any("has not answered yet" in reason for reason in node.reasons())
                 assert (await node.add("c1")).code == TRY_AGAIN_LATER
                 assert (await node.delete("c1")).code == 0

@@ -10,15 +10,14 @@ repeated; two calls for one interface wait for each other.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 
 from podway.agent.agent import Agent
 from podway.agent.endpoints import namespace_identity
 from podway.agent.health import not_ready_reasons, not_serving_reasons
 from podway.agent.ledger import LedgerError
+from podway.agent.turns import Turns
 from podway.agent.waiters import Unsettled
 from podway.cni.errors import (
     FIRST_PLUGIN_CODE,
@@ -223,7 +222,7 @@ class Attachments:
         except LedgerError as error:
             raise CniError(TRY_AGAIN_LATER, str(error)) from error
         agent.endpoints.drop(key)
-        if agent.is_drained():
+        if agent.node.is_drained():
             agent.leases.look_again()  # it may have been the last address in use there
         # With the last bridged pod goes the bridge of a node whose pods are routed.
         agent.wake()
@@ -300,27 +299,6 @@ class Attachments:
             reasons = not_ready_reasons(self._agent) or ["the agent has just started"]
             raise CniError(code, f"this node cannot serve pods yet: {'; '.join(reasons)}")
         return place
-
-
-class Turns:
-    """Lets calls for one interface follow each other; forgets one that nobody waits for."""
-
-    def __init__(self) -> None:
-        self._locks: dict[EndpointKey, asyncio.Lock] = {}
-        self._users: Counter[EndpointKey] = Counter()
-
-    @asynccontextmanager
-    async def turn(self, key: EndpointKey) -> AsyncIterator[None]:
-        """Wait for the turn of a call for *key*, and hold it."""
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        self._users[key] += 1
-        try:
-            async with lock:
-                yield
-        finally:
-            self._users[key] -= 1
-            if not self._users[key]:
-                del self._users[key], self._locks[key]
 
 
 def _attach(conf: PodwayConf, place: Place) -> Attach:

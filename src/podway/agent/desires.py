@@ -20,9 +20,10 @@ from podway.compute.node import (
     compute_peer,
 )
 from podway.diff.tracker import Source, Tracker
+from podway.kernel.protocol import SILENT_KINDS
 from podway.model.endpoints import EndpointKey
 from podway.model.instances import DEFAULT_INSTANCE, Instance
-from podway.model.kernel import KernelObject, Key
+from podway.model.kernel import KernelObject, Key, Link, Wireguard
 from podway.model.programs import NODE, peer_program_name
 
 OWN: Source = ("node",)
@@ -86,6 +87,19 @@ class Desires:
     def keys_of(self, key: EndpointKey) -> set[Key]:
         """Return the kernel keys of the endpoint with *key*."""
         return set(self._tracker.part(endpoint_source(key)))
+
+    def silent_keys(self) -> list[Key]:
+        """Return what of the node changes in silence; a pod's is looked at with its device."""
+        return [key for key in self._tracker.part(OWN) if key.kind in SILENT_KINDS]
+
+    def silent_devices(self) -> list[str]:
+        """Return the devices whose configuration changes without notification."""
+        part = self._tracker.part(OWN)
+        return [
+            item.name
+            for item in part.values()
+            if isinstance(item, Link) and isinstance(item.kind, Wireguard)
+        ]
 
     def _refresh_peer(self, place: Place, cluster: Cluster, name: str) -> None:
         peer = cluster.nodes.get(name)

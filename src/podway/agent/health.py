@@ -32,7 +32,7 @@ def _lease_reasons(agent: "Agent") -> list[str]:
     reasons = [text for text in (agent.lookout.uplink_error, agent.claims.error) if text]
     if agent.leases.refusal:
         reasons.append(f"no lease: {agent.leases.refusal}")
-    if not reasons and agent.place() is None:
+    if not reasons and agent.node.place() is None:
         reasons.append(_missing(agent))
     if not reasons and not agent.reconciled:
         reasons.append(agent.lookout.error or "the agent has just started")
@@ -44,15 +44,15 @@ def _missing(agent: "Agent") -> str:
         return "the node has no lease yet"
     if agent.cluster.complete:
         return "no network is configured: podway network apply FILE"
-    away = f" ({agent.store_reason})" if agent.store_reason else ""
+    away = f" ({agent.watch.reason})" if agent.watch.reason else ""
     return f"the store {agent.settings.store} has not answered yet{away}"
 
 
 def _store_reasons(agent: "Agent") -> list[str]:
-    away_s = time.monotonic() - agent.store_since
-    if agent.store_state != "away" or away_s < agent.settings.store_grace_s:
+    away_s = time.monotonic() - agent.watch.since
+    if agent.watch.state != "away" or away_s < agent.settings.store_grace_s:
         return []
-    return [f"the store has been away for {away_s:.0f} s: {agent.store_reason}"]
+    return [f"the store has been away for {away_s:.0f} s: {agent.watch.reason}"]
 
 
 def _failure_reasons(agent: "Agent") -> list[str]:

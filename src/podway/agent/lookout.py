@@ -42,7 +42,7 @@ class Lookout:
         choice: which interface is the uplink; nothing for that of the default route.
         tracker: is told what there is.
         thread: where the kernel is called.
-        wake: has a pass made soon.
+        wake: has a pass made soon; here for whoever has something looked at.
 
     Attributes:
         uplink: as last found; kept while its device is away, because it most likely comes back.
@@ -68,7 +68,7 @@ class Lookout:
         self._choice = choice
         self._tracker = tracker
         self._thread = thread
-        self._wake = wake
+        self.wake = wake
         self._log = log
         self._kernel: Kernel | None = None
         self._spoke = False
@@ -95,17 +95,17 @@ class Lookout:
     def look_at_all(self) -> None:
         """Have everything of ours, and the uplink, read again."""
         self._all_due = self._uplink_due = self.forward_due = True
-        self._wake()
+        self.wake()
 
     def look_at(self, dev: str) -> None:
         """Have device *dev* read again, with all that stands on it."""
         self._devices_due.add(dev)
-        self._wake()
+        self.wake()
 
     def look_at_forward(self) -> None:
         """Have iptables' FORWARD looked at again."""
         self.forward_due = True
-        self._wake()
+        self.wake()
 
     async def poll(self, sysctls: Callable[[], Iterable[Key]]) -> None:
         """Look for ever at what changes in silence: *sysctls*, and a default route to come.
@@ -122,7 +122,7 @@ class Lookout:
             if changed or self.uplink_error:
                 self._sysctls_due = True
                 self._uplink_due = self._uplink_due or bool(self.uplink_error)
-                self._wake()
+                self.wake()
 
     async def _sysctls_changed(self, keys: list[Key]) -> bool:
         if self._kernel is None or not keys:
@@ -147,7 +147,7 @@ class Lookout:
         assert self._kernel is not None
         asyncio.get_running_loop().remove_reader(self._kernel.fileno())
         self._spoke = True
-        self._wake()
+        self.wake()
 
     # --- reads ----------------------------------------------------------------------------------
 

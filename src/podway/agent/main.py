@@ -226,7 +226,7 @@ def _watch(agent: Agent, metrics: Metrics) -> None:
     metrics.watch(
         "podway_endpoints_stranded",
         "Endpoints whose addresses are not in this node's subnets any more.",
-        lambda: float(len(agent.stranded())),
+        lambda: float(len(agent.node.stranded())),
     )
     metrics.watch(
         "podway_addresses_in_use",
@@ -251,7 +251,7 @@ def _watch(agent: Agent, metrics: Metrics) -> None:
     metrics.watch(
         "podway_store_connected",
         "1 while the store answers.",
-        lambda: float(agent.store_state == "connected"),
+        lambda: float(agent.watch.state == "connected"),
     )
 
 

@@ -29,19 +29,19 @@ def view_status(agent: "Agent", reasons: list[str], now: float) -> dict[str, Any
         "uplink": _uplink(agent.uplink),
         "store": {
             "url": agent.settings.store,
-            "state": agent.store_state,
-            "since_s": round(now - agent.store_since, 1),
+            "state": agent.watch.state,
+            "since_s": round(now - agent.watch.since, 1),
             "revision": agent.cluster.revision,
-            "reason": agent.store_reason,
+            "reason": agent.watch.reason,
         },
         "ready": not reasons,
         "ready_reasons": reasons,
         "peers": _peers(agent),
         "endpoints": len(agent.endpoints),
-        "drained": agent.is_drained(),
+        "drained": agent.node.is_drained(),
         "stranded": [
             {"pod": each.pod or str(each.key), "addresses": list(map(str, each.addresses))}
-            for each in agent.stranded()
+            for each in agent.node.stranded()
         ],
         "addresses": count_addresses(agent, now),
         "drift_repaired": agent.tracker.drift_repaired,
@@ -59,7 +59,7 @@ def view_status(agent: "Agent", reasons: list[str], now: float) -> dict[str, Any
             }
             for failure in agent.tracker.failures.values()
         ],
-        "last_reconcile": agent.last_pass,
+        "last_reconcile": agent.reconciler.last,
     }
 
 

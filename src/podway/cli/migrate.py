@@ -26,14 +26,13 @@ from podway.agent.ledger import Ledger
 from podway.agent.main import only_one
 from podway.agent.memory import Memory
 from podway.agent.migration import (
-    Fate,
-    Item,
     Migration,
     MigrationError,
     carry_out,
     compute_desired,
     plan_migration,
 )
+from podway.agent.migration_words import Fate, Item
 from podway.agent.place import place_of
 from podway.agent.places import LEDGER
 from podway.agent.settings import Settings, settings_from, wireguard_key_file
