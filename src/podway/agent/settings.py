@@ -38,6 +38,10 @@ from podway.model.nodes import UplinkChoice
 from podway.store.access import add_access_arguments
 from podway.store.protocol import DEFAULT_LEASE_TTL_S
 
+_ENVIRONMENT = """\
+Each option may come from the environment: PODWAY_STORE for --store, and so on;
+with commas between values where it may be repeated, 1 or 0 where it takes none.
+The command line wins."""
 Adder: TypeAlias = Callable[..., None]
 Masquerade: TypeAlias = Literal["auto", "on", "off"]
 
@@ -96,6 +100,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the agent's options on *parser*."""
+    parser.epilog = "\n".join(filter(None, (parser.epilog, _ENVIRONMENT)))
     add = Options(parser).add
     add(
         "--node",

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -179,3 +180,8 @@ def test_manual_pages() -> None:
     assert r"\-\-routed\-underlay" in pages["podway-lab.1"]
     for text in pages.values():
         assert text.startswith(".TH PODWAY")
+        assert not re.search(r"^'", text, re.MULTILINE), "roff takes such a line for a command"
+    assert ".SH COMMAND " not in pages["podway.1"]
+    assert r"\&'podway COMMAND \-\-help' tells more" in pages["podway.1"]
+    assert "Packets are never fragmented" in pages["podway-lab.1"], "said at the end of lab ping"
+    assert "PODWAY_STORE" in pages["podway-agent.1"]
