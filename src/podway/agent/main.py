@@ -30,13 +30,16 @@ from podway.kernel.http import HttpEndpoint, Response
 from podway.kernel.logs import configure_logging, get_log
 from podway.kernel.node import NodeKernel
 from podway.kernel.pods import check_pod
-from podway.kernel.systemd import notify, watchdog_interval_s
+from podway.kernel.systemd import is_supervised, notify, watchdog_interval_s
 from podway.model.instances import Instance
 from podway.store.access import PASSWORD_VARIABLE, access_from
 from podway.store.counts import StoreCounts
 from podway.store.engines import open_store
 
 __all__ = ["add_arguments", "is_running", "only_one", "run", "serve"]
+
+# How often systemd's question is looked at whose answer is not yet "ready".
+UNREADY_LOOK_S = 1.0
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -198,6 +201,8 @@ def _readiness(agent: Agent) -> Response:
 
 async def _tell_systemd(agent: Agent) -> None:
     """Say READY once the node is, then how it fares and that it lives."""
+    if not is_supervised():
+        return
     interval_s = min(watchdog_interval_s() or 5.0, 5.0)
     said = False
     while True:
@@ -205,9 +210,10 @@ async def _tell_systemd(agent: Agent) -> None:
         if not reasons and not said:
             said = notify("READY=1")
         notify("WATCHDOG=1", f"STATUS={'; '.join(reasons) or 'ready'}")
+        # Not all that it waits for ends with a pass (a program that was tried again, for one).
         # Not wait_for: in Python 3.11 it loses a cancellation that comes with the event.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(interval_s if said else None):
+            async with asyncio.timeout(interval_s if said else UNREADY_LOOK_S):
                 await agent.passed()
 
 
