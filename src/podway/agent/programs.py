@@ -82,6 +82,8 @@ class Programs:
             self._wanted[name] = program
         self._attempts.pop(name, None)
         self._due.pop(name, None)
+        if program is None and name not in self._done:
+            self.failures.pop(name, None)  # there is nothing to do, and nothing to undo
         self._wake.set()
 
     def sweep(self, *, on: bool) -> None:
@@ -167,6 +169,8 @@ class Programs:
         self.failures.pop(name, None)
 
     def _postpone(self, name: str, error: ProgramFailed) -> None:
+        if name not in self._wanted and name not in self._done:
+            return  # nobody has wanted it since
         if self.failures.get(name) != str(error):
             self._log.warning("program failed", what=name, reason=str(error))
         self.failures[name] = str(error)

@@ -317,3 +317,26 @@ def test_no_first_command_says_nothing() -> None:
 def test_the_ledger_is_for_root_alone(world: World) -> None:
     run(world, want(world, world.program("peer/a", stdin="secret")), until(lambda: bool(world.log)))
     assert world.ledger.path.stat().st_mode & 0o077 == 0
+
+
+def test_a_failure_of_what_nobody_wants_any_more_is_none(world: World) -> None:
+    """A peer whose program failed leaves the cluster: the node is as ready as without it."""
+    lost = world.program("peer c", do=("false",))
+    kept = world.program("peer d", undo=("false",))
+
+    def forget(*names: str) -> Callable[[], None]:
+        def step() -> None:
+            for name in names:
+                world.programs.want(name, None)
+
+        return step
+
+    world.programs.sweep(on=True)
+    run(
+        world,
+        want(world, lost, kept),
+        until(lambda: "peer c" in world.programs.failures and world.log == ["+peer", "d"]),
+        forget("peer c", "peer d"),
+        until(lambda: "peer d" in world.programs.failures),
+    )
+    assert set(world.programs.failures) == {"peer d"}, "its undoing failed"
