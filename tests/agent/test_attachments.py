@@ -441,6 +441,22 @@ def test_check_of_a_host_end_that_cannot_be_made_again(tmp_path: Path) -> None:
     run(scenario)
 
 
+def test_check_of_a_kernel_that_cannot_be_read(tmp_path: Path) -> None:
+    """What was true when it could be read is no answer."""
+
+    async def scenario() -> None:
+        async with one_node(tmp_path) as node:
+            await node.add("c1")
+            node.kernel.fail_read(errno.EIO)
+            answer = await node.cni("CHECK", "c1")
+            assert (answer.code, "arranged" in answer.document["msg"]) == (TRY_AGAIN_LATER, True)
+            node.agent.resync()
+            await node.ready()
+            assert (await node.cni("CHECK", "c1")).code == 0
+
+    run(scenario)
+
+
 def test_gc_takes_what_the_runtime_does_not_know(tmp_path: Path) -> None:
     def naming(*containers: str) -> dict[str, Any]:
         valid = [{"containerID": name, "ifname": "eth0"} for name in containers]

@@ -114,6 +114,32 @@ def test_gc_spares_an_add_under_way(tmp_path: Path) -> None:
     run(scenario)
 
 
+def test_gc_spares_what_an_add_under_way_finds_there(tmp_path: Path) -> None:
+    """The runtime lost the answer and asks again: what it is told it has must stay."""
+
+    async def scenario() -> None:
+        async with gated_node(tmp_path) as (node, kernel):
+            answer = await node.add("c1")
+            kernel.shut()
+            other = asyncio.create_task(node.add("c2"))
+            await until(kernel.waiting.is_set)
+            again = asyncio.create_task(node.add("c1"))
+            await asyncio.sleep(0.01)
+            collecting = asyncio.create_task(
+                node.cni("GC", config={"cni.dev/valid-attachments": []})
+            )
+            await asyncio.sleep(0.01)
+            kernel.open()
+            assert (await again).document == answer.document
+            assert (await other).code == (await collecting).code == 0
+            assert len(node.pod_links()) == await node.used() == 2
+            # What nobody asks for any more goes, as ever.
+            await node.cni("GC", config={"cni.dev/valid-attachments": []})
+            assert (node.pod_links(), await node.used()) == ([], 0)
+
+    run(scenario)
+
+
 def test_the_same_add_twice_at_once_is_one(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with gated_node(tmp_path) as (node, kernel):

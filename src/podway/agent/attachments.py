@@ -12,6 +12,7 @@ repeated; two calls for one interface wait for each other.
 import asyncio
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
+from itertools import count
 
 from podway.agent.agent import Agent
 from podway.agent.endpoints import namespace_identity
@@ -60,6 +61,9 @@ class Attachments:
         self._agent = agent
         self._check_pod = check_pod
         self._turns = Turns()
+        # Which of all ADDs of this life was the last one for an endpoint.
+        self._added: dict[EndpointKey, int] = {}
+        self._numbers = count()
 
     async def serve(self, request: Request, netns_fd: int | None) -> Result | None:
         """Carry out *request*; return the result of an ADD, None for the other verbs.
@@ -72,7 +76,10 @@ class Attachments:
             case "ADD":
                 assert netns_fd is not None, "the frame's descriptors were checked"
                 async with self._turns.turn(key):
-                    return await self._add(request, key, netns_fd)
+                    try:
+                        return await self._add(request, key, netns_fd)
+                    finally:
+                        self._mark_added(key)
             case "CHECK":
                 async with self._turns.turn(key):
                     await self._check(request, key)
@@ -222,6 +229,7 @@ class Attachments:
         except LedgerError as error:
             raise CniError(TRY_AGAIN_LATER, str(error)) from error
         agent.endpoints.drop(key)
+        self._added.pop(key, None)
         if agent.node.is_drained():
             agent.leases.look_again()  # it may have been the last address in use there
         # With the last bridged pod goes the bridge of a node whose pods are routed.
@@ -231,7 +239,8 @@ class Attachments:
     async def _collect(self, request: Request) -> None:
         """GC: remove every endpoint of the network that the runtime does not name.
 
-        One whose ADD goes on is none of them: when the runtime made its list it was not there yet.
+        One that an ADD made, or found there, since is none of them: when the runtime made its list
+        nobody had told it so.
         """
         valid = request.config.valid_attachments
         if valid is None:
@@ -242,13 +251,23 @@ class Attachments:
             for endpoint in self._agent.endpoints
             if endpoint.key.network == request.config.name
             and (endpoint.key.container_id, endpoint.key.ifname) not in named
-            and not self._agent.endpoints.in_flight(endpoint.key)
         ]
-        outcomes = await asyncio.gather(*map(self.remove, stale), return_exceptions=True)
+        removals = [self._remove_unless_added(key, self._added.get(key)) for key in stale]
+        outcomes = await asyncio.gather(*removals, return_exceptions=True)
         errors = [error for error in outcomes if isinstance(error, BaseException)]
         if errors:
             text = f"{len(errors)} of {len(stale)} stale attachments remain"
             raise CniError(TRY_AGAIN_LATER, f"{text}, first: {errors[0]}")
+
+    async def _remove_unless_added(self, key: EndpointKey, added: int | None) -> None:
+        async with self._turns.turn(key):
+            if self._added.get(key) == added:
+                await self._remove(key)
+
+    def _mark_added(self, key: EndpointKey) -> None:
+        """Remember that an ADD for *key* has ended, if it has left anything."""
+        if self._agent.endpoints.get(key) is not None:
+            self._added[key] = next(self._numbers)
 
     # --- CHECK and STATUS -----------------------------------------------------------------------
 
@@ -261,6 +280,8 @@ class Attachments:
         problems = _against_previous(request, endpoint)
         agent.lookout.look_at(endpoint.host_ifname)
         problems += [str(failure.error) for failure in await self._settle(key)]
+        if agent.lookout.error:
+            raise CniError(TRY_AGAIN_LATER, f"the kernel fails: {agent.lookout.error}")
         if agent.endpoints.is_detached(key):
             problems.append(f"its namespace {endpoint.netns} is gone")
         link = agent.tracker.desired(link_key(endpoint.host_ifname))

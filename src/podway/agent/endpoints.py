@@ -60,10 +60,6 @@ class Endpoints:
             self._in_flight[endpoint.key] = in_flight
         self.dirty.add(endpoint.key)
 
-    def in_flight(self, key: EndpointKey) -> bool:
-        """Tell whether the endpoint's ADD goes on."""
-        return key in self._in_flight
-
     def landed(self, key: EndpointKey) -> None:
         """ADD is over: from now on the endpoint's own path must do."""
         if self._in_flight.pop(key, None) is not None and key in self._all:

@@ -168,10 +168,11 @@ class Lookout:
         try:
             if self._all_due:
                 await self._read_all()
-            while self._devices_due:
-                await self._read_device(self._devices_due.pop())
             if self._sysctls_due:
                 await self._read_sysctls(list(sysctls))
+            # Last: whoever had a device looked at meanwhile may wait for the pass under way.
+            while self._devices_due:
+                await self._read_device(self._devices_due.pop())
         except PodwayError as error:
             self.distrust(error)
 

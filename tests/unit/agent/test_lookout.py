@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import errno
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
@@ -16,8 +16,8 @@ from podway.agent.lookout import Lookout
 from podway.diff.tracker import Tracker
 from podway.kernel.fake import FakeKernel
 from podway.kernel.logs import get_log
-from podway.kernel.protocol import Kernel, KernelError
-from podway.model.kernel import Address, Bridge, Link, Route, Sysctl, link_key
+from podway.kernel.protocol import Kernel, KernelError, Seen
+from podway.model.kernel import Address, Bridge, Key, Link, Route, Sysctl, link_key
 from podway.model.nodes import UplinkChoice
 from unit.agent.servers import open_descriptors
 
@@ -105,6 +105,30 @@ def test_a_notification_wakes_and_is_taken_in() -> None:
             assert bench.planned() == {f"create {ROUTE.key}"}
             bench.kernel.tamper_delete(GATEWAY.key)
             await bench.woken.wait()  # it listens again
+
+    run(scenario)
+
+
+def test_what_is_to_be_looked_at_while_others_are_read_is_read_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever then waits for the pass under way must not be told what was before (CHECK)."""
+
+    async def scenario() -> None:
+        async with watching() as bench:
+            await bench.look()
+            await bench.settle()
+            loop, check = asyncio.get_running_loop(), bench.kernel.check_sysctls
+
+            def check_slowly(wanted: Collection[Key]) -> list[Seen]:
+                bench.kernel.stack.delete(GATEWAY.key)  # without a word
+                loop.call_soon_threadsafe(bench.lookout.look_at, "cni0")
+                return check(wanted)
+
+            monkeypatch.setattr(bench.kernel, "check_sysctls", check_slowly)
+            monkeypatch.setattr(bench.lookout, "_sysctls_due", True)  # as `poll` does
+            await bench.look()
+            assert bench.planned() == {f"create {GATEWAY.key}"}
 
     run(scenario)
 
