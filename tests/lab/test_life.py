@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from podway.lab.interrupts import interruptible
 from podway.lab.labs import bring_up, read_statuses
 from podway.lab.members import pod_stations
 from podway.lab.names import HUB, lab_dir, namespace_of
-from podway.lab.namespaces import create_namespace, inside
+from podway.lab.namespaces import create_namespace, inside, list_namespaces
 from podway.lab.ping import ping_all
 from podway.lab.processes import is_running, read_pid_file
 from podway.lab.progress import silent
@@ -149,6 +150,66 @@ def test_demo_interrupted(lab_name: str, until: str) -> None:
         process.stdout.read()
     assert process.returncode == 130
     assert leftovers(lab_name) == []
+
+
+def test_demo_leaves_a_lab_of_that_name_alone(make_lab: Callable[..., LabSpec]) -> None:
+    spec = make_lab()
+    done = run_podway(spec.name, "demo")
+    assert done.returncode == 1
+    assert "there already" in done.stderr
+    statuses, away = read_statuses(spec)
+    assert not away
+    assert all(status["ready"] for status in statuses.values())
+
+
+def begin_pods(spec: LabSpec, number: signal.Signals) -> int:
+    """Begin to add many pods, send *number* once there is a first one; return the exit code."""
+    command = [*PODWAY, "lab", "--name", spec.name, "pod", "add", "--count", "100"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        eventually("a first pod", lambda: bool(read_pods(spec.name)))
+        process.send_signal(number)
+        return process.wait(60)
+
+
+def pod_namespaces(spec: LabSpec) -> list[str]:
+    return [name for name in list_namespaces(spec.name) if "-p" in name.removeprefix("podway-")]
+
+
+def endpoints(spec: LabSpec) -> int:
+    return sum(status["endpoints"] for status in read_statuses(spec)[0].values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
+def test_pods_are_added_all_or_none(
+    make_lab: Callable[..., LabSpec], number: signal.Signals
+) -> None:
+    spec = make_lab()
+    assert begin_pods(spec, number) == 130
+    assert read_pods(spec.name) == []
+    assert pod_namespaces(spec) == []
+    assert endpoints(spec) == 0
+
+
+def test_half_made_pods_can_be_removed(make_lab: Callable[..., LabSpec]) -> None:
+    spec = make_lab()
+    assert begin_pods(spec, signal.SIGKILL) == -signal.SIGKILL
+    half = [pod.name for pod in read_pods(spec.name)]
+    assert half
+    run_podway(spec.name, "ping")  # whatever has an address answers; nothing breaks
+    assert podway_json(spec.name, "pod", "rm", *half)["removed"] == half
+    assert pod_namespaces(spec) == []
+    eventually("no endpoint is left", lambda: endpoints(spec) == 0)
+
+
+def test_options_of_this_machines_agent_are_not_the_labs(
+    make_lab: Callable[..., LabSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODWAY_INSTANCE", "blue")
+    monkeypatch.setenv("PODWAY_UPLINK", "nosuch0")
+    spec = make_lab(nodes=(1,))
+    with inside(namespace_of(spec.name, "n1")):
+        names = {name for _, name in socket.if_nameindex()}
+    assert {"podway.1", "cni0"} <= names
 
 
 def test_up_killed_and_cleared_away(lab_name: str) -> None:

@@ -36,8 +36,9 @@ def run(args: argparse.Namespace) -> int:
     """Write the file."""
     try:
         text = args.subnet_file.read_text()
-    except OSError as error:
-        rule = f"cannot be read ({error.strerror}): is the agent running, with --subnet-file?"
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        rule = f"cannot be read ({why}): is the agent running, with --subnet-file?"
         raise ConfigError("-f", str(args.subnet_file), rule) from error
     every = args.single == args.combined
     lines = render_docker_opts(
@@ -49,8 +50,12 @@ def run(args: argparse.Namespace) -> int:
     )
     if str(args.output) == "-":
         sys.stdout.write(lines)
-    else:
+        return 0
+    try:
         args.output.write_text(lines)
+    except OSError as error:
+        rule = f"cannot be written ({error.strerror})"
+        raise ConfigError("-d", str(args.output), rule) from error
     return 0
 
 

@@ -49,11 +49,20 @@ def run(_args: argparse.Namespace) -> int:
 
 
 def action(name: str, home: str = "podway.cli.lab_actions") -> Run:
-    """Return a function that loads the module *home* when it is called, and calls *name* in it."""
+    """Return a function that loads the module *home* when it is called, and calls *name* in it.
+
+    All of it is root's: namespaces, and the files that say what there is. Whatever ends a command
+    lets it clear away first.
+    """
 
     def call(args: argparse.Namespace) -> int:
+        from podway.lab.interrupts import interruptible  # noqa: PLC0415  (not for a help text)
+        from podway.lab.labs import check_root  # noqa: PLC0415
+
+        check_root()
         module = importlib.import_module(home)
-        return cast("int", getattr(module, name)(args))
+        with interruptible():
+            return cast("int", getattr(module, name)(args))
 
     return call
 

@@ -25,11 +25,9 @@ from podway.cli.output import print_done, print_json, style_of
 from podway.cli.status_view import render_cluster
 from podway.errors import ConfigError
 from podway.lab.errors import LabError, NoSuchLab
-from podway.lab.interrupts import interruptible
 from podway.lab.labs import (
     add_node,
     bring_up,
-    check_root,
     read_statuses,
     remove_node,
     warning_of,
@@ -45,18 +43,21 @@ from podway.lab.namespaces import become
 from podway.lab.ping import ping_all
 from podway.lab.pod_networks import parse_attachment
 from podway.lab.runtime import add_pods, check_pod, free_names, remove_pods
-from podway.lab.specs import LabSpec, check_spec
+from podway.lab.specs import MAX_NODES, LabSpec, check_spec
 from podway.lab.state import locked, read_pod, read_pods, read_spec
 from podway.lab.teardown import all_labs, take_down
 from podway.lab.throughput import measure
 from podway.model.addresses import Family
+
+MAX_WAIT_S = 3600
+MAX_SECONDS = 3600
 
 
 def up(args: argparse.Namespace) -> int:
     """Make a lab."""
     spec = spec_from(args, args.lab, args.nodes)
     began = time.monotonic()
-    with interruptible(), shown(f"making lab {spec.name!r}", quiet=args.json) as report:
+    with shown(f"making lab {spec.name!r}", quiet=args.json) as report:
         bring_up(spec, report)
     took_s = time.monotonic() - began
     warning = warning_of(spec)
@@ -72,6 +73,8 @@ def up(args: argparse.Namespace) -> int:
 
 def spec_from(args: argparse.Namespace, name: str, nodes: int) -> LabSpec:
     """Return the lab that the arguments ask for. Raises `ConfigError` for an impossible one."""
+    if not 1 <= nodes <= MAX_NODES:
+        raise ConfigError("--nodes", nodes, f"must be 1 to {MAX_NODES}")
     families: tuple[Family, ...] = (Family.IPV4,)
     if args.ipv6:
         families = (Family.IPV6,)
@@ -94,7 +97,6 @@ def spec_from(args: argparse.Namespace, name: str, nodes: int) -> LabSpec:
 
 def down(args: argparse.Namespace) -> int:
     """Remove a lab, or all."""
-    check_root()
     names = all_labs() if args.all else [args.lab]
     removed = []
     for name in names:
@@ -151,10 +153,11 @@ def status(args: argparse.Namespace) -> int:
 
 def ping(args: argparse.Namespace) -> int:
     """Ping the full matrix; 1 when any ping fails."""
-    spec = read_spec(args.lab)
-    check_root()
     if not 0 <= args.size <= 65000:
         raise ConfigError("--size", args.size, "must be 0 to 65000 bytes")
+    if not 0 < args.timeout <= MAX_WAIT_S:
+        raise ConfigError("--timeout", args.timeout, f"must be above 0, to {MAX_WAIT_S} seconds")
+    spec = read_spec(args.lab)
     pods = [] if args.nodes else reachable(read_pods(spec.name))
     stations = node_stations(spec) if args.nodes else pod_stations(spec, pods)
     if not stations:
@@ -171,7 +174,6 @@ def ping(args: argparse.Namespace) -> int:
 def execute(args: argparse.Namespace) -> int:
     """Become the command, in the member's namespace."""
     spec = read_spec(args.lab)
-    check_root()
     command = strip_separator(args.words)
     if not command:
         raise ConfigError("COMMAND", "", "is missing: podway lab exec p1 -- ip addr")
@@ -187,11 +189,9 @@ def execute(args: argparse.Namespace) -> int:
 def iperf(args: argparse.Namespace) -> int:
     """Measure between two pods or nodes."""
     spec = read_spec(args.lab)
-    check_root()
     if not 1 <= args.streams <= 128:
         raise ConfigError("--streams", args.streams, "must be 1 to 128")
-    if not 1 <= args.seconds <= 3600:
-        raise ConfigError("--seconds", args.seconds, "must be 1 to 3600")
+    _check_seconds(args.seconds)
     measured = measure(
         end_of(spec, args.source),
         end_of(spec, args.target),
@@ -204,6 +204,11 @@ def iperf(args: argparse.Namespace) -> int:
     else:
         print(render_measurement(measured, style_of(sys.stdout)))
     return 0
+
+
+def _check_seconds(seconds: int) -> None:
+    if not 1 <= seconds <= MAX_SECONDS:
+        raise ConfigError("--seconds", seconds, f"must be 1 to {MAX_SECONDS}")
 
 
 def pod_add(args: argparse.Namespace) -> int:
@@ -256,7 +261,6 @@ def _print_pods(args: argparse.Namespace, pods: Sequence[Any]) -> int:
 def node_add(args: argparse.Namespace) -> int:
     """Add a node."""
     with (
-        interruptible(),
         locked(args.lab),
         shown(f"adding a node to lab {args.lab!r}", quiet=args.json) as report,
     ):
@@ -273,9 +277,9 @@ def node_remove(args: argparse.Namespace) -> int:
 
 def demo(args: argparse.Namespace) -> int:
     """Show it all."""
+    _check_seconds(args.seconds)
     name = args.lab if args.lab != "lab" else "demo"
-    with interruptible():
-        return run_demo(spec_from(args, name, 3), seconds=args.seconds, as_json=args.json)
+    return run_demo(spec_from(args, name, 3), seconds=args.seconds, as_json=args.json)
 
 
 def _command(spec: LabSpec, words: str) -> str:

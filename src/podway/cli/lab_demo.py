@@ -22,6 +22,7 @@ from podway.cli.lab_views import (
 )
 from podway.cli.output import print_json, style_of
 from podway.cli.status_view import render_cluster
+from podway.lab.errors import LabExists
 from podway.lab.labs import bring_up, read_statuses
 from podway.lab.members import end_of, pod_stations
 from podway.lab.names import node_name
@@ -40,12 +41,15 @@ def run_demo(spec: LabSpec, *, seconds: int, as_json: bool) -> int:
     """Run the demonstration with a lab like *spec*; 1 when any ping fails.
 
     Raises:
+        LabExists: there is such a lab already, which is left alone.
         LabError: the lab could not be made or measured; it is gone all the same.
     """
     scene = _Scene(spec, quiet=as_json)
     try:
         ok = scene.play(seconds)
         scene.end()
+    except LabExists:
+        raise
     except BaseException:
         take_down(spec.name, silent)
         raise

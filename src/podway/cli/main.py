@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 failed (the reason is on stderr, or in the JSON), 2 wrong 
 """
 
 import argparse
+import errno
 import importlib
 import json
 import os
@@ -32,6 +33,11 @@ Exit codes: 0 done, 1 failed, 2 wrong arguments.
 'podway COMMAND --help' tells more about a command.
 """
 FAILED = 1
+STDERR = 2
+# The answer cannot be written: the disk behind stdout.
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+# What befalls a command from the machine that it runs on, and is no defect of the command.
+_CONDITIONS = _UNWRITABLE | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
 _FLANNELD = "flanneld"
 INTERRUPTED = 130
 
@@ -44,30 +50,68 @@ class _CommandModule(Protocol):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out ``podway *argv*`` (of the process when None) and return the exit code."""
+    _claim_standard_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None and Path(sys.argv[0]).name == _FLANNELD:
         return _run_flanneld(words)
     if words[:1] == [_FLANNELD] and words[1:] not in (["--help"], ["-h"]):
         return _run_flanneld(words[1:])
+    try:
+        return _carry_out(words)
+    except KeyboardInterrupt:
+        print("podway: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _let_go_of_stdout()  # the reader (`| head`) has seen enough
+        return FAILED
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        _let_go_of_stdout()
+        return _report(error, as_json=False)
+
+
+def _carry_out(words: Sequence[str]) -> int:
+    """Parse *words*, run the command that they name, and see to it that its answer is out.
+
+    That is flushed here, and not at the interpreter's end, where a reader that has left or a disk
+    that is full would be an accident.
+    """
     parser = build_parser(words)
-    args, unknown = parser.parse_known_args(words)
+    try:
+        args, unknown = parser.parse_known_args(words)
+    except SystemExit:
+        sys.stdout.flush()
+        raise
     if unknown:
         # The parser of the command itself knows best what would have been right.
         getattr(args, "parser", parser).error(f"unknown argument {unknown[0]!r}")
     try:
         code = cast("int", args.run(args))
-        # Here and not at the interpreter's end, where a reader that has left would be an accident.
-        sys.stdout.flush()
-        return code  # noqa: TRY300  (the flush belongs to what may fail)
     except PodwayError as error:
-        return _report(error, as_json=getattr(args, "json", False))
-    except KeyboardInterrupt:
-        print("podway: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader (`| head`) has seen enough. Point stdout away, so that closing it is silent.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        code = _report(error, as_json=getattr(args, "json", False))
+    except OSError as error:
+        # Of a daemon, which has no --json, the log shall say where it happened.
+        if error.errno not in _CONDITIONS or not hasattr(args, "json"):
+            raise
+        code = _report(error, as_json=args.json)
+    sys.stdout.flush()
+    return code
+
+
+def _claim_standard_streams() -> None:
+    """Open what whoever started us has closed: else the next file opened would be taken for it."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        os.set_inheritable(fd, True)  # noqa: FBT003  (the os module's own signature)
+    os.close(fd)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _let_go_of_stdout() -> None:
+    """Point stdout away, so that closing it at the end is silent."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run_flanneld(words: Sequence[str]) -> int:
@@ -125,9 +169,12 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _report(error: PodwayError, *, as_json: bool) -> int:
+def _report(error: PodwayError | OSError, *, as_json: bool) -> int:
+    text = str(error)
+    if not isinstance(error, PodwayError):
+        text = ": ".join(filter(None, (error.strerror, str(error.filename or ""))))
     if as_json:
-        print(json.dumps({"error": str(error)}))
+        print(json.dumps({"error": text}))
     else:
-        print(f"podway: {error}", file=sys.stderr)
+        print(f"podway: {text}", file=sys.stderr)
     return FAILED

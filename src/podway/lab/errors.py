@@ -3,6 +3,7 @@
 ::
 
     LabError
+    ├── LabExists      there is a lab of that name already; says how to remove it
     ├── NoSuchLab      no lab, pod or node of that name; says which there are
     ├── LabDamaged     a state file cannot be read; says how to clear the lab away
     ├── StartFailed    a program of the lab did not come up; carries the end of its log
@@ -15,6 +16,10 @@ from podway.errors import PodwayError
 
 class LabError(PodwayError):
     """A lab cannot do what was asked."""
+
+
+class LabExists(LabError):  # noqa: N818  (reads as what it is)
+    """There is a lab of that name already; it was left alone."""
 
 
 class NoSuchLab(LabError):  # noqa: N818  (reads as what it is)

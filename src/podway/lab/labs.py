@@ -33,7 +33,7 @@ from podway.lab.progress import Report
 from podway.lab.readiness import describe_failure, start_ready
 from podway.lab.runtime import check_node, remove_pods
 from podway.lab.specs import MAX_NODES, LabSpec, check_spec
-from podway.lab.state import create_lab_dir, read_pods, write_spec, write_whole
+from podway.lab.state import create_lab_dir, existing, read_pods, write_spec, write_whole
 from podway.lab.store_members import (
     add_members,
     find_programs,
@@ -59,17 +59,14 @@ def bring_up(spec: LabSpec, report: Report) -> LabSpec:
 
     Raises:
         ConfigError: no lab can be like that; nothing was made.
-        LabError: there is such a lab already (which is left alone), or something did not work; then
-            everything that had been made is gone again.
+        LabExists: there is such a lab already, which is left alone.
+        LabError: something did not work; everything that had been made is gone again.
     """
     plan_lab(spec)
     check_root()
     spec = find_programs(spec, os.environ)
     if spec.name in all_labs():
-        raise LabError(
-            f"lab {spec.name!r} is there already; remove it with "
-            f"'podway lab --name {spec.name} down', or choose another --name"
-        )
+        raise existing(spec.name)
     create_lab_dir(spec.name)
     try:
         _build(spec, plan_lab(spec), report)

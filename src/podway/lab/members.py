@@ -18,8 +18,11 @@ def pod_stations(spec: LabSpec, pods: Sequence[Pod]) -> list[Station]:
 
 
 def reachable(pods: Sequence[Pod]) -> list[Pod]:
-    """Return those of *pods* that the whole cluster knows by their addresses."""
-    return [pod for pod in pods if pod.attachment.network in {CLUSTER, HOST}]
+    """Return those of *pods* that the whole cluster knows by their addresses.
+
+    One that has none was left half made by a command that was killed.
+    """
+    return [pod for pod in pods if pod.attachment.network in {CLUSTER, HOST} and pod.addresses]
 
 
 def node_stations(spec: LabSpec) -> list[Station]:
@@ -46,7 +49,7 @@ def end_of(spec: LabSpec, name: str) -> End:
     for station in stations:
         if station.name == name:
             if not station.addresses:
-                raise LabError(f"{name} has no address: it has --network none")
+                raise LabError(f"{name} has no address: it has --network none, or is half made")
             return End(name, station.netns.name, station.addresses[0])
     raise _unknown(spec, name, [station.name for station in stations])
 

@@ -24,6 +24,7 @@ from podway.lab.state import write_whole
 from podway.netlink.netns import entered
 
 _LOG_MODE = 0o600
+_OPTIONS, _OPTIONS_OF_LOGS = "PODWAY_", "PODWAY_LOG_"
 
 
 class ProcessId(Struct, frozen=True):
@@ -43,7 +44,9 @@ def start(process: Process, environment: Mapping[str, str]) -> ProcessId:
 
     Args:
         process: what to start.
-        environment: added to this process's own.
+        environment: added to this process's own, without the options of an agent that are in it
+            for this machine's own agent (PODWAY_INSTANCE, PODWAY_UPLINK ...); but a lab may be told
+            how to log.
 
     Raises:
         OSError: it cannot be started.
@@ -62,7 +65,7 @@ def start(process: Process, environment: Mapping[str, str]) -> ProcessId:
             pid = os.posix_spawn(
                 command[0],
                 command,
-                {**os.environ, **environment},
+                {**_inherited(os.environ), **environment},
                 file_actions=files,
                 setsid=True,
                 setsigmask=(),
@@ -70,6 +73,14 @@ def start(process: Process, environment: Mapping[str, str]) -> ProcessId:
         identity = ProcessId(pid, _start_ticks(pid) or 0)
         write_whole(process.pid_file, msgspec.json.encode(identity))
     return identity
+
+
+def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(_OPTIONS) or name.startswith(_OPTIONS_OF_LOGS)
+    }
 
 
 def read_pid_file(path: Path) -> ProcessId | None:

@@ -6,8 +6,9 @@ A lab's pod is a sandbox without a container: `pod_networks` says which plugins 
 
 import secrets
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -24,6 +25,7 @@ from podway.plugins.install import install
 
 # One plugin call is a process of its own; more of them side by side than this only queue.
 CALLS_AT_ONCE = 8
+T = TypeVar("T")
 
 
 def add_pods(
@@ -56,13 +58,16 @@ def add_pods(
     ]
     _check_ports(present, blanks)
     _install(spec, attachment)
-    with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="pod") as workers, uninterrupted():
-        calls = [workers.submit(_add_pod, spec, blank) for blank in blanks]
-    failures = [error for call in calls if (error := call.exception()) is not None]
-    if failures:
-        remove_pods(spec, [call.result() for call in calls if call.exception() is None])
-        raise failures[0]
-    return [call.result() for call in calls]
+    calls: list[Future[Pod]] = []
+    with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="pod") as workers:
+        try:
+            with uninterrupted():
+                calls += [workers.submit(_add_pod, spec, blank) for blank in blanks]
+            return [call.result() for call in calls]
+        except BaseException:
+            with uninterrupted():
+                remove_pods(spec, _end(calls))
+            raise
 
 
 def spread(spec: LabSpec, present: Sequence[Pod], count: int) -> list[str]:
@@ -93,10 +98,25 @@ def remove_pods(spec: LabSpec, pods: Sequence[Pod]) -> None:
         PluginFailed: the pod is kept then.
     """
     _check_not_joined(spec, pods)
-    with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="pod") as workers, uninterrupted():
-        calls = [workers.submit(_remove_pod, spec, pod) for pod in pods]
+    calls: list[Future[None]] = []
+    with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="pod") as workers:
+        try:
+            with uninterrupted():
+                calls += [workers.submit(_remove_pod, spec, pod) for pod in pods]
+            wait(calls)
+        finally:
+            with uninterrupted():
+                _end(calls)
     for call in calls:
         call.result()
+
+
+def _end(calls: Sequence[Future[T]]) -> list[T]:
+    """Begin none of *calls* any more, wait for those under way, return what has succeeded."""
+    for call in calls:
+        call.cancel()
+    wait(calls)
+    return [call.result() for call in calls if not call.cancelled() and call.exception() is None]
 
 
 def check_pod(spec: LabSpec, pod: Pod) -> None:
@@ -179,6 +199,9 @@ def _install(spec: LabSpec, attachment: Attachment) -> None:
 def _add_pod(spec: LabSpec, blank: Pod) -> Pod:
     namespace = namespace_of(spec.name, blank.name)
     with ExitStack() as undo:
+        # First of all: whatever kills this process, 'pod rm' knows what to remove.
+        write_pod(spec.name, blank)
+        undo.callback(forget_pod, spec.name, blank.name)
         if blank.attachment.own_namespace:
             create_namespace(namespace)
             undo.callback(delete_namespace, namespace)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from podway.lab.errors import LabDamaged, LabError, NoSuchLab
+from podway.lab.errors import LabDamaged, LabExists, NoSuchLab
 from podway.lab.names import LABS_DIR, lab_dir
 from podway.lab.pod_networks import Attachment
 from podway.lab.specs import LabSpec
@@ -55,12 +55,12 @@ class Pod(Struct, frozen=True, kw_only=True):
 
 
 def create_lab_dir(name: str) -> None:
-    """Make the directory of the lab *name*. Raises `LabError` when there is one already."""
+    """Make the directory of the lab *name*. Raises `LabExists`."""
     LABS_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         (lab_dir(name) / "pods").mkdir(parents=True)
     except FileExistsError as error:
-        raise LabError(f"lab {name!r} is there already; remove it with {_down(name)}") from error
+        raise existing(name) from error
 
 
 def write_spec(spec: LabSpec) -> None:
@@ -158,6 +158,12 @@ def locked(name: str) -> Iterator[None]:
 
 def _pod_path(lab: str, name: str) -> Path:
     return lab_dir(lab) / "pods" / f"{name}.json"
+
+
+def existing(name: str) -> LabExists:
+    """Return the refusal to make the lab *name* a second time."""
+    rule = f"remove it with {_down(name)}, or choose another --name"
+    return LabExists(f"lab {name!r} is there already; {rule}")
 
 
 def _down(name: str) -> str:

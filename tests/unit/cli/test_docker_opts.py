@@ -42,3 +42,16 @@ def test_what_is_missing_is_named(
         source.write_text(text)
     assert main(["docker-opts", "-f", str(source), "-d", "-"]) == 1
     assert str(source) in capsys.readouterr().err or text is not None
+
+
+def test_what_cannot_be_read_or_written_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "subnet.env"
+    source.write_text(ENV.format("true"))
+    target = tmp_path / "none" / "docker.env"
+    assert main(["docker-opts", "-f", str(source), "-d", str(target)]) == 1
+    assert capsys.readouterr().err.startswith(f"podway: -d = '{target}'")
+    source.write_bytes(b"\xff\xfe")
+    assert main(["docker-opts", "-f", str(source), "-d", "-"]) == 1
+    assert capsys.readouterr().err.startswith(f"podway: -f = '{source}'")

@@ -1,7 +1,9 @@
 """``podway`` itself: which command runs, what is loaded for it, what mistakes say."""
 
 import argparse
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -170,6 +172,86 @@ def test_a_reader_that_has_seen_enough() -> None:
         process.stdout.close()
         said = process.stderr.read()
     assert said == b""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        pytest.param("version > /dev/full", 1, "podway: No space left on device\n", id="full"),
+        pytest.param("--help > /dev/full", 1, "podway: No space left on device\n", id="help, full"),
+        pytest.param("version >&-", 0, "", id="closed"),
+        pytest.param("version <&- >&-", 0, "", id="input and output closed"),
+        pytest.param("status --socket=/nonexistent 2>&-", 1, "", id="errors closed"),
+    ],
+)
+def test_an_answer_that_nobody_takes(words: str, code: int, said: str) -> None:
+    command = ["sh", "-c", f'exec "$0" -m podway.cli {words}', sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EMFILE])
+def test_what_the_machine_refuses_is_told_in_words(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_args: argparse.Namespace) -> int:
+        raise OSError(number, os.strerror(number), "/some/file")
+
+    monkeypatch.setattr("podway.cli.version.run", refuse)
+    text = f"{os.strerror(number)}: /some/file"
+    assert main(["version"]) == 1
+    assert capsys.readouterr().err == f"podway: {text}\n"
+    assert main(["version", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"error": text}
+
+
+def test_a_defect_is_no_condition_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_args: argparse.Namespace) -> int:
+        raise FileNotFoundError(errno.ENOENT, "nobody looked for it", "/some/file")
+
+    monkeypatch.setattr("podway.cli.version.run", fail)
+    with pytest.raises(FileNotFoundError):
+        main(["version"])
+
+
+LAB_WORDS = (
+    *("up", "down", "down --all", "list", "status", "ping", "exec p1 -- true", "iperf p1 p2"),
+    *("pod add", "pod rm p1", "pod check", "pod list", "node add", "node rm n1", "demo"),
+    *("fault kill-agent n1", "fault kill-hub", "fault partition n1", "fault heal"),
+)
+
+
+@pytest.mark.parametrize("words", LAB_WORDS)
+def test_a_lab_is_roots(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main(["lab", "--name", "nosuch", *words.split()]) == 1
+    assert "only root" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        pytest.param(["up", "--nodes", "0"], "--nodes = 0", id="no node"),
+        pytest.param(["up", "--nodes", "-1"], "--nodes = -1", id="less than none"),
+        pytest.param(["up", "--nodes", "10000000000"], "--nodes = 10000000000", id="many nodes"),
+        pytest.param(["ping", "--timeout", "-1"], "--timeout = -1.0", id="no time"),
+        pytest.param(["ping", "--timeout", "nan"], "--timeout = nan", id="no number of time"),
+        pytest.param(["ping", "--timeout", "inf"], "--timeout = inf", id="for ever"),
+        pytest.param(["ping", "--size", "65001"], "--size = 65001", id="longer than a packet"),
+        pytest.param(["demo", "--seconds", "0"], "--seconds = 0", id="no measurement"),
+    ],
+)
+def test_values_out_of_bounds(
+    words: list[str],
+    value: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert main(["lab", "--name", "nosuch", *words]) == 1
+    assert value in capsys.readouterr().err
 
 
 def test_manual_pages() -> None:
