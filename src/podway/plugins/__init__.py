@@ -14,7 +14,8 @@ is the one that asks the agent. The others need no agent. Each is a module with:
 and an entry in `registry`. What they share:
 
 `skeleton`
-    `CniPlugin`, `run_plugin` (edges, order of checks, errors as JSON), `Call`: ``request``
+    `CniPlugin`, `OnDemand` (a command in a module of its own, loaded when it is called),
+    `run_plugin` (edges, order of checks, errors as JSON), `Call`: ``request``
     (`podway.cni.requests.Request`), ``config``, ``stdin``, ``netns`` (None where a DEL finds it
     gone), ``namespace`` (the descriptor, where there must be one). Errors: raise `CniError`
     (`broken_rule`); `NetlinkError` and other `OSError` become 5, anything else 999.

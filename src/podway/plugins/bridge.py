@@ -9,13 +9,11 @@ process takes the rules away, all in one transaction; addresses are given back w
 gone, not before.
 """
 
-from podway.plugins.skeleton import Call, CniPlugin, run_plugin
+from podway.plugins.skeleton import CniPlugin, OnDemand, run_plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, NoReturn
-
-    from podway.cni.results import Result
 
 
 def main() -> "NoReturn":
@@ -23,51 +21,12 @@ def main() -> "NoReturn":
     run_plugin(PLUGIN)
 
 
-# Each command loads what it needs, and no more.
-# ruff: noqa: PLC0415
-
-
-def add(call: Call) -> "Result":
-    """Attach the container to the bridge."""
-    from podway.plugins.bridge_add import add
-
-    return add(call)
-
-
-def delete(call: Call) -> None:
-    """Detach the container from the bridge."""
-    from podway.plugins.bridge_removal import delete
-
-    delete(call)
-
-
-def check(call: Call) -> None:
-    """See that what ADD made is there."""
-    from podway.plugins.bridge_check import check
-
-    check(call)
-
-
-def gc(call: Call) -> None:
-    """Take away what belongs to attachments of this network that are not valid any more."""
-    from podway.plugins.bridge_removal import gc
-
-    gc(call)
-
-
-def status(call: Call) -> None:
-    """See that an ADD would find what it needs."""
-    from podway.plugins.bridge_check import status
-
-    status(call)
-
-
 PLUGIN: "Final" = CniPlugin(
     name="bridge",
     about="attaches a container to a bridge of the node",
-    add=add,
-    delete=delete,
-    check=check,
-    gc=gc,
-    status=status,
+    add=OnDemand("bridge_add.add"),
+    delete=OnDemand("bridge_removal.delete"),
+    check=OnDemand("bridge_check.check"),
+    gc=OnDemand("bridge_removal.gc"),
+    status=OnDemand("bridge_check.status"),
 )

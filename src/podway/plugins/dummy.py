@@ -55,11 +55,6 @@ def check(call: Call) -> None:
     check_shape(call, SHAPE)
 
 
-def gc(call: Call) -> None:
-    """Give back what IPAM holds for attachments that are gone."""
-    pass_to_ipam(call)
-
-
 def status(call: Call) -> None:
     """See that the kernel has such devices, and that IPAM is well."""
     required_ipam(call)
@@ -73,6 +68,6 @@ PLUGIN: "Final" = CniPlugin(
     add=add,
     delete=delete,
     check=check,
-    gc=gc,
+    gc=pass_to_ipam,
     status=status,
 )

@@ -10,13 +10,11 @@ The reference plugin's rules bear nobody's name, but for an address. Whose that 
 leaves alone what the address's next owner has.
 """
 
-from podway.plugins.skeleton import Call, CniPlugin, run_plugin
+from podway.plugins.skeleton import CniPlugin, OnDemand, run_plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, NoReturn
-
-    from podway.cni.results import Result
 
 
 def main() -> "NoReturn":
@@ -24,52 +22,13 @@ def main() -> "NoReturn":
     run_plugin(PLUGIN)
 
 
-# Each command loads what it needs, and no more.
-# ruff: noqa: PLC0415
-
-
-def add(call: Call) -> "Result":
-    """Let the container's traffic pass."""
-    from podway.plugins.firewall_add import add
-
-    return add(call)
-
-
-def delete(call: Call) -> None:
-    """Take back what ADD made."""
-    from podway.plugins.firewall_removal import delete
-
-    delete(call)
-
-
-def check(call: Call) -> None:
-    """See that what ADD made is there."""
-    from podway.plugins.firewall_check import check
-
-    check(call)
-
-
-def gc(call: Call) -> None:
-    """Take back what attachments of this network have that are not valid any more."""
-    from podway.plugins.firewall_removal import gc
-
-    gc(call)
-
-
-def status(call: Call) -> None:
-    """See that an ADD would find what it needs."""
-    from podway.plugins.firewall_check import status
-
-    status(call)
-
-
 PLUGIN: "Final" = CniPlugin(
     name="firewall",
     about="lets a container's traffic pass the host's firewall",
-    add=add,
-    delete=delete,
-    check=check,
-    gc=gc,
-    status=status,
+    add=OnDemand("firewall_add.add"),
+    delete=OnDemand("firewall_removal.delete"),
+    check=OnDemand("firewall_check.check"),
+    gc=OnDemand("firewall_removal.gc"),
+    status=OnDemand("firewall_check.status"),
     opens_netns=False,
 )

@@ -96,11 +96,6 @@ def check(call: Call) -> None:
     check_child(call, parse_child(call))
 
 
-def gc(call: Call) -> None:
-    """Give back what IPAM holds for attachments that are gone."""
-    pass_to_ipam(call)
-
-
 def status(call: Call) -> None:
     """See that the master is there if the configuration names one, and that IPAM is well."""
     child = parse_child(call)
@@ -114,6 +109,6 @@ PLUGIN: "Final" = CniPlugin(
     add=add,
     delete=delete,
     check=check,
-    gc=gc,
+    gc=pass_to_ipam,
     status=status,
 )

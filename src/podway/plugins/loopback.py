@@ -9,7 +9,7 @@ from podway.cni.addresses import render_address
 from podway.cni.errors import CHECK_FAILED, CniError
 from podway.cni.results import Interface, Ip, Result, parse_result
 from podway.netlink.loopback_device import LoopbackDevice
-from podway.plugins.skeleton import Call, CniPlugin, run_plugin
+from podway.plugins.skeleton import Call, CniPlugin, keep_nothing, run_plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,11 +50,6 @@ def check(call: Call) -> None:
     with LoopbackDevice(call.namespace) as device:
         if not device.is_up():
             raise CniError(CHECK_FAILED, f"lo is down in {call.request.netns}")
-
-
-def keep_nothing(call: Call) -> None:
-    """Do nothing: the plugin keeps no state, and an ADD needs nothing that could be missing."""
-    del call
 
 
 PLUGIN: "Final" = CniPlugin(

@@ -4,13 +4,11 @@ In: ``table``, ``gateways``, ``addSourceHints``; prevResult. Out: prevResult, an
 rules and tables (`sbr_plans`).
 """
 
-from podway.plugins.skeleton import Call, CniPlugin, run_plugin
+from podway.plugins.skeleton import CniPlugin, OnDemand, keep_nothing, run_plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, NoReturn
-
-    from podway.cni.results import Result
 
 
 def main() -> "NoReturn":
@@ -18,48 +16,12 @@ def main() -> "NoReturn":
     run_plugin(PLUGIN)
 
 
-# Each command loads what it needs, and no more.
-# ruff: noqa: PLC0415
-
-
-def add(call: Call) -> "Result":
-    """Give each address of the interface its own routes."""
-    from podway.plugins.sbr_add import add
-
-    return add(call)
-
-
-def delete(call: Call) -> None:
-    """Take away the rules and tables of the interface's addresses."""
-    from podway.plugins.sbr_removal import delete
-
-    delete(call)
-
-
-def check(call: Call) -> None:
-    """See that rules and routes are as ADD made them."""
-    from podway.plugins.sbr_check import check
-
-    check(call)
-
-
-def gc(call: Call) -> None:
-    """Do nothing: all that ADD makes is in the container, and goes with it."""
-
-
-def status(call: Call) -> None:
-    """See that the configuration is one that ADD would take."""
-    from podway.plugins.sbr_conf import parse_conf
-
-    parse_conf(call.config)
-
-
 PLUGIN: "Final" = CniPlugin(
     name="sbr",
     about="what a container sends from an address goes by that address' own routes",
-    add=add,
-    delete=delete,
-    check=check,
-    gc=gc,
-    status=status,
+    add=OnDemand("sbr_add.add"),
+    delete=OnDemand("sbr_removal.delete"),
+    check=OnDemand("sbr_check.check"),
+    gc=keep_nothing,  # all that ADD makes is in the container, and goes with it
+    status=OnDemand("sbr_check.status"),
 )

@@ -47,6 +47,15 @@ def check(call: "Call") -> None:
             _check_main(main_routes(inside, index), ifname)
 
 
+def status(call: "Call") -> None:
+    """See that the configuration is one that ADD would take.
+
+    Raises:
+        CniError: INVALID_CONFIG.
+    """
+    parse_conf(call.config)
+
+
 def _check_rule(inside: NetlinkSocket, conf: "SbrConf", source: "Source") -> int:
     """See that there is the rule of an address; return the table to which it leads."""
     rules = rules_by_source(inside, {source.packed}, conf.table)

@@ -10,6 +10,8 @@ Order of checks, SPEC 1.1.0: environment (4), JSON (6), network name (7), versio
 (8); then the plugin's own (7 for its configuration).
 """
 
+from sys import modules
+
 from podway import __version__
 from podway.cni.documents import MAX_DOCUMENT_BYTES, decode, encode
 from podway.cni.errors import (
@@ -30,7 +32,7 @@ from podway.plugins.process import finish, read_environment, read_stdin
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from podway.cni.requests import NetConf, Request
 
@@ -90,6 +92,37 @@ class CniPlugin(Value):
     status: "Callable[[Call], None]"
     opens_netns: bool = True
     versions: tuple[str, ...] = ALL
+
+
+class OnDemand:
+    """A command whose module is loaded when it is called: each loads what it needs, and no more.
+
+    Attributes:
+        module: of podway's plugins.
+        name: of the function in it.
+    """
+
+    __slots__ = ("module", "name")
+
+    def __init__(self, place: str) -> None:
+        """Take *place*, as ``bridge_add.add``; that it exists is seen by the tests."""
+        module, _, self.name = place.partition(".")
+        self.module = f"podway.plugins.{module}"
+
+    def load(self) -> "Callable[[Call], Any]":
+        """Return the function."""
+        __import__(self.module)
+        found: Callable[[Call], Any] = getattr(modules[self.module], self.name)
+        return found
+
+    def __call__(self, call: Call) -> "Any":
+        """Do what the function does."""
+        return self.load()(call)
+
+
+def keep_nothing(call: Call) -> None:
+    """Do nothing: the command of a plugin that has nothing to look after."""
+    del call
 
 
 def run_plugin(plugin: CniPlugin) -> "NoReturn":

@@ -26,7 +26,7 @@ from podway.cni.versions import ALL
 from podway.plugins.ipam_keys import ipam_fields
 from podway.plugins.orders import OrderedIp, check_arguments, ordered_ips
 from podway.plugins.previous import required_previous_result
-from podway.plugins.skeleton import Call, CniPlugin, run_plugin
+from podway.plugins.skeleton import Call, CniPlugin, keep_nothing, run_plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,11 +90,6 @@ def check(call: Call) -> None:
 def status(call: Call) -> None:
     """See that the configuration can be read."""
     parse_static_conf(call.request)
-
-
-def keep_nothing(call: Call) -> None:
-    """Do nothing: no state is kept."""
-    del call
 
 
 def _parse_ips(request: "Request", ipam: "Fields") -> tuple[Ip, ...]:

@@ -128,11 +128,6 @@ def check(call: Call) -> None:
         raise CniError(CHECK_FAILED, f"{link['ifname']} is not a port of bridge {conf.bridge}")
 
 
-def gc(call: Call) -> None:
-    """Give back what IPAM holds for attachments that are gone."""
-    pass_to_ipam(call)
-
-
 def status(call: Call) -> None:
     """See that there can be tap devices, and that IPAM is well."""
     parse_conf(call)
@@ -179,6 +174,6 @@ PLUGIN: "Final" = CniPlugin(
     add=add,
     delete=delete,
     check=check,
-    gc=gc,
+    gc=pass_to_ipam,
     status=status,
 )

@@ -5,13 +5,11 @@ In: ``sysctl``, ``mac``, ``mtu``, ``promisc``, ``allmulti``, ``txQLen``, ``dataD
 address and size. What the interface was before stands in a file (`tuning_backups`), for DEL.
 """
 
-from podway.plugins.skeleton import Call, CniPlugin, run_plugin
+from podway.plugins.skeleton import CniPlugin, OnDemand, run_plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, NoReturn
-
-    from podway.cni.results import Result
 
 
 def main() -> "NoReturn":
@@ -19,52 +17,12 @@ def main() -> "NoReturn":
     run_plugin(PLUGIN)
 
 
-# Each command loads what it needs, and no more.
-# ruff: noqa: PLC0415
-
-
-def add(call: Call) -> "Result":
-    """Set parameters and properties."""
-    from podway.plugins.tuning_add import add
-
-    return add(call)
-
-
-def delete(call: Call) -> None:
-    """Give the interface back its properties."""
-    from podway.plugins.tuning_removal import delete
-
-    delete(call)
-
-
-def check(call: Call) -> None:
-    """See that parameters and properties are as configured."""
-    from podway.plugins.tuning_check import check
-
-    check(call)
-
-
-def gc(call: Call) -> None:
-    """Remove the files of attachments that are not valid any more."""
-    from podway.plugins.tuning_removal import gc
-
-    gc(call)
-
-
-def status(call: Call) -> None:
-    """See that the configuration is one that ADD would take."""
-    from podway.plugins.tuning_conf import parse_conf
-    from podway.plugins.tuning_sysctls import check_allowed
-
-    check_allowed(parse_conf(call.request).sysctls)
-
-
 PLUGIN: "Final" = CniPlugin(
     name="tuning",
     about="kernel parameters and properties of an interface that is there already",
-    add=add,
-    delete=delete,
-    check=check,
-    gc=gc,
-    status=status,
+    add=OnDemand("tuning_add.add"),
+    delete=OnDemand("tuning_removal.delete"),
+    check=OnDemand("tuning_check.check"),
+    gc=OnDemand("tuning_removal.gc"),
+    status=OnDemand("tuning_check.status"),
 )

@@ -13,6 +13,7 @@ from podway.plugins.interfaces import required_link
 from podway.plugins.previous import required_previous_result
 from podway.plugins.sysctls import read_sysctl
 from podway.plugins.tuning_conf import parse_conf
+from podway.plugins.tuning_sysctls import check_allowed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,15 @@ def check(call: "Call") -> None:
         if found != wanted:
             text = f"{what} of interface {call.request.ifname} is {found}, must be {wanted}"
             raise CniError(CHECK_FAILED, text)
+
+
+def status(call: "Call") -> None:
+    """See that the configuration is one that ADD would take.
+
+    Raises:
+        CniError: INVALID_CONFIG, or a sysctl is not allowed.
+    """
+    check_allowed(parse_conf(call.request).sysctls)
 
 
 def _check_sysctl(sysctl: "Sysctl") -> None:

@@ -67,11 +67,6 @@ def check(call: Call) -> None:
     check_child(call, parse_child(call))
 
 
-def gc(call: Call) -> None:
-    """Give back what IPAM holds for attachments that are gone."""
-    pass_to_ipam(call)
-
-
 def status(call: Call) -> None:
     """See that there is the master, and that IPAM is well."""
     check_child_available(call, parse_child(call))
@@ -83,6 +78,6 @@ PLUGIN: "Final" = CniPlugin(
     add=add,
     delete=delete,
     check=check,
-    gc=gc,
+    gc=pass_to_ipam,
     status=status,
 )

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import pytest
 
-from netns.conftest import MakeNetns, new_netns
+from netns.conftest import MakeNetns, Netns, new_netns
 from netns.plugins.cases import CASES, Caller, prepare, state
 from netns.plugins.cni_runtime import Document, Runtime
 from netns.plugins.fork_server import ForkServer
@@ -166,6 +166,23 @@ def executables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runtime(make_netns: MakeNetns, executables: Path, tmp_path: Path) -> Runtime:
     """Return a runtime whose plugins run in a namespace of the test's own."""
     return Runtime(make_netns(), executables, tmp_path)
+
+
+@pytest.fixture
+def pod(make_netns: MakeNetns) -> Netns:
+    """Return a container's namespace."""
+    return make_netns()
+
+
+@pytest.fixture
+def legacy_path(tmp_path: Path) -> Document:
+    """Return variables of a system whose iptables is legacy; the kernel knows both kinds."""
+    directory = tmp_path / "legacy"
+    directory.mkdir()
+    for program in ("iptables", "ip6tables"):
+        for tool in ("restore", "save"):
+            (directory / f"{program}-{tool}").symlink_to(f"/usr/sbin/{program}-legacy-{tool}")
+    return {"PATH": f"{directory}:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 @pytest.fixture(scope="module")

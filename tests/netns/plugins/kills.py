@@ -172,7 +172,6 @@ def kill_everywhere(victim: Victim, command: str, *, every_change: bool = False)
     # How often something is looked for until it is there differs from call to call.
     records = [_record(victim, command, before) for _ in range(RECORDS)]
     points = _choose(min(records, key=len), every_change=every_change)
-    victim.delete(None)
     killed = 0
     for point in points:
         result = victim.add(before)
@@ -208,11 +207,13 @@ def parse_trace(lines: Sequence[str]) -> list[Point]:
 
 
 def _record(victim: Victim, command: str, before: int) -> list[Point]:
+    """Return the points of one call; what it made is deleted."""
     result = victim.add(before)
     trace = victim.runtime.directory / "trace"
     try:
         code = victim.strace(command, result, "-o", str(trace))
         assert code == 0
+        victim.delete(None)
         return parse_trace(trace.read_text(encoding="utf-8", errors="replace").splitlines())
     finally:
         Path(trace).unlink(missing_ok=True)

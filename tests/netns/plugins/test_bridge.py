@@ -10,7 +10,6 @@ import pytest
 
 from netns.conftest import MakeNetns, Netns
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Runtime,
     addresses_of,
@@ -25,6 +24,7 @@ from netns.plugins.cni_runtime import (
     without_waiting,
 )
 from netns.plugins.kills import Victim, kill_everywhere
+from netns.plugins.originals import each_first, needs_original
 from podway.cni.errors import (
     CHECK_FAILED,
     INVALID_CONFIG,
@@ -39,12 +39,6 @@ from podway.plugins.interfaces import assigned_addresses
 
 FOUR, SIX = "10.1.0.0/24", "fd01::/64"
 MAC = "0a:00:00:00:00:01"
-
-
-@pytest.fixture
-def pod(make_netns: MakeNetns) -> Netns:
-    """Return a container's namespace."""
-    return make_netns()
 
 
 @pytest.fixture
@@ -100,7 +94,7 @@ CASES: dict[str, Document] = {
 }
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_as_the_original(
     case: str, make_runtime: Callable[[], Runtime], make_netns: MakeNetns
@@ -122,8 +116,8 @@ def test_the_same_as_the_original(
     assert ours == theirs
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
-@pytest.mark.parametrize("ours_first", [True, False], ids=["ours, theirs", "theirs, ours"])
+@needs_original
+@each_first
 def test_one_adds_and_the_other_deletes(
     ours_first: bool,  # noqa: FBT001
     runtime: Runtime,
@@ -226,24 +220,18 @@ def test_masquerade(backend: str, runtime: Runtime, make_netns: MakeNetns) -> No
 
 
 def test_masquerade_by_the_legacy_kind(
-    runtime: Runtime, make_netns: MakeNetns, pod: Netns, tmp_path: Path
+    runtime: Runtime, make_netns: MakeNetns, pod: Netns, legacy_path: Document
 ) -> None:
     """A system whose iptables is legacy; the kernel knows both kinds."""
-    directory = tmp_path / "legacy"
-    directory.mkdir()
-    for program in ("iptables", "ip6tables"):
-        for tool in ("restore", "save"):
-            (directory / f"{program}-{tool}").symlink_to(f"/usr/sbin/{program}-legacy-{tool}")
-    told: Document = {"PATH": f"{directory}:/usr/sbin:/usr/bin:/sbin:/bin"}
     outside = make_netns()
     uplink(runtime, outside)
     config = bridge(runtime, FOUR, SIX, isDefaultGateway=True, ipMasq=True)
-    result = runtime.add(config, pod, **told)
+    result = runtime.add(config, pod, **legacy_path)
     assert connect(pod, outside, "192.0.2.9") == "192.0.2.1"
     assert connect(pod, outside, "2001:db8::9") == "2001:db8::1"
     assert "masquerade" not in ruleset(runtime.host), "nothing of the nft kind"
     checked = with_previous(config, result)
-    assert runtime.call("CHECK", checked, pod, **told).code == 0
+    assert runtime.call("CHECK", checked, pod, **legacy_path).code == 0
 
     def legacy_rules() -> str:
         programs = ("iptables-legacy-save", "ip6tables-legacy-save")

@@ -19,12 +19,6 @@ from podway.cni.errors import CHECK_FAILED
 pytestmark = pytest.mark.kernel("bridge_vlan_filtering")
 
 
-@pytest.fixture
-def pod(make_netns: MakeNetns) -> Netns:
-    """Return a container's namespace."""
-    return make_netns()
-
-
 def vlans(netns: Netns, device: str) -> set[tuple[int, str]]:
     """Return the VLANs of a port with their flags, as `bridge` lists them."""
     listed = json.loads(netns.exec("bridge", "-j", "vlan", "show", "dev", device))

@@ -39,6 +39,7 @@ from netns.plugins.dhcp_network import (
     running,
     udhcpd,
 )
+from netns.plugins.originals import needs_original
 from podway.cni.errors import (
     CHECK_FAILED,
     INVALID_CONFIG,
@@ -61,11 +62,6 @@ SHORT_LEASE_S = 2
 MANUAL = Path(__file__).parents[3] / "docs" / "reference" / "cni" / "dhcp.md"
 
 needs_udhcpd = pytest.mark.skipif(not UDHCPD.exists(), reason="needs udhcpd")
-
-
-@pytest.fixture
-def pod(make_netns: MakeNetns) -> Netns:
-    return make_netns()
 
 
 @pytest.fixture(autouse=True)
@@ -199,7 +195,7 @@ def test_no_gateway_if_it_is_suppressed(
     assert "routes" not in result
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 @pytest.mark.parametrize("version", ["0.2.0", "1.0.0"])
 @pytest.mark.usefixtures("daemon")
 def test_as_the_original(

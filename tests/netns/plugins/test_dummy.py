@@ -2,7 +2,7 @@
 
 import pytest
 
-from netns.conftest import MakeNetns, Netns
+from netns.conftest import Netns
 from netns.plugins.cni_runtime import (
     Runtime,
     addresses_of,
@@ -17,12 +17,6 @@ from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE
 pytestmark = pytest.mark.kernel("dummy")
 
 DNS = {"nameservers": ["192.0.2.53"]}
-
-
-@pytest.fixture
-def pod(make_netns: MakeNetns) -> Netns:
-    """Return a container's namespace."""
-    return make_netns()
 
 
 def test_add_check_del(runtime: Runtime, pod: Netns) -> None:

@@ -19,7 +19,6 @@ import pytest
 
 from netns.conftest import MakeNetns, Netns
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Runtime,
     config_of,
@@ -28,6 +27,7 @@ from netns.plugins.cni_runtime import (
     without_waiting,
 )
 from netns.plugins.kills import Victim, kill_everywhere
+from netns.plugins.originals import each_first, needs_original
 from podway.cni.errors import (
     CHECK_FAILED,
     INVALID_CONFIG,
@@ -41,9 +41,6 @@ BACKENDS: Final = ("iptables", "nftables")
 READY_WITHIN_S: Final = 20
 MANUAL: Final = Path(__file__).parents[3] / "docs" / "reference" / "cni" / "firewall.md"
 both_backends = pytest.mark.parametrize("backend", BACKENDS)
-needs_reference = pytest.mark.skipif(
-    not REFERENCE.exists(), reason="needs containernetworking-plugins"
-)
 
 
 def firewall(runtime: Runtime, **keys: Any) -> Document:
@@ -129,7 +126,7 @@ def traces(runtime: Runtime, *addresses: str) -> list[str]:
 OURS: Final = ("10.1.0.5", "fd01::5")
 
 
-@needs_reference
+@needs_original
 @pytest.mark.parametrize("policy", ["open", "same-bridge"])
 @pytest.mark.parametrize("admin", ["", "MY-ADMIN"])
 def test_the_same_as_the_original(
@@ -148,8 +145,8 @@ def test_the_same_as_the_original(
     assert ours == theirs
 
 
-@needs_reference
-@pytest.mark.parametrize("ours_first", [True, False], ids=["ours, theirs", "theirs, ours"])
+@needs_original
+@each_first
 def test_one_adds_and_the_other_deletes(
     ours_first: bool,  # noqa: FBT001
     runtime: Runtime,
@@ -409,13 +406,7 @@ def test_killed_at_any_point(
     kill_everywhere(Victim(runtime, make_netns(), plugins, number=1), command)
 
 
-def test_the_legacy_kind(runtime: Runtime, make_netns: MakeNetns, tmp_path: Path) -> None:
-    directory = tmp_path / "legacy"
-    directory.mkdir()
-    for program in ("iptables", "ip6tables"):
-        for tool in ("restore", "save"):
-            (directory / f"{program}-{tool}").symlink_to(f"/usr/sbin/{program}-legacy-{tool}")
-    told: Document = {"PATH": f"{directory}:/usr/sbin:/usr/bin:/sbin:/bin"}
+def test_the_legacy_kind(runtime: Runtime, make_netns: MakeNetns, legacy_path: Document) -> None:
     host, pod, outside = runtime.host, make_netns(), make_netns()
     result = attach(host, pod)
     attach(host, outside, 9, "br2")
@@ -423,8 +414,8 @@ def test_the_legacy_kind(runtime: Runtime, make_netns: MakeNetns, tmp_path: Path
     keys = {"backend": "iptables", "ingressPolicy": "same-bridge"}
     config = with_previous(firewall(runtime, **keys), result)
     for _ in range(2):
-        runtime.add(config, pod, **told)
-    assert runtime.call("CHECK", config, pod, **told).code == 0
+        runtime.add(config, pod, **legacy_path)
+    assert runtime.call("CHECK", config, pod, **legacy_path).code == 0
     assert connect(pod, outside, "10.2.0.9") == "10.1.0.5"
     saved = host.exec("iptables-legacy-save", "-t", "filter")
     assert saved.count("-s 10.1.0.5/32") == 1
@@ -555,7 +546,7 @@ def test_firewalld(runtime: Runtime, make_netns: MakeNetns, firewalld: Document)
     assert traces(runtime, *OURS) == []
 
 
-@needs_reference
+@needs_original
 def test_firewalld_with_the_original(
     runtime: Runtime, make_netns: MakeNetns, firewalld: Document
 ) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from netns.conftest import MakeNetns, Netns
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Runtime,
     addresses_of,
@@ -19,6 +18,7 @@ from netns.plugins.cni_runtime import (
     routes_of,
     with_previous,
 )
+from netns.plugins.originals import needs_original
 from podway.cni.errors import (
     CHECK_FAILED,
     INVALID_CONFIG,
@@ -37,11 +37,6 @@ FLANNEL_MTU=1450
 FLANNEL_IPMASQ=true
 """
 MANUAL = Path(__file__).parents[3] / "docs" / "reference" / "cni" / "flannel.md"
-
-
-@pytest.fixture
-def pod(make_netns: MakeNetns) -> Netns:
-    return make_netns()
 
 
 @pytest.fixture
@@ -158,7 +153,7 @@ def test_gc(runtime: Runtime, make_netns: MakeNetns) -> None:
     assert len(devices(runtime.host)) == 2
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 @pytest.mark.usefixtures("subnet_env")
 def test_with_debians_bridge_behind_it(runtime: Runtime, pod: Netns) -> None:
     (runtime.directory / "bin").mkdir()

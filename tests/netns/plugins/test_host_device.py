@@ -10,7 +10,6 @@ import pytest
 
 from netns.conftest import MakeNetns, Netns
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Outcome,
     Runtime,
@@ -19,21 +18,14 @@ from netns.plugins.cni_runtime import (
     devices,
     example_of,
     link_of,
-    stable,
     state_of,
     with_previous,
-    without_waiting,
 )
+from netns.plugins.originals import compare_main_plugins, needs_original
 from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE, UNAVAILABLE
 
 MAC = "0a:00:00:00:00:01"
 PCI = "0000:00:1f.6"
-
-
-@pytest.fixture
-def pod(make_netns: MakeNetns) -> Netns:
-    """Return a container's namespace."""
-    return make_netns()
 
 
 @pytest.fixture(autouse=True)
@@ -498,7 +490,7 @@ def test_killed_at_any_point(command: str, calls: str, runtime: Runtime, pod: Ne
     pytest.fail("it never came to its end")
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 @pytest.mark.parametrize(
     ("version", "make"),
     [
@@ -511,24 +503,12 @@ def test_as_the_original(
     version: str, make: Callable[[Runtime], Document], runtime: Runtime, make_netns: MakeNetns
 ) -> None:
     config = {**make(runtime), "cniVersion": version}
-    seen = []
-    for reference in (False, True):
-        pod = without_waiting(make_netns())
-        result = runtime.add(config, pod, reference=reference)
-        alias = link_of(pod, "eth0")["ifalias"]
+
+    def observe(pod: Netns, result: Document) -> object:
         mac = result["interfaces"][0]["mac"]
-        seen.append((stable(result), state_of(pod, "eth0"), alias, mac))
-        if version >= "0.4.0":
-            checked = with_previous(config, result)
-            assert runtime.call("CHECK", checked, pod, reference=not reference).code == 0
-        # Each brings back what the other took.
-        assert runtime.call("DEL", config, pod, reference=not reference).code == 0
-        assert devices(pod) == set()
-        assert runtime.reserved() == set()
-        assert devices(runtime.host) == {"dev0", "wire"}
-        for last in runtime.directory.glob("net/last_reserved*"):
-            last.unlink()
-    assert seen[0] == seen[1]
+        return state_of(pod, "eth0"), link_of(pod, "eth0")["ifalias"], mac
+
+    compare_main_plugins(runtime, make_netns, config, observe)
 
 
 def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from netns.conftest import MakeNetns, Netns
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Runtime,
     addresses_of,
@@ -18,13 +17,8 @@ from netns.plugins.cni_runtime import (
     with_previous,
 )
 from netns.plugins.kills import Victim, kill_everywhere
+from netns.plugins.originals import needs_original
 from podway.cni.errors import CHECK_FAILED, NO_ADDRESS, UNAVAILABLE
-
-
-@pytest.fixture
-def pod(make_netns: MakeNetns) -> Netns:
-    """Return a container's namespace."""
-    return make_netns()
 
 
 def host_local(runtime: Runtime, *subnets: str) -> Document:
@@ -106,7 +100,7 @@ def test_the_example_of_static(runtime: Runtime, pod: Netns) -> None:
     assert runtime.call("DEL", config, pod).code == 0
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 def test_the_example_of_loopback(runtime: Runtime, make_netns: MakeNetns) -> None:
     config = example_of("loopback", runtime)
     found = []

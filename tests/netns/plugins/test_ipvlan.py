@@ -6,7 +6,6 @@ import pytest
 
 from netns.conftest import MakeNetns, Netns
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Runtime,
     addresses_of,
@@ -15,20 +14,13 @@ from netns.plugins.cni_runtime import (
     devices,
     example_of,
     link_of,
-    stable,
     state_of,
     with_previous,
-    without_waiting,
 )
+from netns.plugins.originals import compare_main_plugins, needs_original
 from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, UNAVAILABLE
 
 pytestmark = pytest.mark.kernel("ipvlan")
-
-
-@pytest.fixture
-def pod(make_netns: MakeNetns) -> Netns:
-    """Return a container's namespace."""
-    return make_netns()
 
 
 @pytest.fixture(autouse=True)
@@ -112,21 +104,10 @@ def test_link_in_container(runtime: Runtime, pod: Netns) -> None:
     assert runtime.call("CHECK", with_previous(config, result), pod).code == 0
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
     config = {**ipvlan(runtime, mode="l3s"), "cniVersion": "1.0.0"}
-    seen = []
-    for reference in (False, True):
-        pod = without_waiting(make_netns())
-        result = runtime.add(config, pod, reference=reference)
-        seen.append((stable(result), state_of(pod, "eth0")))
-        checked = with_previous(config, result)
-        assert runtime.call("CHECK", checked, pod, reference=not reference).code == 0
-        assert runtime.call("DEL", config, pod, reference=not reference).code == 0
-        assert devices(pod) == set()
-        for last in runtime.directory.glob("net/last_reserved*"):
-            last.unlink()
-    assert seen[0] == seen[1]
+    compare_main_plugins(runtime, make_netns, config, lambda pod, _: state_of(pod, "eth0"))
 
 
 def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from netns.conftest import MakeNetns, Netns
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Runtime,
     addresses_of,
@@ -17,11 +16,10 @@ from netns.plugins.cni_runtime import (
     example_of,
     link_of,
     routes_of,
-    stable,
     state_of,
     with_previous,
-    without_waiting,
 )
+from netns.plugins.originals import compare_main_plugins, needs_original
 from podway.cni.errors import (
     CHECK_FAILED,
     INTERNAL,
@@ -35,12 +33,6 @@ pytestmark = pytest.mark.kernel("macvlan")
 
 FOUR, SIX = "10.1.0.0/24", "fd01::/64"
 MAC = "0a:00:00:00:00:01"
-
-
-@pytest.fixture
-def pod(make_netns: MakeNetns) -> Netns:
-    """Return a container's namespace."""
-    return make_netns()
 
 
 @pytest.fixture(autouse=True)
@@ -348,7 +340,7 @@ def test_status_and_gc(runtime: Runtime, pod: Netns) -> None:
     assert runtime.call("STATUS", {**config, "master": "none0"}).code == UNAVAILABLE
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 @pytest.mark.parametrize(
     ("version", "keys"),
     [
@@ -362,21 +354,7 @@ def test_as_the_original(
     version: str, keys: Document, runtime: Runtime, make_netns: MakeNetns
 ) -> None:
     config = {**macvlan(runtime, **keys), "cniVersion": version}
-    seen = []
-    for reference in (False, True):
-        pod = without_waiting(make_netns())
-        result = runtime.add(config, pod, reference=reference)
-        seen.append((stable(result), state_of(pod, "eth0")))
-        if version >= "0.4.0":
-            checked = with_previous(config, result)
-            assert runtime.call("CHECK", checked, pod, reference=not reference).code == 0
-        # Each takes away what the other made.
-        assert runtime.call("DEL", config, pod, reference=not reference).code == 0
-        assert devices(pod) == set()
-        assert runtime.reserved() == set()
-        for last in runtime.directory.glob("net/last_reserved*"):
-            last.unlink()
-    assert seen[0] == seen[1]
+    compare_main_plugins(runtime, make_netns, config, lambda pod, _: state_of(pod, "eth0"))
 
 
 def test_a_packet_goes_by_the_masters_wire(runtime: Runtime, make_netns: MakeNetns) -> None:

@@ -16,7 +16,6 @@ import pytest
 
 from netns.conftest import MakeNetns, Netns
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Runtime,
     config_of,
@@ -24,6 +23,7 @@ from netns.plugins.cni_runtime import (
     without_waiting,
 )
 from netns.plugins.kills import Victim, kill_everywhere
+from netns.plugins.originals import each_first, needs_original
 from podway.cni.errors import (
     CHECK_FAILED,
     INVALID_CONFIG,
@@ -40,9 +40,6 @@ UDP: Final = {"hostPort": 8053, "containerPort": 53, "protocol": "udp"}
 ARRIVES_WITHIN_S: Final = 10
 MANUAL: Final = Path(__file__).parents[3] / "docs" / "reference" / "cni" / "portmap.md"
 both_backends = pytest.mark.parametrize("backend", BACKENDS)
-needs_reference = pytest.mark.skipif(
-    not REFERENCE.exists(), reason="needs containernetworking-plugins"
-)
 
 
 @pytest.fixture
@@ -210,7 +207,7 @@ CASES: dict[str, Document] = {
 }
 
 
-@needs_reference
+@needs_original
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_as_the_original(case: str, make_netns: MakeNetns, runtime: Runtime) -> None:
     found = []
@@ -232,8 +229,8 @@ def test_the_same_as_the_original(case: str, make_netns: MakeNetns, runtime: Run
     assert ours == theirs
 
 
-@needs_reference
-@pytest.mark.parametrize("ours_first", [True, False], ids=["ours, theirs", "theirs, ours"])
+@needs_original
+@each_first
 def test_one_adds_and_the_other_deletes(
     ours_first: bool,  # noqa: FBT001
     runtime: Runtime,
@@ -699,22 +696,16 @@ def test_killed_at_any_point(
 
 
 def test_the_legacy_kind(
-    runtime: Runtime, make_netns: MakeNetns, outside: Netns, tmp_path: Path
+    runtime: Runtime, make_netns: MakeNetns, outside: Netns, legacy_path: Document
 ) -> None:
     """A system whose iptables is legacy; DEL by a plugin of a system of the nft kind."""
-    directory = tmp_path / "legacy"
-    directory.mkdir()
-    for program in ("iptables", "ip6tables"):
-        for tool in ("restore", "save"):
-            (directory / f"{program}-{tool}").symlink_to(f"/usr/sbin/{program}-legacy-{tool}")
-    told: Document = {"PATH": f"{directory}:/usr/sbin:/usr/bin:/sbin:/bin"}
     pod, host = make_netns(), runtime.host
     stale = with_previous(portmap(), result_of(pod.path, 77))
     config = with_previous(portmap(conditionsV4=["!", "-d", "192.0.2.7"]), attach(host, pod))
-    runtime.add(stale, pod, **told)
+    runtime.add(stale, pod, **legacy_path)
     for _ in range(2):
-        runtime.add(config, pod, **told)
-        assert runtime.call("CHECK", config, pod, **told).code == 0
+        runtime.add(config, pod, **legacy_path)
+        assert runtime.call("CHECK", config, pod, **legacy_path).code == 0
         assert reach(outside, pod, HOST) == "192.0.2.9"
     assert "CNI" not in rules(host), "nothing of the nft kind"
 
@@ -724,10 +715,10 @@ def test_the_legacy_kind(
 
     assert "CNI-DN-" in legacy()
     host.exec("iptables-legacy", "-t", "nat", "-F", "CNI-HOSTPORT-MASQ")
-    assert runtime.call("CHECK", config, pod, **told).code == CHECK_FAILED
+    assert runtime.call("CHECK", config, pod, **legacy_path).code == CHECK_FAILED
     assert runtime.call("DEL", config, pod).code == 0
     assert "CNI-DN-" not in legacy()
-    runtime.add(config, pod, **told)
+    runtime.add(config, pod, **legacy_path)
     assert runtime.call("GC", {**portmap(), "cni.dev/valid-attachments": []}).code == 0
     assert "CNI-DN-" not in legacy()
 

@@ -8,7 +8,6 @@ import pytest
 
 from netns.conftest import MakeNetns, Netns
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Runtime,
     addresses_of,
@@ -18,11 +17,11 @@ from netns.plugins.cni_runtime import (
     example_of,
     link_of,
     routes_of,
-    stable,
     with_previous,
     without_waiting,
 )
 from netns.plugins.kills import Victim, kill_everywhere
+from netns.plugins.originals import compare_main_plugins, needs_original
 from podway.cni.errors import (
     CHECK_FAILED,
     INVALID_CONFIG,
@@ -31,12 +30,6 @@ from podway.cni.errors import (
 )
 
 FOUR, SIX = "10.1.0.0/24", "fd01::/64"
-
-
-@pytest.fixture
-def pod(make_netns: MakeNetns) -> Netns:
-    """Return a container's namespace."""
-    return make_netns()
 
 
 def ptp(runtime: Runtime, **keys: Any) -> Document:
@@ -342,7 +335,7 @@ def both_ends(runtime: Runtime, pod: Netns, veth: str) -> list[object]:
     ]
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 @pytest.mark.parametrize(
     ("version", "keys"),
     [
@@ -357,23 +350,12 @@ def test_as_the_original(
 ) -> None:
     config = {**ptp(runtime, **keys), "cniVersion": version}
     without_waiting(runtime.host)
-    seen: list[object] = []
-    for reference in (False, True):
-        pod = without_waiting(make_netns())
-        result = runtime.add(config, pod, reference=reference)
+
+    def observe(pod: Netns, _: Document) -> object:
         (veth,) = devices(runtime.host)
-        seen.append((stable(result), both_ends(runtime, pod, veth), nat_rules(runtime.host)))
-        if version >= "0.4.0":
-            checked = with_previous(config, result)
-            assert runtime.call("CHECK", checked, pod, reference=not reference).code == 0
-        # Each takes away what the other made.
-        assert runtime.call("DEL", config, pod, reference=not reference).code == 0
-        assert devices(pod) == devices(runtime.host) == set()
-        assert runtime.reserved() == set()
-        assert "CNI-" not in nat_rules(runtime.host)
-        for last in runtime.directory.glob("net/last_reserved*"):
-            last.unlink()
-    assert seen[0] == seen[1]
+        return both_ends(runtime, pod, veth), nat_rules(runtime.host)
+
+    compare_main_plugins(runtime, make_netns, config, observe)
 
 
 def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:

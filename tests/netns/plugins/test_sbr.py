@@ -7,7 +7,6 @@ import pytest
 
 from netns.conftest import MakeNetns, Netns
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Runtime,
     config_of,
@@ -17,6 +16,7 @@ from netns.plugins.cni_runtime import (
     without_waiting,
 )
 from netns.plugins.kills import Victim, kill_everywhere
+from netns.plugins.originals import needs_original
 from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE
 
 ROUTES = [{"dst": "10.9.0.0/16"}, {"dst": "fd09::/16"}, {"dst": "::/0"}]
@@ -267,7 +267,7 @@ def test_previous_results_of_every_version(runtime: Runtime, pod: Netns, version
     assert result == previous
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
     config = {**sbr(), "cniVersion": "1.0.0"}
     seen = []

@@ -23,12 +23,6 @@ pytestmark = pytest.mark.kernel("tun")
 MAC = "0a:00:00:00:00:01"
 
 
-@pytest.fixture
-def pod(make_netns: MakeNetns) -> Netns:
-    """Return a container's namespace."""
-    return make_netns()
-
-
 def tap(runtime: Runtime, **keys: Any) -> Document:
     return config_of("tap", **{"ipam": runtime.ipam("10.1.0.0/24", "fd01::/64"), **keys})
 

@@ -7,7 +7,6 @@ import pytest
 
 from netns.conftest import MakeNetns, Netns
 from netns.plugins.cni_runtime import (
-    REFERENCE,
     Document,
     Runtime,
     config_of,
@@ -15,6 +14,7 @@ from netns.plugins.cni_runtime import (
     with_previous,
 )
 from netns.plugins.kills import Victim, kill_everywhere
+from netns.plugins.originals import needs_original
 from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE
 
 MAC = "02:00:00:00:00:0a"
@@ -298,7 +298,7 @@ def test_previous_results_of_every_version(runtime: Runtime, pod: Netns, version
     assert result == previous
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="needs containernetworking-plugins")
+@needs_original
 def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
     keys = {
         "sysctl": {"net.ipv4.conf.all.log_martians": "1"},

@@ -91,13 +91,13 @@ def test_subnet_env_refused(text: str, code: int, told: str, tmp_path: Path) -> 
 def test_no_subnet_env(tmp_path: Path) -> None:
     config = {"subnetFile": f"{tmp_path}/subnet.env", "dataDir": f"{tmp_path}/data"}
     with pytest.raises(CniError) as refused:
-        flannel.add(call_of(config))
+        flannel.PLUGIN.add(call_of(config))
     assert (refused.value.code, refused.value.msg.startswith(FAILED_TO_LOAD)) == (11, True)
     assert "podCIDR" in refused.value.details
     with pytest.raises(CniError) as refused:
-        flannel.status(call_of(config, "STATUS"))
+        flannel.PLUGIN.status(call_of(config, "STATUS"))
     assert refused.value.code == UNAVAILABLE
-    flannel.delete(call_of(config, "DEL"))
+    flannel.PLUGIN.delete(call_of(config, "DEL"))
 
 
 @given(st.text())
@@ -203,8 +203,8 @@ def test_refused(command: str, config: dict[str, Any], tmp_path: Path) -> None:
         "dataDir": str(tmp_path),
         "cni.dev/valid-attachments": [],
     }
-    calls = {"ADD": flannel.add, "DEL": flannel.delete, "CHECK": flannel.check,
-             "GC": flannel.gc, "STATUS": flannel.status}  # fmt: skip
+    calls = {"ADD": flannel.PLUGIN.add, "DEL": flannel.PLUGIN.delete, "CHECK": flannel.PLUGIN.check,
+             "GC": flannel.PLUGIN.gc, "STATUS": flannel.PLUGIN.status}  # fmt: skip
     before = list(tmp_path.iterdir())
     with pytest.raises(CniError) as refused:
         calls[command](call_of({**usual, **config}, command))

@@ -42,22 +42,26 @@ class Node:
 
     def add(self, container: str = "c1", ifname: str = "eth0", **keys: Any) -> list[str]:
         call = call_of({**self.config, **keys}, CNI_CONTAINERID=container, CNI_IFNAME=ifname)
-        return [ip.address for ip in host_local.add(call).ips]
+        return [ip.address for ip in host_local.PLUGIN.add(call).ips]
 
     def delete(self, container: str = "c1", ifname: str = "eth0") -> None:
-        host_local.delete(call_of(self.config, "DEL", CNI_CONTAINERID=container, CNI_IFNAME=ifname))
+        host_local.PLUGIN.delete(
+            call_of(self.config, "DEL", CNI_CONTAINERID=container, CNI_IFNAME=ifname)
+        )
 
     def gc(self, *valid: tuple[str, str]) -> None:
         attachments = [{"containerID": container, "ifname": name} for container, name in valid]
-        host_local.gc(call_of({**self.config, "cni.dev/valid-attachments": attachments}, "GC"))
+        host_local.PLUGIN.gc(
+            call_of({**self.config, "cni.dev/valid-attachments": attachments}, "GC")
+        )
 
     def status(self) -> None:
-        host_local.status(call_of(self.config, "STATUS"))
+        host_local.PLUGIN.status(call_of(self.config, "STATUS"))
 
     def check(self, result: Result, container: str = "c1") -> None:
         previous = result_document(result, "1.1.0")
         call = call_of({**self.config, "prevResult": previous}, "CHECK", CNI_CONTAINERID=container)
-        host_local.check(call)
+        host_local.PLUGIN.check(call)
 
     def reference(self, command: str, container: str) -> list[str]:
         config = {"cniVersion": "1.0.0", "name": "net", "type": "host-local", **self.config}
@@ -188,7 +192,7 @@ def test_gc_without_anything(node: Node) -> None:
 
 
 def test_check(node: Node) -> None:
-    result = host_local.add(call_of(node.config))
+    result = host_local.PLUGIN.add(call_of(node.config))
     node.check(result)
     with pytest.raises(CniError) as caught:
         node.check(result, "c2")
@@ -204,7 +208,7 @@ def test_dns_of_a_file(node: Node, tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     path.write_text("nameserver 192.0.2.1\n", encoding="utf-8")
     node.config["ipam"]["resolvConf"] = str(path)
-    assert host_local.add(call_of(node.config)).dns.nameservers == ("192.0.2.1",)
+    assert host_local.PLUGIN.add(call_of(node.config)).dns.nameservers == ("192.0.2.1",)
     path.unlink()
     with pytest.raises(CniError) as caught:
         node.add("c2")

@@ -1,5 +1,7 @@
 """What plugins share: undoing, marks, orders, programs, delegation, and the process's edges."""
 
+import importlib
+import inspect
 import json
 import os
 import subprocess
@@ -35,10 +37,28 @@ from podway.plugins.marks import MAX_MARK_BYTES, attachment_mark, network_mark
 from podway.plugins.orders import ordered_ips
 from podway.plugins.previous import container_interface, required_previous_result
 from podway.plugins.programs import find_program, run_program
-from podway.plugins.skeleton import as_cni_error
+from podway.plugins.registry import PLUGINS
+from podway.plugins.skeleton import OnDemand, as_cni_error
 from podway.plugins.sysctls import read_sysctl, write_sysctl
 from podway.plugins.undo import Undo, attempt_all
 from unit.plugins.plugin_calls import call_of
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+def test_commands_that_are_loaded_on_demand_exist() -> None:
+    commands = {
+        f"{plugin.name} {field}": getattr(plugin, field)
+        for plugin in (vars(importlib.import_module(each.module)).get("PLUGIN") for each in PLUGINS)
+        if plugin is not None
+        for field in ("add", "delete", "check", "gc", "status")
+    }
+    assert len(commands) == 5 * (len(PLUGINS) - 1), "all but podway itself"
+    on_demand = {name: each for name, each in commands.items() if isinstance(each, OnDemand)}
+    assert len(on_demand) > len(PLUGINS)
+    for name, each in on_demand.items():
+        assert list(inspect.signature(each.load()).parameters) == ["call"], name
+
 
 # --- undo ---------------------------------------------------------------------------------------
 
