@@ -123,3 +123,13 @@ def test_demo(lab_name: str) -> None:
     assert all(ping["rtt_ms"] is not None for ping in shown["pings"])
     assert len(shown["throughput"]) == 2
     assert leftovers(lab_name) == []
+
+
+def test_what_to_do_about_an_agent_that_is_away(lab: str) -> None:
+    podway_json(lab, "fault", "kill-agent", "n1")
+    shown = run_podway(lab, "status")
+    assert shown.returncode == 1
+    told = f"podway lab --name {lab} fault start-agent n1"
+    assert told in shown.stdout
+    assert run_podway(*told.split()[3:]).returncode == 0
+    assert run_podway(lab, "status").returncode == 0

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from podway.agent.calls import AgentAway, AgentError, call_agent
+from podway.agent.calls import AgentAway, AgentError, NobodyListens, call_agent
 from podway.errors import ConfigError
 from podway.lab.errors import LabError, StartFailed
 from podway.lab.interrupts import uninterrupted
@@ -207,6 +207,8 @@ def read_statuses(spec: LabSpec) -> tuple[dict[str, dict[str, Any]], dict[str, s
 def _status_or_reason(spec: LabSpec, node: str) -> dict[str, Any] | str:
     try:
         return call_agent(agent_socket(spec.name, node), "status")
+    except NobodyListens:
+        return f"its agent does not run: 'podway lab --name {spec.name} fault start-agent {node}'"
     except (AgentAway, AgentError) as error:
         return str(error)
 
