@@ -151,6 +151,7 @@ class Agent:
                 if self.subnet_file is not None:
                     keep = self.subnet_file.keep
                     tasks.create_task(self._every(SUBNET_FILE_POLL_S, keep), name="subnet file")
+                tasks.create_task(self.forward.look_at_legacy(), name="iptables-legacy")
                 tasks.create_task(self.programs.run(), name="programs")
                 tasks.create_task(self._prepare.run(), name="first program")
                 tasks.create_task(self._work(self._kernel), name="work")

@@ -9,7 +9,8 @@ stays, so that nobody loses a packet who sets the policy to ACCEPT and back.
 
 It is written in the form of iptables-nft, which lists it and can delete it. The legacy kind's
 tables are left to their programs, and what they drop is told. What is to be done is decided in
-`forward_plans`. Called in the agent's kernel thread, and by ``podway uninstall``.
+`forward_plans`. Called in the agent's kernel thread (but for what waits for programs), and by
+``podway uninstall``.
 """
 
 import errno
@@ -36,7 +37,7 @@ class Kept(Struct, frozen=True, kw_only=True):
 
     Attributes:
         written: families whose chain was written or removed: "ip", "ip6".
-        dropping: what drops the network's packets all the same, in words for people.
+        dropping: what else in FORWARD drops the network's packets, in words for people.
     """
 
     written: tuple[str, ...] = ()
@@ -73,8 +74,17 @@ class ForwardChain:
                 nft.commit(plan.requests)
                 written += [family] if plan.requests else []
                 dropping += [f"{_PROGRAMS[family]}: {plan.obstacle}"] if plan.obstacle else []
-        dropping += find_legacy_drops(every, self._netns_fd)
         return Kept(written=tuple(written), dropping=tuple(dropping))
+
+    def find_legacy_drops(self, prefixes: Iterable[IPNetwork]) -> list[str]:
+        """Return in words what iptables-legacy would drop of *prefixes*.
+
+        It may take seconds while another program holds iptables' lock: not for the kernel's thread.
+
+        Raises:
+            KernelError: its rules cannot be listed.
+        """
+        return find_legacy_drops(list(prefixes), self._netns_fd)
 
     def find(self) -> list[str]:
         """Return what there is of it, in words.

@@ -20,6 +20,8 @@ _NAMES = {
     "ip6": Path("/proc/thread-self/net/ip6_tables_names"),
 }
 _PROGRAM_S = 30.0
+# Who holds the programs' lock (iptables -w) for longer is not waited for just to look.
+_LOOK_S = 5
 
 
 def tables_in_use(family: str, netns_fd: int | None) -> list[str]:
@@ -37,21 +39,28 @@ def is_installed(family: str) -> bool:
 
 
 def list_rules(family: str, table: str, netns_fd: int | None) -> list[str]:
-    """Return the lines of ``iptables-legacy -S``.
+    """Return the lines of ``iptables-legacy -S``; may wait some seconds for other programs.
 
     Raises:
         KernelError: the program failed.
     """
-    return run_legacy(family, "-t", table, "-S", netns_fd=netns_fd).splitlines()
+    words = ("-t", table, "-S")
+    return run_legacy(family, *words, netns_fd=netns_fd, wait_s=_LOOK_S).splitlines()
 
 
-def run_legacy(family: str, *words: str, netns_fd: int | None) -> str:
+def run_legacy(family: str, *words: str, netns_fd: int | None, wait_s: int | None = None) -> str:
     """Run the program with *words* and return what it printed.
+
+    Args:
+        family: "ip" or "ip6".
+        words: its arguments.
+        netns_fd: the namespace; None for the process's own.
+        wait_s: how long to wait for another program that holds the lock; None: to the end.
 
     Raises:
         KernelError: it failed, or did not end.
     """
-    argv = (PROGRAMS[family], "-w", *words)
+    argv = (PROGRAMS[family], "-w", *([] if wait_s is None else [str(wait_s)]), *words)
     try:
         with _inside(netns_fd):
             done = subprocess.run(

@@ -6,8 +6,10 @@ tell when somebody has allowed the network, and then there is nothing to say.
 
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from ipaddress import ip_network
 
+from podway.kernel.errors import worded
 from podway.kernel.iptables_legacy import PROGRAMS, is_installed, list_rules, tables_in_use
 from podway.model.addresses import IPNetwork, prefix_contains
 
@@ -19,15 +21,18 @@ _DROPS = frozenset({"DROP", "REJECT"})
 def find_legacy_drops(prefixes: Sequence[IPNetwork], netns_fd: int | None) -> list[str]:
     """Return a sentence for each family whose packets may be dropped.
 
+    It may take seconds while another program holds iptables' lock: not for the kernel's thread.
+
     Raises:
         KernelError: the rules cannot be listed.
     """
-    return [
-        sentence
-        for version, family in _FAMILIES.items()
-        if (wanted := [prefix for prefix in prefixes if prefix.version == version])
-        for sentence in _of_family(family, wanted, netns_fd)
-    ]
+    with worded("list rules of iptables-legacy"):
+        return [
+            sentence
+            for version, family in _FAMILIES.items()
+            if (wanted := [prefix for prefix in prefixes if prefix.version == version])
+            for sentence in _of_family(family, wanted, netns_fd)
+        ]
 
 
 def _of_family(family: str, prefixes: Sequence[IPNetwork], netns_fd: int | None) -> Iterator[str]:
@@ -50,7 +55,7 @@ def dropped_by(lines: Sequence[str], prefixes: Sequence[IPNetwork]) -> list[IPNe
         lines: of ``iptables -S``, for table filter.
         prefixes: of one family.
     """
-    rules = [shlex.split(line) for line in lines]
+    rules = [words for line in lines if len(words := _words(line)) > 1]
     policy = ["-P", _BASE, "DROP"] in rules
     closed = any(rule[:3] == ["-A", _BASE, "-j"] and rule[3] in _DROPS for rule in rules)
     if ["-A", _BASE, "-j", "ACCEPT"] in rules or not (policy or closed):
@@ -67,6 +72,13 @@ def dropped_by(lines: Sequence[str], prefixes: Sequence[IPNetwork]) -> list[IPNe
     ]
 
 
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError:  # half of a comment of more than one line
+        return []
+
+
 def _is_plain_jump(rule: Sequence[str]) -> bool:
     """Tell whether *rule* sends everything from FORWARD to another chain."""
     return rule[:2] == ["-A", _BASE] and _without_comment(rule)[2:3] == ["-j"]
@@ -76,7 +88,8 @@ def _accepts(rule: Sequence[str]) -> Iterator[tuple[str, IPNetwork]]:
     """Yield the one match ("-s" or "-d", and a prefix) with which *rule* accepts."""
     match _without_comment(rule):
         case ["-A", _, ("-s" | "-d") as flag, prefix, "-j", "ACCEPT"]:
-            yield flag, ip_network(prefix)
+            with suppress(ValueError):  # a mask that is no prefix: of no use here
+                yield flag, ip_network(prefix)
         case _:
             pass
 

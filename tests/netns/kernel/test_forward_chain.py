@@ -1,12 +1,16 @@
 """The chain that accepts what FORWARD would drop: as iptables lists it, and as packets see it."""
 
+import fcntl
 import re
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
 from netns.conftest import Netns
+from podway.kernel import iptables_legacy
 from podway.kernel.forward_chain import ForwardChain
+from podway.kernel.protocol import KernelError
 from podway.model.instances import PODWAY, instance_of
 
 BOTH = (ip_network("10.244.0.0/16"), ip_network("fd00:244::/48"))
@@ -205,14 +209,28 @@ def test_it_is_removed_with_all_that_leads_to_it(netns: Netns) -> None:
 
 def test_the_legacy_kind_is_told_and_left(netns: Netns) -> None:
     chain = chain_in(netns)
+    assert chain.find_legacy_drops(BOTH) == []
     netns.exec("iptables-legacy", "-P", "FORWARD", "ACCEPT")
-    assert chain.keep(BOTH).dropping == ()
+    assert chain.find_legacy_drops(BOTH) == []
     netns.exec("iptables-legacy", "-P", "FORWARD", "DROP")
     before = netns.exec("iptables-legacy-save", "-t", "filter").splitlines()[1:-1]
-    (told,) = chain.keep(BOTH).dropping
+    (told,) = chain.find_legacy_drops(BOTH)
     assert told.startswith("iptables-legacy: chain FORWARD drops")
     assert "10.244.0.0/16" in told
+    assert chain.keep(BOTH).written == ()
     assert netns.exec("iptables-legacy-save", "-t", "filter").splitlines()[1:-1] == before
     for way in ("-s", "-d"):
         netns.exec("iptables-legacy", "-A", "FORWARD", way, "10.244.0.0/16", "-j", "ACCEPT")
-    assert chain.keep(BOTH).dropping == ()
+    assert chain.find_legacy_drops(BOTH) == []
+
+
+def test_a_program_that_holds_iptables_lock_is_waited_for_no_longer_than_that(
+    netns: Netns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netns.exec("iptables-legacy", "-P", "FORWARD", "DROP")
+    monkeypatch.setattr(iptables_legacy, "_LOOK_S", 1)
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "lock"))
+    with (tmp_path / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(KernelError):
+            chain_in(netns).find_legacy_drops(BOTH)

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import pytest
 from msgspec.structs import replace
 
-from agent.nodes import run, until
+from agent.nodes import run, running, until
 from podway.agent import forward as forward_module
 from podway.agent.forward import ForwardKeeper
 from podway.agent.place import place_of
@@ -33,12 +33,20 @@ class Chain:
     def __init__(self) -> None:
         self.asked: list[tuple[IPNetwork, ...]] = []
         self.answer: Kept | KernelError = Kept()
+        self.looked: list[tuple[IPNetwork, ...]] = []
+        self.legacy: list[str] | KernelError = []
 
     def keep(self, prefixes: Iterable[IPNetwork]) -> Kept:
         self.asked.append(tuple(prefixes))
         if isinstance(self.answer, KernelError):
             raise self.answer
         return self.answer
+
+    def find_legacy_drops(self, prefixes: Iterable[IPNetwork]) -> list[str]:
+        self.looked.append(tuple(prefixes))
+        if isinstance(self.legacy, KernelError):
+            raise self.legacy
+        return self.legacy
 
 
 @contextlib.asynccontextmanager
@@ -99,13 +107,42 @@ def test_a_refusal_is_told_once_and_tried_again(
                 assert keeper.error == str(chain.answer)
                 assert not keeper.is_kept
                 await until(bench.woken.is_set)
-            chain.answer = Kept(dropping=("iptables-legacy: x", "y"))
+            chain.answer = Kept(dropping=("iptables: x", "y"))
             await keeper.keep(PLACE)
-            assert keeper.error == "iptables-legacy: x; y"
+            assert keeper.error == "iptables: x; y"
             bench.lookout.look_at_forward()
             chain.answer = Kept()
             await keeper.keep(PLACE)
             assert keeper.error == ""
+
+    run(scenario)
+    assert caplog.text.count("may be dropped") == 2, "each reason once"
+
+
+def test_the_legacy_kind_is_looked_at_beside_the_passes(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        chain = Chain()
+        chain.legacy = ["iptables-legacy: drops"]
+        async with keeping(chain) as (bench, keeper), running(keeper.look_at_legacy()):
+            await keeper.keep(PLACE)
+            assert keeper.error == ""
+            assert keeper.is_kept
+            await until(lambda: keeper.error == "iptables-legacy: drops")
+            assert keeper.is_kept, "what can be written is"
+            for turn in range(2, 4):
+                await keeper.keep(PLACE)  # nothing is due
+                bench.lookout.look_at_all()
+                await keeper.keep(PLACE)
+                await until(lambda: len(chain.looked) == turn)  # noqa: B023
+            chain.legacy = KernelError(errno.EIO, "iptables-legacy -w 5 -t filter -S", "locked")
+            bench.lookout.look_at_all()
+            await keeper.keep(PLACE)
+            await until(lambda: "locked" in keeper.error)
+            chain.legacy = []
+            bench.lookout.look_at_all()
+            await keeper.keep(PLACE)
+            await until(lambda: keeper.error == "")
+            assert chain.looked == [NET] * 5
 
     run(scenario)
     assert caplog.text.count("may be dropped") == 2, "each reason once"

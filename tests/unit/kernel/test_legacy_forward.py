@@ -37,6 +37,16 @@ COMMENTED = [line.replace("-j", '-m comment --comment "podway\'s net" -j') for l
             id="a prefix that holds both",
         ),
         pytest.param(
+            [DROP, "-A FORWARD -s 10.0.3.0/255.0.255.0 -j ACCEPT", *BOTH_WAYS],
+            [OTHER],
+            id="a mask that is no prefix",
+        ),
+        pytest.param(
+            [DROP, '-A FORWARD -m comment --comment "one', 'two" -j ACCEPT', "", *BOTH_WAYS],
+            [OTHER],
+            id="a comment of two lines",
+        ),
+        pytest.param(
             [DROP, *(line.replace("-s", "-i eth0 -s") for line in BOTH_WAYS)],
             [NET, OTHER],
             id="by one device alone",
