@@ -24,6 +24,7 @@ from podway.agent.relay_counters import RelayCounters
 from podway.agent.settings import Settings, add_arguments, settings_from, wireguard_key_file
 from podway.agent.takeover import TakeOver
 from podway.compute.backends.udp import DEVICE
+from podway.compute.dressing import dressed_name
 from podway.errors import ConfigError, PodwayError
 from podway.kernel.forward_chain import ForwardChain
 from podway.kernel.http import HttpEndpoint, Response
@@ -217,9 +218,13 @@ async def _tell_systemd(agent: Agent) -> None:
                 await agent.passed()
 
 
+def relay_socket(settings: Settings) -> Path:
+    """Return where the relay of the backend udp answers, under its device's name."""
+    return settings.run_dir / "udp" / f"{dressed_name(DEVICE, settings.names)}.sock"
+
+
 def _watch(agent: Agent, metrics: Metrics) -> None:
-    relay = agent.settings.run_dir / "udp" / f"{DEVICE}.sock"
-    metrics.registry.register(RelayCounters(relay))
+    metrics.registry.register(RelayCounters(relay_socket(agent.settings)))
     metrics.watch("podway_peers", "Other nodes of the cluster.", lambda: _peers(agent))
     metrics.watch(
         "podway_endpoints", "Pod interfaces of this node.", lambda: float(len(agent.endpoints))
