@@ -1,6 +1,7 @@
 """The lists in ``examples/cni``, as a runtime calls them: one plugin after the other, and back."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from netns.conftest import Netns
 from netns.plugins.cni_runtime import Document, Runtime, devices, with_previous
 
+MANUALS = Path(__file__).parents[3] / "docs" / "reference" / "cni"
 LISTS = sorted((Path(__file__).parents[3] / "examples" / "cni").glob("*.conflist"))
 PORTS = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
 
@@ -46,6 +48,16 @@ def test_a_container_comes_and_goes(path: Path, runtime: Runtime, pod: Netns) ->
     assert devices(runtime.host) - before == {"cni-containers"}
     assert "8080" not in runtime.host.exec("iptables-save", "-t", "nat")
     assert runtime.reserved("containers") == set()
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in LISTS])
+def test_every_key_is_in_the_manual_of_its_plugin(path: Path) -> None:
+    """A plugin passes over a key that it does not know."""
+    for plugin in json.loads(path.read_text())["plugins"]:
+        for each in [plugin, *([plugin["ipam"]] if "ipam" in plugin else [])]:
+            manual = (MANUALS / f"{each['type']}.md").read_text()
+            unknown = [key for key in each if not re.search(rf"[`\"]{key}[`\"]", manual)]
+            assert unknown == [], each["type"]
 
 
 def addresses_in(pod: Netns) -> set[str]:
