@@ -4,9 +4,10 @@ Any order, merging or repetition of events leads to the same state; what is dirt
 mark per node, however many events there were.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
-from podway.model.addresses import prefix_contains
+from podway.model.addresses import Family, IPNetwork, family_of
 from podway.model.networks import Network
 from podway.model.nodes import Node
 from podway.store.protocol import Delta, Snapshot
@@ -80,20 +81,15 @@ class Cluster:
 
     def _not_yet_back(self, nodes: dict[str, Node]) -> dict[str, Node]:
         """Return the nodes that are not among *nodes*, and with which none of those is at odds."""
-        others = self.nodes.keys() - nodes.keys()
-        return {
-            name: self.nodes[name]
-            for name in others
-            if not any(_at_odds(self.nodes[name], node) for node in nodes.values())
-        }
+        others, taken = self.nodes.keys() - nodes.keys(), _Taken(nodes.values())
+        return {name: self.nodes[name] for name in others if not taken.is_at_odds(self.nodes[name])}
 
     def _yield_to(self, nodes: Sequence[Node]) -> set[str]:
         """Let go of missing nodes whose subnet or address one of *nodes* has; return them."""
-        taken = {
-            name for name in self.missing if any(_at_odds(self.nodes[name], node) for node in nodes)
-        }
-        self.missing -= taken
-        return {name for name in taken if self._set(name, None)}
+        taken = _Taken(nodes)
+        gone = {name for name in self.missing if taken.is_at_odds(self.nodes[name])}
+        self.missing -= gone
+        return {name for name in gone if self._set(name, None)}
 
     def _set(self, name: str, node: Node | None) -> bool:
         if self.nodes.get(name) == node:
@@ -105,12 +101,38 @@ class Cluster:
         return True
 
 
-def _at_odds(one: Node, other: Node) -> bool:
-    """Tell whether two nodes want the same subnet, or are at the same address."""
-    return any(
-        mine.public_ip == theirs.public_ip
-        or prefix_contains(mine.subnet, theirs.subnet)
-        or prefix_contains(theirs.subnet, mine.subnet)
-        for mine in one.leases
-        for theirs in other.leases
-    )
+class _Taken:
+    """What some nodes have, in an order in which it costs little to ask of one more."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        leases = [lease for node in nodes for lease in node.leases]
+        self._addresses = {lease.public_ip for lease in leases}
+        self._subnets = {lease.subnet for lease in leases}
+        self._lengths = sorted({subnet.prefixlen for subnet in self._subnets})
+        self._starts = {
+            family: sorted(
+                int(each.network_address) for each in self._subnets if family_of(each) is family
+            )
+            for family in Family
+        }
+
+    def is_at_odds(self, node: Node) -> bool:
+        """Tell whether *node* wants a subnet that overlaps theirs, or has an address of theirs."""
+        return any(
+            lease.public_ip in self._addresses
+            or self._has_around(lease.subnet)
+            or self._has_inside(lease.subnet)
+            for lease in node.leases
+        )
+
+    def _has_around(self, subnet: IPNetwork) -> bool:
+        return any(
+            subnet.supernet(new_prefix=length) in self._subnets
+            for length in self._lengths
+            if length <= subnet.prefixlen
+        )
+
+    def _has_inside(self, subnet: IPNetwork) -> bool:
+        starts = self._starts[family_of(subnet)]
+        at = bisect_left(starts, int(subnet.network_address))
+        return at < len(starts) and starts[at] <= int(subnet.broadcast_address)

@@ -1,9 +1,15 @@
 """The store's news, in any order and merging, lead to one state and one mark per node."""
 
+import sys
+from ipaddress import ip_network
+from types import FrameType
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from podway.agent.cluster import Cluster
+from podway.model.addresses import prefix_contains
 from podway.model.nodes import Node
 from podway.store.protocol import Change, Delta, Snapshot
 from unit.agent.values import network, node
@@ -135,3 +141,65 @@ def test_a_whole_list_ends_the_waiting() -> None:
     cluster.hear(rewound())
     assert cluster.hear(snapshot(at("a", 1))) == {"b"}
     assert cluster.missing == set()
+
+
+SUBNETS = st.builds(
+    lambda number, length: str(ip_network((0x0AF40000 + (number << 6), length), strict=False)),
+    st.integers(0, 15),
+    st.integers(22, 26),
+)
+NODES = st.lists(st.tuples(SUBNETS, st.integers(1, 30)), max_size=6)
+
+
+def at_odds(one: Node, other: Node) -> bool:
+    (mine,), (theirs,) = one.leases, other.leases
+    return (
+        mine.public_ip == theirs.public_ip
+        or prefix_contains(mine.subnet, theirs.subnet)
+        or prefix_contains(theirs.subnet, mine.subnet)
+    )
+
+
+@given(NODES, NODES)
+def test_missing_nodes_are_those_with_which_nobody_is_at_odds(
+    before: list[tuple[str, int]], after: list[tuple[str, int]]
+) -> None:
+    old, new = (
+        [node(f"{word}{n}", subnet, f"192.0.2.{ip}") for n, (subnet, ip) in enumerate(pairs)]
+        for word, pairs in (("old", before), ("new", after))
+    )
+    kept = {each.name for each in old if not any(at_odds(each, other) for other in new)}
+    for heard in (rewound(*new), delta(*(Change(each.name, each) for each in new))):
+        cluster = Cluster()
+        cluster.hear(snapshot(*old))
+        if isinstance(heard, Delta):
+            cluster.hear(rewound())
+        cluster.hear(heard)
+        assert cluster.missing == kept
+
+
+@pytest.mark.parametrize("lost", [2, 1], ids=["half of all nodes", "all nodes"])
+def test_a_rewound_store_costs_each_node_once(lost: int) -> None:
+    """Nothing looks at a clock: what is counted are calls."""
+
+    def calls(size: int) -> int:
+        nodes = [
+            node(f"n{n}", f"10.{n >> 8}.{n & 255}.0/24", f"192.0.{n >> 8}.{n & 255}")
+            for n in range(size)
+        ]
+        cluster, count = Cluster(), 0
+        cluster.hear(snapshot(*nodes))
+
+        def profile(_frame: FrameType, event: str, _argument: object) -> None:
+            nonlocal count
+            count += event == "call"
+
+        sys.setprofile(profile)
+        try:
+            cluster.hear(rewound(*nodes[: size - size // lost]))
+        finally:
+            sys.setprofile(None)
+        assert len(cluster.missing) == size // lost
+        return count
+
+    assert calls(400) < 6 * calls(100)
