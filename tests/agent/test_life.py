@@ -497,3 +497,23 @@ def test_a_failing_operation_makes_the_node_not_ready_until_it_is_done(tmp_path:
             assert routes(node) == {"10.9.7.0/24": "192.0.2.7"}
 
     run(scenario)
+
+
+def test_what_fails_for_long_is_told_once_and_of_much_some(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        store = StagedStore()
+        store.say(snapshot())
+        async with running_node(tmp_path, store) as node:
+            await node.ready()
+            node.kernel.fail_next(Verb.CREATE, "route", errno.ENETUNREACH, times=1000)
+            peers = [peer(f"p{n}", f"10.9.{n}.0/24", f"192.0.2.{n}") for n in range(2, 42)]
+            store.say(changed(*peers))
+            failures = node.agent.tracker.failures
+            await until(lambda: [each.attempts for each in failures.values()] == [3] * 40)
+            await node.agent.passed()
+
+    run(scenario)
+    told = [record.getMessage() for record in caplog.records]
+    assert (told.count("operation failed"), told.count("operations failed, too")) == (10, 1)

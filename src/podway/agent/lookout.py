@@ -196,7 +196,7 @@ class Lookout:
                     self._devices_due.add(str(key.parts[0]))
             case DeviceChanged(dev):
                 self._devices_due.add(dev)
-                self._tracker.retry()
+                self._tracker.retry(dev)
                 self._doubt_uplink(dev)
             case UplinkChanged(dev):
                 self._doubt_uplink(dev)

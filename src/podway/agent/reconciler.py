@@ -22,7 +22,7 @@ from podway.diff.tracker import Tracker
 from podway.errors import PodwayError
 from podway.kernel.logs import Log
 from podway.kernel.protocol import Kernel, KernelError
-from podway.model.kernel import Link, Veth
+from podway.model.kernel import Key, Link, Veth
 
 Done: TypeAlias = list[tuple[Operation, KernelError | None]]
 
@@ -30,6 +30,8 @@ _RETRY_FIRST_S = 0.2
 _RETRY_MAX_S = 5.0
 # Who is not done after so many rounds is fighting with somebody, and goes on later.
 _MAX_ROUNDS = 8
+# When a device is down everything on it fails; status names it all.
+_TOLD_AT_ONCE = 10
 
 
 class Outcome(Struct, frozen=True):
@@ -63,6 +65,7 @@ class Reconciler:
         log: Log,
     ) -> None:
         self.last: dict[str, object] = {}
+        self._told: dict[Key, str] = {}
         self._tracker = tracker
         self._thread = thread
         self._lookout = lookout
@@ -161,6 +164,15 @@ class Reconciler:
         }
         words = {verb.value: count for verb, count in counts.items() if count}
         self._log.info("reconciled", **words, failed=failed, ms=f"{seconds * 1000:.1f}")
-        for operation, error in done:
-            if error is not None:
-                self._log.warning("operation failed", operation=str(operation), reason=str(error))
+        self._tell_failures()
+
+    def _tell_failures(self) -> None:
+        """Log what fails, each thing once for each reason, and of many things some."""
+        before, failures = self._told, self._tracker.failures
+        self._told = {key: str(failure.error) for key, failure in failures.items()}
+        news = [failures[key] for key, text in self._told.items() if before.get(key) != text]
+        for failure in news[:_TOLD_AT_ONCE]:
+            operation, reason = str(failure.operation), str(failure.error)
+            self._log.warning("operation failed", operation=operation, reason=reason)
+        if len(news) > _TOLD_AT_ONCE:
+            self._log.warning("operations failed, too", more=len(news) - _TOLD_AT_ONCE)

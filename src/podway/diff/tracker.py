@@ -198,9 +198,16 @@ class Tracker:
             self._drifted.discard(key)
             self.drift_repaired += 1
 
-    def retry(self) -> None:
-        """Make every failed operation due again."""
-        self._dirty |= self.failures.keys()
+    def retry(self, dev: str = "") -> None:
+        """Make failed operations due again: all, or those for which device *dev* may matter.
+
+        A device may need any other one (its bridge, its underlay, the one that has its name).
+        """
+        self._dirty |= {
+            key
+            for key, failure in self.failures.items()
+            if not dev or key.kind == "link" or _stands_on(failure.operation) in {"", dev}
+        }
 
     @property
     def pending(self) -> bool:
@@ -354,6 +361,10 @@ class Tracker:
                 return protocol != self._marks.protocol
             case _:
                 return False
+
+
+def _stands_on(operation: Operation) -> str:
+    return device_of(operation.desired or operation.observed)
 
 
 def _master_of(item: KernelObject | None) -> str:

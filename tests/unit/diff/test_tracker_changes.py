@@ -194,6 +194,25 @@ def test_a_failure_waits_for_retry_and_goes_with_success() -> None:
     assert tracker.plan() == []
 
 
+@pytest.mark.parametrize(
+    ("dev", "again"),
+    [
+        pytest.param("", {VTEP.key, NEIGHBOUR.key, DIRECT.key}, id="for whatever reason"),
+        pytest.param("podway.1", {VTEP.key, NEIGHBOUR.key}, id="a device, and what stands on it"),
+        pytest.param("eth0", {VTEP.key, DIRECT.key}, id="its underlay"),
+        pytest.param("pw0", {VTEP.key}, id="a device on which nothing stands"),
+    ],
+)
+def test_a_device_makes_due_what_it_may_matter_for(dev: str, again: set[Key]) -> None:
+    """When the uplink is down all peers' routes fail; a pod that comes is no reason to try them."""
+    tracker = Tracker()
+    tracker.desire(PEER, [VTEP, NEIGHBOUR, DIRECT])
+    for operation in tracker.plan():
+        tracker.record(operation, REFUSED, now=0.0)
+    tracker.retry(dev)
+    assert {operation.key for operation in tracker.plan()} == again
+
+
 def failing_route() -> Tracker:
     tracker = Tracker()
     tracker.sweeping = True
