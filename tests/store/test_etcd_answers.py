@@ -6,12 +6,14 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
-from hub.clients import claim, until
+from hub.clients import PATIENCE_S, claim, until
 from hub.hub_process import run_scenario
 from podway.store.access import StoreAccess
 from podway.store.etcd import EtcdStore
 from podway.store.etcd_open import open_etcd
+from podway.store.etcd_watch import EtcdOptions
 from podway.store.protocol import Away, Snapshot, StoreAway, StoreError
 from podway.store.refusals import NotAllowed, StorageFailed
 from store.etcd_process import QUICK
@@ -25,8 +27,13 @@ def refusal(code: int) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def answering(answers: dict[str, list[bytes]]) -> AsyncIterator[EtcdStore]:
-    """Serve the next of *answers*, by path (the last one for ever), and yield a store there."""
+async def answering(
+    answers: dict[str, list[bytes]], options: EtcdOptions = QUICK, *, hold: bool = False
+) -> AsyncIterator[EtcdStore]:
+    """Serve the next of *answers*, by path (the last one for ever), and yield a store there.
+
+    With *hold* connections stay, without a further word, until the client ends them.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -38,6 +45,8 @@ async def answering(answers: dict[str, list[bytes]]) -> AsyncIterator[EtcdStore]
             left = answers[head.split()[1].decode()]
             writer.write(left.pop(0) if len(left) > 1 else left[0])
             await writer.drain()
+            while hold and await reader.read(1 << 16):
+                pass
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
@@ -45,7 +54,7 @@ async def answering(answers: dict[str, list[bytes]]) -> AsyncIterator[EtcdStore]
     serving: set[asyncio.Task[None]] = set()
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    store = open_etcd(f"etcd:http://127.0.0.1:{port}", StoreAccess(), QUICK)
+    store = open_etcd(f"etcd:http://127.0.0.1:{port}", StoreAccess(), options)
     try:
         yield store
     finally:
@@ -146,5 +155,25 @@ def test_events_in_any_pieces() -> None:
                     break
             names = [change.name for delta in heard for change in getattr(delta, "changes", ())]
             assert names == ["10.9.5.0-24"]
+
+    run_scenario(scenario)
+
+
+def test_a_silent_watch_is_dead() -> None:
+    """Something between holds the connection open, for ever, and has forgotten it."""
+    head = b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    created = b"%x\r\n%s\r\n" % (len(CREATED), CREATED)
+
+    async def scenario() -> None:
+        answers = {"/v3/kv/range": [http(EMPTY)], "/v3/watch": [head + created]}
+        options = replace(QUICK, silence_s=0.2)
+        async with answering(answers, options, hold=True) as store:
+            events = store.watch()
+            assert isinstance(await anext(events), Snapshot)
+            async with asyncio.timeout(PATIENCE_S):
+                async for event in events:
+                    if isinstance(event, Away):
+                        assert "silent" in event.reason
+                        break
 
     run_scenario(scenario)

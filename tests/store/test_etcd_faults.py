@@ -27,8 +27,10 @@ from podway.store.protocol import (
     LeaseLost,
     Snapshot,
     StoreAway,
+    StoreError,
     StoreEvent,
 )
+from podway.store.refusals import NotAllowed
 from store.etcd_process import QUICK, EtcdProcess, free_ports
 from store.test_contract import NET, current
 
@@ -230,9 +232,12 @@ class _Failing:
     def __init__(self, store: EtcdStore, monkeypatch: pytest.MonkeyPatch) -> None:
         self._txn = store._client.txn
         self.before = self.after = 0
+        self.error: StoreError | None = None
         monkeypatch.setattr(store._client, "txn", self.txn)
 
     async def txn(self, request: TxnRequest) -> TxnResponse:
+        if self.error is not None:
+            raise self.error
         if self.before:
             self.before -= 1
             raise StoreAway("cut off before")
@@ -262,6 +267,62 @@ def test_cut_off_in_the_middle_of_a_join(
         node = await store.claim(claim("a", 1))
         assert subnet_key(node) == key
         assert list(etcd.keys(SUBNETS)) == [key]
+        await store.close()
+
+    run_scenario(scenario)
+
+
+def test_claims_that_fail_leave_no_etcd_leases_behind(
+    etcd: EtcdProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would live for a day; an outage has thousands of attempts."""
+
+    def leases() -> int:
+        return len(etcd.ctl("lease", "list").splitlines()) - 1  # the first line counts them
+
+    async def scenario() -> None:
+        store = etcd.open_store()
+        failing = _Failing(store, monkeypatch)
+        failing.before = 5
+        for _ in range(5):
+            with pytest.raises(StoreAway):
+                await store.claim(claim("a", 1))
+        assert leases() == 1
+        await store.claim(claim("a", 1))
+        assert leases() == 1
+        failing.error = NotAllowed("no role")
+        with pytest.raises(NotAllowed):
+            await store.claim(claim("b", 2))
+        assert leases() == 1
+        await store.close()
+
+    run_scenario(scenario)
+
+
+def test_a_lease_taken_away_before_the_answer_comes(
+    etcd: EtcdProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The late answer does not bring it back, and who claimed does not believe to have it."""
+
+    async def scenario() -> None:
+        store = etcd.open_store()
+        txn, events = store._client.txn, store.watch()
+
+        async def overtaken(request: TxnRequest) -> TxnResponse:
+            reply = await txn(request)
+            monkeypatch.undo()
+            etcd.ctl("del", "--prefix", SUBNETS)
+            await current(events, "a", None)
+            return reply
+
+        await next_event(events, Snapshot)
+        monkeypatch.setattr(store._client, "txn", overtaken)
+        with pytest.raises(StoreAway):
+            await store.claim(claim("a", 1))
+        with pytest.raises(LeaseLost):
+            await store.renew("a")
+        node = await store.claim(claim("a", 1))
+        await current(events, "a", node)
         await store.close()
 
     run_scenario(scenario)
@@ -378,6 +439,26 @@ def test_members_fail_one_after_the_other(cluster: list[EtcdProcess]) -> None:
         cluster[0].start()
         node = await patiently(lambda: store.claim(claim("c", 3)))
         await current(events, "c", node)
+        await store.close()
+
+    run_scenario(scenario)
+
+
+def test_a_member_that_hangs_takes_its_share_of_the_time(cluster: list[EtcdProcess]) -> None:
+    """Who only asks, and watches nothing, gets an answer in the time of one call."""
+    url = "etcd:" + ",".join(member.endpoint for member in cluster)
+
+    async def scenario() -> None:
+        store = open_etcd(url, StoreAccess(), EtcdOptions(request_s=4.5))
+        cluster[0].freeze()
+        try:
+            assert await store.get_network() is not None
+            # The next call begins where the last one was answered.
+            before = store.counts.requests
+            await store.get_network()
+            assert store.counts.requests == before + 1
+        finally:
+            cluster[0].thaw()
         await store.close()
 
     run_scenario(scenario)

@@ -247,11 +247,11 @@ def test_what_others_wrote_wrongly_is_passed_over(
         events = store.watch()
         snapshot = await next_event(events, Snapshot)
         assert [node.name for node in snapshot.nodes] == [key]
-        assert (store.counts.malformed, store.counts.passed_over) == (2, 2)
+        assert (store.counts.malformed, store.counts.passed_over) == (5, 5)
         etcd.put(f"{prefix}/subnets/10.5.61.0-24", "[]")
         etcd.put(f"{prefix}/subnets/10.5.60.0-24", value)
         await current(events, "10.5.60.0-24", (await node_at(store, "10.5.60.0-24")))
-        assert (store.counts.malformed, store.counts.passed_over) == (2, 3)
+        assert (store.counts.malformed, store.counts.passed_over) == (5, 6)
         # What cannot be read is taken all the same: nobody is given its subnet.
         wish = Wish(
             family=Family.IPV4,
@@ -270,6 +270,9 @@ def test_what_others_wrote_wrongly_is_passed_over(
         run_scenario(scenario)
     passed_over = [record.__dict__["fields"]["key"] for record in caplog.records]
     assert passed_over == [
+        f"{prefix}/podway/ipv6/nonsense",
+        f"{prefix}/podway/nodes/n7",
+        f"{prefix}/podway/reservations/n7",
         f"{prefix}/subnets/10.5.60.0-24",
         f"{prefix}/subnets/nonsense",
         f"{prefix}/subnets/10.5.61.0-24",

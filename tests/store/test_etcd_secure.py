@@ -22,6 +22,7 @@ from store.pem import Authority
 from store.test_contract import NET, current
 
 PASSWORD = "correct-horse-battery-staple"
+PEER = "10.9.52.0-24"
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +161,74 @@ def test_a_renewed_certificate_is_used_without_a_restart(
     run_scenario(scenario)
 
 
+def test_certificates_that_are_just_being_replaced(
+    tls: EtcdProcess, authority: Authority, tmp_path: Path
+) -> None:
+    """A certificate comes before its key, or not yet at all: what was there before is used on."""
+    names = ("client.crt", "client.key")
+    for name in names:
+        shutil.copy(authority.directory / name, tmp_path)
+    other = Authority(tmp_path / "other").sign("client")
+
+    async def scenario() -> None:
+        access = StoreAccess(
+            tls_ca=authority.ca, tls_cert=tmp_path / "client.crt", tls_key=tmp_path / "client.key"
+        )
+        store = tls.open_store(access=access)
+        events = store.watch()
+        await next_event(events, Snapshot)
+        shutil.copy(other[0], tmp_path / "client.crt")
+        await store.claim(claim("a", 1))
+        (tmp_path / "client.key").unlink()
+        await store.renew("a")
+        shutil.copy(other[1], tmp_path / "client.key")
+        with pytest.raises(StoreAway, match="--tls-cert"):
+            await store.renew("a")
+        for name in names:
+            shutil.copy(authority.directory / name, tmp_path)
+        await store.release("a")
+        await store.close()
+
+    run_scenario(scenario)
+
+
+def test_what_goes_from_a_lost_address_is_given_up_with_new_certificates_too(
+    tls: EtcdProcess, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch was opened with the certificate that was there before."""
+    for name in ("client.crt", "client.key"):
+        shutil.copy(authority.directory / name, tmp_path)
+
+    async def scenario() -> None:
+        access = StoreAccess(
+            tls_ca=authority.ca, tls_cert=tmp_path / "client.crt", tls_key=tmp_path / "client.key"
+        )
+        calm = replace(QUICK, heartbeat_s=3600.0)
+        store = tls.open_store(access=access, options=calm)
+        events = store.watch()
+        await next_event(events, Snapshot)
+        await store.claim(claim("a", 1))  # live: the watch stands
+        await told_of(events, "a")
+        for source in Authority(tmp_path / "other").sign("client"):
+            shutil.copy(source, tmp_path)
+        with pytest.raises(StoreAway, match="--tls-cert"):
+            await store.get_network()
+        monkeypatch.setattr("podway.store.http_client.is_stranded", lambda _: True)
+        store.recheck()
+        await away(events)
+        await store.close()
+
+    run_scenario(scenario)
+
+
+async def told_of(events: AsyncIterator[StoreEvent], name: str) -> None:
+    """Return when there was news of the node called *name*."""
+    async with asyncio.timeout(PATIENCE_S):
+        async for event in events:
+            if name in {change.name for change in getattr(event, "changes", ())}:
+                return
+
+
 async def away(events: AsyncIterator[StoreEvent]) -> None:
     """Return when the store is away; what it had told before may come first."""
     async with asyncio.timeout(PATIENCE_S):
@@ -185,6 +254,31 @@ def test_a_user_logs_in_and_stays_so(users: EtcdProcess, tmp_path: Path) -> None
         assert await store.claim(claim("a", 1)) == node
         other = await store.claim(claim("b", 2))
         await current(events, "b", other)
+        await store.close()
+
+    run_scenario(scenario)
+
+
+def test_a_watch_logs_in_again_by_itself(
+    users: EtcdProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else is asked that would notice that the token has ended."""
+
+    async def scenario() -> None:
+        access = StoreAccess(store_user="podway", store_password_file=tmp_path / "password")
+        store = users.open_store(access=access)
+        events = store.watch()
+        await next_event(events, Snapshot)
+        await store.claim(claim("a", 1))
+        users.put(f"/coreos.com/network/subnets/{PEER}", '{"PublicIP":"192.168.64.3"}')
+        await told_of(events, PEER)
+        store._client._token = "ended.1"  # as any does that nobody used in an outage of minutes
+        monkeypatch.setattr("podway.store.http_client.is_stranded", lambda _: True)
+        store.recheck()
+        monkeypatch.undo()
+        await away(events)
+        users.ctl("del", "--prefix", "/coreos.com/network/subnets")
+        await current(events, "a", None)
         await store.close()
 
     run_scenario(scenario)

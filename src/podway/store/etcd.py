@@ -38,7 +38,6 @@ from podway.store.etcd_plans import (
 from podway.store.etcd_view import Entry, EtcdView
 from podway.store.etcd_watch import EtcdOptions, EtcdWatch
 from podway.store.protocol import (
-    ClaimRefused,
     LeaseLost,
     NodeStatus,
     Reservation,
@@ -68,6 +67,8 @@ class EtcdStore:
         self._watch: EtcdWatch | None = None
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        # Etcd leases that were made for a node's claim and hold nothing yet, as far as is known.
+        self._spares: dict[str, int] = {}
         self.counts: StoreCounts = client.counts
 
     # -- the Store protocol
@@ -94,26 +95,13 @@ class EtcdStore:
     async def claim(self, claim: Claim) -> Node:
         """Lease one subnet per family, all or none. Raises ClaimRefused, StoreAway, StoreError."""
         view = await self._current()
-        granted = 0
         try:
-            for attempt in range(ATTEMPTS_MAX):
-                plan = plan_claim(view, self._keys, claim, attempt)
-                lease = await self._lease_for(plan, claim.ttl_s, granted)
-                kept = plan.own.stored.lease if plan.own is not None else 0
-                granted = granted or (lease if lease != kept else 0)
-                txn = render_claim(self._keys, plan, lease)
-                if txn is None:
-                    return plan.node
-                reply = await self._client.txn(txn)
-                if reply.succeeded:
-                    self._learn(txn, reply)
-                    await self._drop_leases({kept, granted} - {lease})
-                    return plan.node
-                view = self._view_in(reply)
-        except ClaimRefused:
-            await self._drop_leases({granted})
+            return await self._claim(view, claim)
+        except StoreAway:
+            raise  # it may have been carried out; the next attempt takes the same etcd lease
+        except StoreError:
+            await self._drop_leases({self._spares.pop(claim.name, 0)})
             raise
-        raise StoreAway(f"claim of node {claim.name}: others were quicker {ATTEMPTS_MAX} times")
 
     async def renew(self, name: str) -> None:
         """Start the lease's time to live anew. Raises LeaseLost, StoreAway, StoreError."""
@@ -244,14 +232,39 @@ class EtcdStore:
         reply = await self._range(RangeRequest(key=self._keys.subnets + key.encode()))
         return EtcdView(self._keys, (*kvs, *reply.kvs)).find(name)
 
-    async def _lease_for(self, plan: ClaimPlan, ttl_s: int, granted: int) -> int:
+    async def _claim(self, view: EtcdView, claim: Claim) -> Node:
+        for attempt in range(ATTEMPTS_MAX):
+            plan = plan_claim(view, self._keys, claim, attempt)
+            kept = plan.own.stored.lease if plan.own is not None else 0
+            lease = await self._lease_for(plan, claim, kept)
+            txn = render_claim(self._keys, plan, lease)
+            if txn is None:
+                return plan.node
+            reply = await self._client.txn(txn)
+            if reply.succeeded:
+                self._learn(txn, reply)
+                await self._drop_leases({kept, self._spares.pop(claim.name, 0)} - {lease})
+                self._check_held(claim.name)
+                return plan.node
+            view = self._view_in(reply)
+        raise StoreAway(f"claim of node {claim.name}: others were quicker {ATTEMPTS_MAX} times")
+
+    def _check_held(self, name: str) -> None:
+        """Raise StoreAway if the watch has told already that the lease is gone again."""
+        if self._watch is not None and self._watch.live and self._watch.view.find(name) is None:
+            raise StoreAway(f"node {name}: its lease was taken away while it was claimed")
+
+    async def _lease_for(self, plan: ClaimPlan, claim: Claim, kept: int) -> int:
         """Return the etcd lease that *plan* is to be written with; 0: none, it never ends."""
-        if plan.reserved or not ttl_s:
+        if plan.reserved or not claim.ttl_s:
             return 0
-        kept = plan.own.stored.lease if plan.own is not None else 0
-        if kept and await self._client.keep_alive(kept) == ttl_s:
-            return kept
-        return granted or await self._client.grant(ttl_s)
+        spare = self._spares.get(claim.name, 0)
+        for lease in (kept, spare):
+            if lease and await self._client.keep_alive(lease) == claim.ttl_s:
+                return lease
+        self._spares[claim.name] = await self._client.grant(claim.ttl_s)
+        await self._drop_leases({spare} - {kept})
+        return self._spares[claim.name]
 
     async def _drop_leases(self, leases: set[int]) -> None:
         """End etcd *leases* that hold nothing any more; they would end by themselves, too."""
@@ -283,7 +296,8 @@ class EtcdStore:
 
     def _learn(self, txn: TxnRequest, reply: TxnResponse) -> None:
         if self._watch is not None:
-            self._watch.learn(written(txn, reply.header.revision))
+            revision = reply.header.revision
+            self._watch.learn(written(txn, revision), revision)
 
 
 def written(txn: TxnRequest, revision: int) -> list[Event]:

@@ -102,6 +102,7 @@ class EtcdClient:
         self._request_s = request_s
         self._current = 0
         self._token = ""
+        self._doubts_token = False
         self.counts = counts
 
     def recheck(self) -> None:
@@ -142,18 +143,25 @@ class EtcdClient:
                 raise
 
     @asynccontextmanager
-    async def watch(self, create: WatchCreate) -> AsyncIterator[AsyncIterator[WatchResponse]]:
+    async def watch(
+        self, create: WatchCreate, silence_s: float
+    ) -> AsyncIterator[AsyncIterator[WatchResponse]]:
         """Open a watch at the current member; what is yielded ends only with an error.
 
         Raises:
-            StoreAway: the member is away, or has no leader (any more).
+            StoreAway: the member is away, has no leader (any more), or was silent for *silence_s*.
             StoreError: the watch is refused.
         """
+        if self._doubts_token:
+            # Only a call says that a token has ended; a watch is just cancelled for it.
+            self._doubts_token = False
+            await self.check_current(create.key)
         http = self._member()
         async with http.open(await self._request("/v3/watch", WatchRequest(create))) as exchange:
             if exchange.status != 200:
+                self._doubts_token = bool(self._token)
                 self._refuse(http, exchange.status, await exchange.body(_LINE_MAX_BYTES))
-            yield self._responses(http, exchange)
+            yield self._responses(http, exchange, silence_s)
 
     async def check_current(self, key: bytes) -> None:
         """Ask the current member, and through it a majority, for *key*. Raises StoreAway."""
@@ -167,18 +175,24 @@ class EtcdClient:
     # -- one call
 
     async def _call(self, path: str, request: Struct, kind: type[T]) -> T:
-        members = len(self._members())
+        """Ask one member after the other; each has its share of the time that is left."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._request_s
+        for left in range(len(self._members()), 1, -1):
+            share_s = (until_s - loop.time()) / left
+            try:
+                return await self._ask_within(share_s, path, request, kind)
+            except StoreAway:
+                self.rotate()
+        return await self._ask_within(until_s - loop.time(), path, request, kind)
+
+    async def _ask_within(self, limit_s: float, path: str, request: Struct, kind: type[T]) -> T:
+        http = self._member()
         try:
-            async with asyncio.timeout(self._request_s):
-                for _ in range(members - 1):
-                    try:
-                        return await self._ask(self._member(), path, request, kind)
-                    except StoreAway:
-                        self.rotate()
-                return await self._ask(self._member(), path, request, kind)
+            async with asyncio.timeout(limit_s):
+                return await self._ask(http, path, request, kind)
         except TimeoutError as error:
-            away = f"no answer within {self._request_s:g} s"
-            raise StoreAway(f"{self._member().server}: {away}") from error
+            raise StoreAway(f"{http.server}: no answer within {limit_s:.2g} s") from error
 
     async def _ask(self, http: HttpClient, path: str, request: Struct, kind: type[T]) -> T:
         try:
@@ -244,13 +258,16 @@ class EtcdClient:
         raise refusal
 
     async def _responses(
-        self, http: HttpClient, exchange: HttpExchange
+        self, http: HttpClient, exchange: HttpExchange, silence_s: float
     ) -> AsyncIterator[WatchResponse]:
-        async for line in _lines(exchange):
+        async for line in _lines(exchange, silence_s):
             streamed = _decode(Streamed, line)
             if streamed.error is not None:
+                self._doubts_token = bool(self._token)
                 raise error_of(f"{http.server}: watch", streamed.error)
-            yield _decode(WatchResponse, streamed.result)
+            response = _decode(WatchResponse, streamed.result)
+            self._doubts_token = response.canceled and bool(self._token)
+            yield response
         raise StoreAway(f"{http.server}: the watch ended")
 
 
@@ -301,9 +318,9 @@ def _decode(kind: type[T], text: bytes | msgspec.Raw) -> T:
         raise StoreAway(f"etcd sent what cannot be read: {error}") from error
 
 
-async def _lines(exchange: HttpExchange) -> AsyncIterator[bytes]:
+async def _lines(exchange: HttpExchange, silence_s: float) -> AsyncIterator[bytes]:
     rest = bytearray()
-    async for chunk in exchange.chunks():
+    async for chunk in exchange.chunks(silence_s=silence_s):
         *whole, last = chunk.split(b"\n")
         for line in whole:
             yield bytes(rest) + line

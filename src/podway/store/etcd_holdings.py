@@ -20,7 +20,7 @@ from podway.model.addresses import IPNetwork
 from podway.model.networks import Network, Pool
 from podway.model.nodes import Claim, Wish
 from podway.store.etcd_view import Entry, EtcdView
-from podway.store.flannel_data import FlannelDataError, parse_subnet_key
+from podway.store.flannel_data import parse_subnet_key
 
 # Places that one attempt looks at before it takes whatever is free.
 _PROBES = 16
@@ -53,10 +53,7 @@ def _width(item: tuple[tuple[IPNetwork, ...], Entry]) -> tuple[int, str]:
 def _hold_ipv6(view: EtcdView, holdings: Holdings, name: str) -> None:
     """Count IPv6 subnets as taken whose lease is gone, but not the key that keeps them."""
     for key, held in view.ipv6.items():
-        try:
-            subnets = parse_subnet_key(key)
-        except FlannelDataError:
-            continue
+        subnets = parse_subnet_key(key)
         if held.value != name.encode() and not any(holdings.conflict("", s) for s in subnets):
             holdings.set_reservation(key, subnets)
 

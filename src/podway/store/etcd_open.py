@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 from podway.errors import ConfigError
 from podway.store.access import StoreAccess, read_password
@@ -49,27 +50,15 @@ def check_access(url: str, address: EtcdAddress, access: StoreAccess) -> None:
 def _members(
     address: EtcdAddress, access: StoreAccess, options: EtcdOptions
 ) -> Callable[[], tuple[HttpClient, ...]]:
-    """Return a function that gives a client per member, anew when certificates were renewed."""
+    """Return a function that gives a client per member, with the certificates that are there now.
+
+    Raises:
+        ConfigError: there are none that can be used.
+    """
     files = [path for path in (access.tls_ca, access.tls_cert, access.tls_key) if path is not None]
-    seen: list[int] = []
-    clients: tuple[HttpClient, ...] = ()
-
-    def members() -> tuple[HttpClient, ...]:
-        nonlocal seen, clients
-        now = [age_of(path) for path in files]
-        if not clients or now != seen:
-            context = client_context(access) if address.tls else None
-            seen, clients = now, _clients(address, context, options)
-        return clients
-
-    members()  # so that wrong files are told now and not with every connection
-    return members
-
-
-def _clients(
-    address: EtcdAddress, context: ssl.SSLContext | None, options: EtcdOptions
-) -> tuple[HttpClient, ...]:
-    return tuple(
+    seen = [age_of(path) for path in files]
+    context = client_context(access) if address.tls else None
+    clients = tuple(
         HttpClient(
             HttpServer(each.host, each.port, context),
             connect_s=options.connect_s,
@@ -77,6 +66,19 @@ def _clients(
         )
         for each in address.endpoints
     )
+
+    def members() -> tuple[HttpClient, ...]:
+        nonlocal seen
+        now = [age_of(path) for path in files]
+        if now != seen:
+            with suppress(ConfigError):  # they are just being replaced, one after the other
+                renewed = client_context(access)
+                seen = now
+                for client in clients:
+                    client.use(renewed)
+        return clients
+
+    return members
 
 
 def client_context(access: StoreAccess) -> ssl.SSLContext:

@@ -10,7 +10,7 @@ key, ``10.5.52.0-24``, the one thing about it that is unique. Entries that canno
 over; their subnets count as taken all the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from msgspec import Struct
@@ -87,7 +87,7 @@ class EtcdView:
         entries: leases, by the last part of their keys.
         records: nodes' records, by name.
         reservations: subnets kept by name.
-        errors: why entries cannot be read, by the last part of their keys.
+        errors: why keys cannot be read, by the key.
         ipv6: keys that hold IPv6 subnets, by their last part; the value is the node's name.
     """
 
@@ -101,7 +101,7 @@ class EtcdView:
         self.records: dict[str, Record] = {}
         self.reservations: dict[str, Subnets] = {}
         self.ipv6: dict[str, KeyValue] = {}
-        self.errors: dict[str, str] = {}
+        self.errors: dict[bytes, str] = {}
         self._named: dict[str, set[str]] = {}
         self._stored: dict[bytes, KeyValue] = {}
         for kv in sorted(kvs, key=lambda kv: kv.key != keys.config):  # entries need the network
@@ -151,12 +151,16 @@ class EtcdView:
             return self._apply_config(stored)
         if (tail := _tail(key, keys.subnets)) is not None:
             return self._apply_entry(tail, stored)
+        error = ""
         if (tail := _tail(key, keys.nodes)) is not None:
-            return self._apply_record(tail, stored)
+            return self._apply_record(key, tail, stored)
         if (tail := _tail(key, keys.reservations)) is not None:
-            _put(self.reservations, tail, _reserved(stored))
+            reserved, error = _parsed(stored, parse_reservation)
+            _put(self.reservations, tail, reserved)
         elif (tail := _tail(key, keys.ipv6)) is not None:
-            _put(self.ipv6, tail, stored)
+            subnets, error = _parsed(stored, lambda _: parse_subnet_key(tail))
+            _put(self.ipv6, tail, stored if subnets else None)
+        _put(self.errors, key, error or None)
         return Change()
 
     def _apply_config(self, stored: KeyValue | None) -> Change:
@@ -186,10 +190,16 @@ class EtcdView:
 
     def _set(self, key: str, entry: Entry | None) -> None:
         _put(self.entries, key, entry)
-        _put(self.errors, key, entry.error or None if entry is not None else None)
+        error = entry.error or None if entry is not None else None
+        _put(self.errors, self._keys.subnets + key.encode(), error)
 
-    def _apply_record(self, name: str, stored: KeyValue | None) -> Change:
-        old, new = self.records.get(name), None if stored is None else _record(name, stored)
+    def _apply_record(self, key: bytes, name: str, stored: KeyValue | None) -> Change:
+        # A lease whose record cannot be read is called by its key; nothing else depends on it.
+        value, error = _parsed(stored, parse_record)
+        _put(self.errors, key, error or None)
+        old, new = self.records.get(name), None
+        if value is not None and stored is not None:
+            new = Record(name=name, value=value, stored=stored)
         _put(self.records, name, new)
         names: frozenset[str] = frozenset()
         if old is not None:
@@ -233,18 +243,12 @@ class EtcdView:
         return name if name in UNNAMED_BACKENDS else ""
 
 
-def _record(name: str, stored: KeyValue) -> Record | None:
+def _parsed(stored: KeyValue | None, parse: Callable[[bytes], T]) -> tuple[T | None, str]:
+    """Return what *parse* makes of the value *stored*, or why that cannot be read."""
     try:
-        return Record(name=name, value=parse_record(stored.value), stored=stored)
-    except FlannelDataError:
-        return None  # the lease keeps its own name; nothing depends on ours
-
-
-def _reserved(stored: KeyValue | None) -> Subnets | None:
-    try:
-        return None if stored is None else parse_reservation(stored.value)
-    except FlannelDataError:
-        return None
+        return (None if stored is None else parse(stored.value)), ""
+    except FlannelDataError as error:
+        return None, str(error)
 
 
 def _tail(key: bytes, prefix: bytes) -> str | None:

@@ -45,6 +45,8 @@ class EtcdOptions(Struct, frozen=True, kw_only=True):
         backoff_min_s: pause after the first failure; doubles with each further one.
         backoff_max_s: longest pause; each is between half of this and all of it, at random.
         stable_s: a watch that lasted so long makes the pauses short again.
+        silence_s: a watch without a word for so long is dead (etcd says every 10 minutes that there
+            is nothing new).
     """
 
     request_s: float = 10.0
@@ -53,6 +55,7 @@ class EtcdOptions(Struct, frozen=True, kw_only=True):
     backoff_min_s: float = 0.1
     backoff_max_s: float = 5.0
     stable_s: float = 5.0
+    silence_s: float = 1500.0
 
 
 class _Gap(Exception):  # noqa: N818  (a state, not an accident)
@@ -79,7 +82,7 @@ class EtcdWatch:
         self._header = Header()
         self._before = Header()
         self._rewound = False
-        self._told: dict[str, str] = {}
+        self._told: dict[bytes, str] = {}
         self.mailbox = Mailbox()
         self.live = False
         self.view = EtcdView(keys)
@@ -101,9 +104,12 @@ class EtcdWatch:
             await asyncio.sleep(self._pause_s(failures))
             failures += 1
 
-    def learn(self, events: Iterable[Event]) -> None:
-        """Take in what this client has written, before the watch tells of it."""
-        if self.live:
+    def learn(self, events: Iterable[Event], revision: int) -> None:
+        """Take in *events*, which this client has made at *revision*, before the watch tells them.
+
+        If the watch has been there already, it may know more: that the key was deleted since.
+        """
+        if self.live and revision > self._header.revision:
             self._apply(events)
 
     # -- inside
@@ -134,7 +140,7 @@ class EtcdWatch:
         self._rewound |= header.revision < self._before.revision
         self._header = header
         self.view = EtcdView(self._keys, everything.kvs, header.revision)
-        self._tell_errors(self.view.errors)
+        self._tell_errors()
         self.live = True
         self.mailbox.put(Back())
         self._put_snapshot()
@@ -162,7 +168,7 @@ class EtcdWatch:
         failure: Exception = StoreAway("the watch ended")
         try:
             async with (
-                self._client.watch(create) as responses,
+                self._client.watch(create, self._options.silence_s) as responses,
                 asyncio.TaskGroup() as tasks,
             ):
                 tasks.create_task(self._beat())
@@ -222,7 +228,7 @@ class EtcdWatch:
         changes = [view.apply(event) for event in events]
         names = frozenset[str]().union(*(change.names for change in changes))
         is_new = any(change.network for change in changes)
-        self._tell_errors({name: view.errors[name] for name in names & view.errors.keys()})
+        self._tell_errors()
         if is_new and view.config is None:
             self._put_snapshot()  # a delta has no word for a network that is gone
         elif names or is_new:
@@ -235,14 +241,13 @@ class EtcdWatch:
                 )
             )
 
-    def _tell_errors(self, errors: dict[str, str]) -> None:
-        """Log each entry that cannot be read once, and count it."""
-        counts = self._client.counts
-        self._told = {key: told for key, told in self._told.items() if key in self.view.errors}
+    def _tell_errors(self) -> None:
+        """Log each key that cannot be read once, and count it."""
+        counts, errors = self._client.counts, self.view.errors
         for key, error in errors.items():
             if self._told.get(key) != error:
                 counts.passed_over += 1
-                fields = {"key": f"{self._keys.subnets.decode()}{key}", "reason": error}
+                fields = {"key": key.decode(errors="replace"), "reason": error}
                 _log.warning("entry passed over", extra={"fields": fields})
-        self._told |= errors
-        counts.malformed = len(self.view.errors)
+        self._told = dict(errors)
+        counts.malformed = len(errors)

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 
 import h11
 from msgspec import Struct
+from msgspec.structs import replace
 
 from podway.store.local_addresses import is_stranded
 from podway.store.protocol import StoreAway
@@ -89,6 +90,10 @@ class HttpClient:
         self._body_max_bytes = body_max_bytes
         self._open: set[asyncio.StreamWriter] = set()
 
+    def use(self, tls: ssl.SSLContext) -> None:
+        """Make further connections with *tls*; those that are there stay."""
+        self.server = replace(self.server, tls=tls)
+
     def recheck(self) -> None:
         """End what is under way from addresses that this machine has lost."""
         for writer in self._open:
@@ -148,6 +153,10 @@ class HttpClient:
             raise self._away(request, f"no connection within {self._connect_s:g} s") from error
         except OSError as error:  # ssl.SSLError is one, too
             raise self._away(request, _reason(error)) from error
+        if is_stranded(writer.get_extra_info("sockname")):
+            # It went while the connection was being made, when `recheck` knew nothing of it yet.
+            writer.transport.abort()
+            raise self._away(request, "this machine has lost the address that it would go from")
         _keep_alive(writer.get_extra_info("socket"))
         return reader, writer
 

@@ -30,7 +30,9 @@ class FailingClient:
         return RangeResponse(header=Header(cluster_id="1", revision=1, raft_term=1))
 
     @asynccontextmanager
-    async def watch(self, _create: WatchCreate) -> AsyncIterator[AsyncIterator[WatchResponse]]:
+    async def watch(
+        self, _create: WatchCreate, _silence_s: float
+    ) -> AsyncIterator[AsyncIterator[WatchResponse]]:
         yield self._nothing()
 
     async def _nothing(self) -> AsyncIterator[WatchResponse]:
