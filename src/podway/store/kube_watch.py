@@ -4,8 +4,8 @@ In: an API server. Out: events in a mailbox. One list, then one watch from its r
 when the server ends it. What can happen, and what is done:
 
 =========================  =======================================================================
-the watch ends in order     it goes on from the last revision at once
-it breaks, or 401 429 5xx   `Away`, a pause that grows (or the server's Retry-After), then resume
+the watch ends in order     it goes on from the last revision, after a short pause
+it breaks, or 401 429 5xx   `Away`, a pause that grows (after the server's Retry-After), resume
 410: too old a revision     list anew; the server may answer from memory, as long as that is not
                             older than what was seen; the agent hears the difference
 the server's own revision   its etcd was restored from a backup: list anew, trust no revision
@@ -82,8 +82,7 @@ class Follower:
                 mailbox.put(Away(reason))
             if loop.time() - began_s >= self._pauses.stable_s:
                 failures = 0
-                if not reason:
-                    continue
+            # After an end in order, too: a server that is stopped ends all its watches at once.
             await asyncio.sleep(self._pause_s(failures))
             failures += 1
 
@@ -144,4 +143,5 @@ class Follower:
         pauses = self._pauses
         longest_s = min(pauses.longest_s, pauses.first_s * 2.0 ** min(failures, 16))
         pause_s = longest_s * random.uniform(0.5, 1.0)  # noqa: S311  (spreads load, hides nothing)
-        return max(pause_s, self._api.quiet_s)
+        # Whoever is told to come again in a second is told so with all the others.
+        return self._api.quiet_s + pause_s
