@@ -297,9 +297,11 @@ class Agent:
         if place is None:
             self.desires.refresh_endpoints(self.endpoints)
             return
-        if place != self.desires.place:
-            # It may want devices that were nobody's business before: see what stands on them.
+        # It may want devices that were nobody's business before: see what stands on them.
+        if self.desires.is_elsewhere(place):
             self.lookout.look_at_all()
+        elif place != self.desires.place:
+            self.lookout.look_at(self.settings.names.bridge)
         self.desires.refresh(place, self.cluster, self.endpoints)
         self.tracker.sweeping = self.cluster.complete
         self.programs.sweep(on=self.cluster.complete)

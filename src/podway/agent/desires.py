@@ -64,16 +64,24 @@ class Desires:
         self.computed: set[str] = set()
 
     def refresh(self, place: Place, cluster: Cluster, endpoints: Endpoints) -> None:
-        """Compute what is dirty; all of it when *place* is not the last one."""
+        """Compute what is dirty; all of it when the node stands elsewhere than last time."""
+        if self.is_elsewhere(place):
+            cluster.dirty |= cluster.nodes.keys()
+            endpoints.touch_all()
         if place != self.place:
             self.place = place
             self._desire(OWN, compute_own(place))
             self._programs.want(NODE, compute_node_program(place))
-            cluster.dirty |= cluster.nodes.keys()
-            endpoints.touch_all()
         for name in cluster.take_dirty():
             self._refresh_peer(place, cluster, name)
         self.refresh_endpoints(endpoints)
+
+    def is_elsewhere(self, place: Place) -> bool:
+        """Tell whether *place* differs from the last one for peers and pods, too.
+
+        What is on the node's bridge, and whether it has one, is its own affair.
+        """
+        return self.place is None or _for_all(place) != _for_all(self.place)
 
     def refresh_endpoints(self, endpoints: Endpoints) -> None:
         """Compute the dirty endpoints, for the place as it is; without one they stay dirty."""
@@ -125,3 +133,8 @@ class Desires:
             return
         reachable = replace(endpoint, netns=endpoints.namespace(key))
         self._desire(endpoint_source(key), compute_endpoint(place, reachable))
+
+
+def _for_all(place: Place) -> Place:
+    """Return *place* without what only the node's own part depends on (`podway.compute.node`)."""
+    return replace(place, bridge=False, bridge_mtu=0)
