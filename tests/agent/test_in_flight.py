@@ -15,6 +15,7 @@ from podway.cni.errors import TRY_AGAIN_LATER
 from podway.diff.operations import Operation
 from podway.kernel import frame_server
 from podway.kernel.protocol import KernelError
+from podway.model.kernel import Link, Veth, link_key
 
 
 class GatedKernel(KeptKernel):
@@ -92,6 +93,23 @@ def test_calls_for_other_pods_do_not_wait_for_one_that_was_kept_waiting(tmp_path
             answers = await asyncio.gather(first, *others)
             assert {answer.code for answer in answers} == {0}
             assert kernel.batches - before <= 4
+
+    run(scenario)
+
+
+def test_when_add_is_over_nothing_names_its_descriptor(tmp_path: Path) -> None:
+    """Its number may be that of another pod's namespace at any moment."""
+
+    async def scenario() -> None:
+        async with gated_node(tmp_path) as (node, _):
+            await node.add("c1")
+            (name,) = node.pod_links()
+            link = node.agent.tracker.desired(link_key(name))
+            assert isinstance(link, Link)
+            assert isinstance(link.kind, Veth)
+            assert link.kind.pod is not None
+            assert link.kind.pod.netns == str(node.netns("c1"))
+            assert await node.preview() == []
 
     run(scenario)
 

@@ -20,6 +20,7 @@ from podway.agent.health import not_ready_reasons, not_serving_reasons
 from podway.agent.ledger import LedgerError
 from podway.agent.turns import Turns
 from podway.agent.waiters import Unsettled
+from podway.agent.wishes import against_previous, attach_of, fits, pod_name
 from podway.cni.errors import (
     FIRST_PLUGIN_CODE,
     INVALID_CONFIG,
@@ -32,13 +33,12 @@ from podway.cni.errors import (
 )
 from podway.cni.podway_conf import PodwayConf, parse_podway_conf
 from podway.cni.requests import Request
-from podway.cni.results import Result, parse_result
+from podway.cni.results import Result
 from podway.compute.addresses import AddressError, PoolCooling
 from podway.compute.mtu import interface_mtu
 from podway.compute.node import Place
 from podway.compute.results import compute_result
 from podway.diff.tracker import Failure
-from podway.model.addresses import family_of
 from podway.model.endpoints import Endpoint, EndpointKey
 from podway.model.kernel import Link, PodSide, Veth, link_key
 from podway.model.networks import Attach
@@ -103,7 +103,7 @@ class Attachments:
         existing = self._agent.endpoints.get(key)
         if existing is not None:
             same = self._answers(existing, conf, identity)
-            if same and not await self._settle(key) and _fits(existing, self._place()):
+            if same and not await self._settle(key) and fits(existing, self._place()):
                 return self._result(existing)
             await self._remove(key)
         endpoint = self._allocate(request, conf, key, identity)
@@ -137,14 +137,14 @@ class Attachments:
             raise CniError(TRY_AGAIN_LATER, str(error)) from error
         except AddressError as error:
             raise CniError(NO_ADDRESS, str(error)) from error
-        attach = _attach(conf, place)
+        attach = attach_of(conf, place)
         endpoint = Endpoint(
             key=key,
             netns=request.netns,
             addresses=addresses,
             attach=attach,
             mtu=conf.mtu_bytes or self._usual_mtu(attach, place),
-            pod=_pod_name(request),
+            pod=pod_name(request),
             mac=conf.mac,
         )
         try:
@@ -172,6 +172,7 @@ class Attachments:
             raise
         finally:
             agent.endpoints.landed(key)
+            agent.desires.refresh_endpoints(agent.endpoints)
 
     async def _bring_up(self, endpoint: Endpoint) -> None:
         failures = await self._settle(endpoint.key)
@@ -179,7 +180,7 @@ class Attachments:
             raise CniError(UNKNOWN_CONTAINER, f"the namespace {endpoint.netns} is gone")
         if failures:
             raise CniError(KERNEL_REFUSED, str(failures[0].error))
-        if not _fits(endpoint, self._place()):
+        if not fits(endpoint, self._place()):
             text = f"this node was given other subnets while {endpoint.key} was attached"
             raise CniError(TRY_AGAIN_LATER, text)
 
@@ -277,7 +278,7 @@ class Attachments:
         endpoint = agent.endpoints.get(key)
         if endpoint is None:
             raise CniError(UNKNOWN_CONTAINER, f"{key} is not attached to this node")
-        problems = _against_previous(request, endpoint)
+        problems = against_previous(request, endpoint)
         agent.lookout.look_at(endpoint.host_ifname)
         problems += [str(failure.error) for failure in await self._settle(key)]
         if agent.lookout.error:
@@ -322,42 +323,8 @@ class Attachments:
         return place
 
 
-def _attach(conf: PodwayConf, place: Place) -> Attach:
-    match conf.attach:
-        case "bridge":
-            return "bridge"
-        case "routed":
-            return "routed"
-        case _:
-            return place.network.attach
-
-
 async def _all(*works: Awaitable[None]) -> None:
     """Wait until all of *works* are over, then raise what the first one raised, if it did."""
     for outcome in await asyncio.gather(*works, return_exceptions=True):
         if outcome is not None:
             raise outcome
-
-
-def _fits(endpoint: Endpoint, place: Place) -> bool:
-    """Tell whether *endpoint* has one address of each of the node's subnets, as they are now."""
-    subnets = place.subnets
-    return len(endpoint.addresses) == len(subnets) and all(
-        address in subnets.get(family_of(address), ()) for address in endpoint.addresses
-    )
-
-
-def _pod_name(request: Request) -> str:
-    namespace, name = (request.args.get(f"K8S_POD_{part}", "") for part in ("NAMESPACE", "NAME"))
-    return f"{namespace}/{name}" if name else ""
-
-
-def _against_previous(request: Request, endpoint: Endpoint) -> list[str]:
-    if request.config.prev_result is None:
-        return []
-    promised = parse_result(request.config.prev_result, request.config.cni_version)
-    told = {ip_address(item.address.split("/")[0]) for item in promised.ips}
-    return [
-        f"prevResult has {address}, which is not this endpoint's"
-        for address in told - set(endpoint.addresses)
-    ]
