@@ -14,12 +14,18 @@ from podway.store.access import StoreAccess
 from podway.store.etcd import EtcdStore
 from podway.store.etcd_open import open_etcd
 from podway.store.etcd_watch import EtcdOptions
-from podway.store.protocol import Away, Snapshot, StoreAway, StoreError
+from podway.store.protocol import Away, LeaseLost, Snapshot, StoreAway, StoreError
 from podway.store.refusals import NotAllowed, StorageFailed
 from store.etcd_process import QUICK
 
 EMPTY = b'{"header":{"cluster_id":"1","revision":"5"}}'
 CREATED = b'{"result":{"header":{"cluster_id":"1","revision":"5"},"created":true}}\n'
+
+
+def stream_refusal(code: int) -> bytes:
+    """As the gateway puts it when a stream (watch, keep-alive) is refused before its first word."""
+    fault = {"grpc_code": code, "http_code": 503, "message": "because", "http_status": "No"}
+    return json.dumps({"error": fault}).encode()
 
 
 def refusal(code: int) -> bytes:
@@ -99,9 +105,35 @@ def test_answers_to_a_call(answer: bytes, error: type[StoreError]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "error", "told"),
+    [
+        pytest.param(http(stream_refusal(14), 503), StoreAway, "because", id="no leader"),
+        pytest.param(http(stream_refusal(7), 403), NotAllowed, "because", id="denied"),
+        pytest.param(http(b'{"error":{}}', 503), StoreAway, "is that etcd", id="no code"),
+        pytest.param(http(b'{"result":{"ID":"1","TTL":"0"}}'), LeaseLost, "ended", id="gone"),
+    ],
+)
+def test_answers_to_a_renewal(answer: bytes, error: type[StoreError], told: str) -> None:
+    async def scenario() -> None:
+        held = http(
+            b'{"header":{"cluster_id":"1","revision":"5"},"kvs":[{"key":"L2NvcmVvcy5jb20vbmV0d29y'
+            b'ay9zdWJuZXRzLzEwLjkuNS4wLTI0","mod_revision":"5","lease":"7",'
+            b'"value":"eyJQdWJsaWNJUCI6IjEuMi4zLjQifQ=="}]}'
+        )
+        answers = {"/v3/kv/range": [held], "/v3/lease/keepalive": [answer]}
+        async with answering(answers) as store:
+            with pytest.raises(error, match=told) as failure:
+                await store.renew("10.9.5.0-24")
+            assert type(failure.value) is error
+
+    run_scenario(scenario)
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         pytest.param(http(CREATED), id="ends at once"),
+        pytest.param(http(stream_refusal(14), 503), id="refused"),
         pytest.param(http(CREATED + b'{"result":{"events'), id="half an event"),
         pytest.param(http(CREATED + b"nonsense\n"), id="nonsense"),
         pytest.param(http(b'{"error":{"grpc_code":14,"message":"no leader"}}\n'), id="no leader"),

@@ -244,11 +244,8 @@ class EtcdClient:
         return members[self._current % len(members)]
 
     def _refuse(self, http: HttpClient, status: int, body: bytes) -> None:
-        try:
-            fault = decode(Fault, body)
-        except msgspec.DecodeError as error:
-            raise StoreAway(f"{http.server}: {_not_etcd(status, body)}") from error
-        if not (fault.code or fault.grpc_code):
+        fault = _fault(body)
+        if fault is None:
             raise StoreAway(f"{http.server}: {_not_etcd(status, body)}")
         refusal = error_of(f"{http.server}", fault)
         if isinstance(refusal, NotAllowed):
@@ -290,6 +287,22 @@ def error_of(who: str, fault: Fault) -> StoreError:
             return EtcdRefused(code, text)
         case _:  # no leader, leader changed, timed out, too many requests, going down
             return StoreAway(text)
+
+
+def _fault(body: bytes) -> Fault | None:
+    """Return the refusal *body*, of a call or (one level deeper) of a stream; None: it is none."""
+    fault = _attempt(Fault, body)
+    if fault is None:
+        streamed = _attempt(Streamed, body)
+        fault = streamed.error if streamed is not None else None
+    return fault if fault is not None and (fault.code or fault.grpc_code) else None
+
+
+def _attempt(kind: type[T], body: bytes) -> T | None:
+    try:
+        return decode(kind, body)
+    except msgspec.DecodeError:
+        return None
 
 
 def _not_etcd(status: int, body: bytes) -> str:

@@ -180,7 +180,7 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 class Streamed(Struct, frozen=True):
-    """One line of a stream, before it is known what it answers."""
+    """One line of a stream, before it is known what it answers; a refusal of the stream, too."""
 
     result: msgspec.Raw = msgspec.Raw(b"{}")
     error: Fault | None = None

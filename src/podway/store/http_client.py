@@ -153,6 +153,8 @@ class HttpClient:
             raise self._away(request, f"no connection within {self._connect_s:g} s") from error
         except OSError as error:  # ssl.SSLError is one, too
             raise self._away(request, _reason(error)) from error
+        except ValueError as error:  # of the codec for names, and of TLS
+            raise self._away(request, f"{server.host!r} is no name of a host") from error
         if is_stranded(writer.get_extra_info("sockname")):
             # It went while the connection was being made, when `recheck` knew nothing of it yet.
             writer.transport.abort()
@@ -186,16 +188,7 @@ class HttpExchange:
 
     async def begin(self, request: HttpRequest, server: HttpServer) -> None:
         """Send *request* and take the answer's head. Raises `StoreAway`."""
-        headers = {
-            "Host": str(server).partition("://")[2],
-            "Connection": "close",
-            "Content-Length": str(len(request.body)),
-            **request.headers,
-        }
-        head = h11.Request(
-            method=request.method, target=request.target, headers=list(headers.items())
-        )
-        sent = self._http.send(head) or b""
+        sent = self._http.send(self._head(request, server)) or b""
         sent += self._http.send(h11.Data(data=request.body)) or b""
         self._writer.write(sent + (self._http.send(h11.EndOfMessage()) or b""))
         event = await self._next()
@@ -204,6 +197,22 @@ class HttpExchange:
         assert isinstance(event, h11.Response), "h11 gives the head first"
         self.status = event.status_code
         self.headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+
+    def _head(self, request: HttpRequest, server: HttpServer) -> h11.Request:
+        headers = {
+            "Host": str(server).partition("://")[2],
+            "Connection": "close",
+            "Content-Length": str(len(request.body)),
+            **request.headers,
+        }
+        try:
+            return h11.Request(
+                method=request.method, target=request.target, headers=list(headers.items())
+            )
+        except (h11.LocalProtocolError, UnicodeError):
+            # Without what that says: it quotes the header, which may be the one with the token.
+            reason = "path or headers hold characters that HTTP does not know"
+            raise self._away(reason) from None
 
     async def chunks(self, *, silence_s: float | None = None) -> AsyncIterator[bytes]:
         """Yield the body in pieces, to its end.

@@ -12,6 +12,7 @@ name, not ignored.
 import base64
 import binascii
 import os
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from podway.store.tls import RenewedFiles, load_authority, load_pem, trusting
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 T = TypeVar("T")
+_PLACE = re.compile(r"line \d+, column \d+|byte \d+")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -218,8 +220,13 @@ def _read_kubeconfig(path: Path) -> _Kubeconfig:
         raise ConfigError("kubeconfig", str(path), f"must be readable: {error.strerror}") from error
     try:
         return _decode(data)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except msgspec.ValidationError as error:
         raise ConfigError("kubeconfig", str(path), f"must be a kubeconfig: {error}") from error
+    except (msgspec.DecodeError, UnicodeError) as error:
+        # Only the place: what stands there may be a token.
+        found = _PLACE.search(str(error))
+        rule = f"must be YAML or JSON: {found[0] if found else 'it is none'}"
+        raise ConfigError("kubeconfig", str(path), rule) from None
     except ImportError as error:
         rule = "is YAML, which needs PyYAML: pip install 'podway[kubeconfig]', or write it as JSON"
         raise ConfigError("kubeconfig", str(path), rule) from error
@@ -271,9 +278,17 @@ def _login(path: Path, cluster: _Cluster, user: _User) -> KubeLogin:
         ),
         path=url.path.rstrip("/"),
         token_file=path.parent / user.token_file if user.token_file else None,
-        token=Secret(user.token),
+        token=_inline_token(path, user.token),
         files=files,
     )
+
+
+def _inline_token(path: Path, text: str) -> Secret:
+    token = text.strip()
+    if not (token.isascii() and token.isprintable()):
+        rule = "must be one line of ASCII text, or a tokenFile"
+        raise ConfigError(f"token of kubeconfig {path}", "(not shown)", rule)
+    return Secret(token)
 
 
 def _own_files(path: Path, cluster: _Cluster, user: _User) -> list[Path]:
@@ -287,8 +302,10 @@ def _parse_server(field: str, text: str) -> SplitResult:
         is_port = url.port is None or url.port > 0
     except ValueError:
         is_port = False
-    if url.scheme not in _PORTS or not url.hostname or not is_port:
-        raise ConfigError(field, text, "must be a URL such as https://10.0.0.1:6443")
+    is_plain = text.isascii() and text.isprintable() and not set(text) & {" ", "@"}
+    if url.scheme not in _PORTS or not url.hostname or not is_port or not is_plain:
+        shown = "(not shown)" if "@" in text else text  # it may hold a password
+        raise ConfigError(field, shown, "must be a URL such as https://10.0.0.1:6443")
     return url
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import ssl
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,10 @@ def test_the_token_is_shown_nowhere(tmp_path: Path) -> None:
         pytest.param({"server": "ftp://x"}, {}, "server", id="scheme"),
         pytest.param({"server": "https://x:99999"}, {}, "server", id="port"),
         pytest.param({}, {}, "server", id="no server"),
+        pytest.param({"server": "https://x/a b"}, {}, "server", id="space in a path"),
+        pytest.param({"server": "https://u:p@x"}, {}, "(not shown)", id="password in a URL"),
+        pytest.param({"server": "https://x"}, {"token": "two\nlines"}, "token", id="token"),
+        pytest.param({"server": "https://x"}, {"token": "t\u00f6ken"}, "token", id="odd token"),
         pytest.param({"server": "https://x", "proxy-url": "http://p"}, {}, "proxy-url", id="proxy"),
         pytest.param({"server": "https://x"}, {"exec": {"command": "aws"}}, "aws", id="exec"),
         pytest.param(
@@ -134,6 +139,32 @@ def test_what_is_refused(
     with pytest.raises(ConfigError) as caught:
         login_by_kubeconfig(write(tmp_path, cluster, user))
     assert told in str(caught.value)
+
+
+def test_a_token_as_yaml_writes_blocks(tmp_path: Path) -> None:
+    login = login_by_kubeconfig(write(tmp_path, {"server": "http://h:1"}, {"token": "s3cret\n"}))
+    assert login.headers() == {"Authorization": "Bearer s3cret"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('users:\n- name: x\n  user:\n    token: "s3cret\n', id="torn"),
+        pytest.param("users:\n- name: x\n  user:\n    token: s3cret\n\tx: 1\n", id="tab"),
+        pytest.param("users:\n- name: x\n  user: s3cret\n", id="another type"),
+        pytest.param("users:\n- name: x\n  user:\n    token: @s3cret\n", id="reserved"),
+        pytest.param("users:\n- name: x\n  user:\n    token: %s3cret: {\n", id="directive"),
+        pytest.param('{"users":[{"name":"x","user":{"token":"s3cret}]}', id="torn JSON"),
+        pytest.param("users:\n- name: x\n  user:\n    token: *s3cret\n", id="alias"),
+        pytest.param("users:\n- name: x\n  user:\n    token: !s3cret x\n", id="tag"),
+    ],
+)
+def test_a_spoilt_kubeconfig_is_not_quoted(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        login_by_kubeconfig(path)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(
