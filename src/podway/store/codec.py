@@ -83,7 +83,7 @@ def decode_node(data: bytes) -> Node:
     try:
         body = _node_decoder.decode(data)
         leases = tuple(_lease(lease) for lease in body.leases)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CodecError(f"node of {len(data)} bytes cannot be read: {error}") from error
     return Node(name=body.name, backend=body.backend, leases=leases)
 
@@ -129,7 +129,7 @@ def decode_subnets(data: bytes) -> tuple[IPNetwork, ...]:
     """
     try:
         return tuple(parse_subnet(text) for text in _subnets_decoder.decode(data))
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CodecError(f"subnets of {len(data)} bytes cannot be read: {error}") from error
 
 

@@ -88,7 +88,7 @@ def parse_record(value: bytes) -> NodeRecord:
     """Return the record that `render_record` wrote. Raises FlannelDataError."""
     try:
         body = msgspec.json.decode(value, type=_NodeBody)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise FlannelDataError(f"record of a node cannot be read: {error}") from error
     return NodeRecord(key=body.key, public_ip=body.public_ip)
 
@@ -103,5 +103,5 @@ def parse_reservation(value: bytes) -> Subnets:
     try:
         body = msgspec.json.decode(value, type=_ReservationBody)
         return tuple(parse_subnet(text) for text in body.subnets)
-    except (msgspec.DecodeError, UnicodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise FlannelDataError(f"reservation cannot be read: {error}") from error

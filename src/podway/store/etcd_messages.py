@@ -193,7 +193,10 @@ def encode(request: Struct) -> bytes:
 
 def decode(kind: type[T], text: bytes | msgspec.Raw) -> T:
     """Return *text* as a *kind*. Raises msgspec.DecodeError (ValidationError is one)."""
-    return msgspec.json.decode(text, type=kind, strict=False)
+    try:
+        return msgspec.json.decode(text, type=kind, strict=False)
+    except (UnicodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def prefix_end(prefix: bytes) -> bytes:

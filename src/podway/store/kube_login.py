@@ -222,7 +222,7 @@ def _read_kubeconfig(path: Path) -> _Kubeconfig:
         return _decode(data)
     except msgspec.ValidationError as error:
         raise ConfigError("kubeconfig", str(path), f"must be a kubeconfig: {error}") from error
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         # Only the place: what stands there may be a token.
         found = _PLACE.search(str(error))
         rule = f"must be YAML or JSON: {found[0] if found else 'it is none'}"

@@ -127,7 +127,7 @@ def decode_node(data: bytes, prefix: str) -> NodeRecord:
     """Return the Node *data*, with annotations under *prefix*. Raises `Unreadable`."""
     try:
         return _record(_node.decode(data), prefix)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise _unreadable("Node", data, error) from error
 
 
@@ -143,7 +143,7 @@ def decode_pod_node(data: bytes) -> str:
     """Return on which Node the pod *data* runs. Raises `Unreadable`."""
     try:
         return msgspec.json.decode(data, type=_Pod).spec.node_name
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise _unreadable("Pod", data, error) from error
 
 
@@ -156,7 +156,7 @@ def decode_page(data: bytes, prefix: str) -> NodePage:
             int(page.metadata.resource_version),
             page.metadata.next_page,
         )
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise _unreadable("list of Nodes", data, error) from error
 
 
@@ -178,7 +178,7 @@ def decode_event(line: bytes, prefix: str) -> WatchEvent | None:
             return WatchEvent("BOOKMARK", int(node.metadata.resource_version))
         record = _record(node, prefix)
         return WatchEvent(outer.type, record.revision, record)  # type: ignore[arg-type]
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise _unreadable("event", line, error) from error
 
 
@@ -186,7 +186,7 @@ def decode_status(data: bytes) -> ApiStatus | None:
     """Return the Status *data*, None when it is something else (a gateway's page, say)."""
     try:
         return _status.decode(data)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
 
 

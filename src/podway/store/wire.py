@@ -267,7 +267,7 @@ def decode_client_frame(body: bytes) -> ClientFrame:
     """Return what a client sent. Raises `WireError` when it is no frame of a client."""
     try:
         frame: ClientFrame = _client_decoder.decode(body)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise WireError(f"frame of {len(body)} bytes cannot be read: {error}") from error
     return frame
 
@@ -276,7 +276,7 @@ def decode_hub_frame(body: bytes) -> HubFrame:
     """Return what a hub sent. Raises `WireError` when it is no frame of a hub."""
     try:
         frame: HubFrame = _hub_decoder.decode(body)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise WireError(f"frame of {len(body)} bytes cannot be read: {error}") from error
     return frame
 
