@@ -174,6 +174,59 @@ def test_410_lists_anew(server: KubeServer, admin: Admin, tmp_path: Path, where:
     run_scenario(scenario)
 
 
+def test_a_list_that_grows_too_old_between_its_pages(
+    server: KubeServer, admin: Admin, tmp_path: Path
+) -> None:
+    """It is begun anew; no page of the old one is left in the new one."""
+    for number in range(3):
+        add_peer(admin, number)
+
+    async def scenario() -> None:
+        async with fault_proxy(server) as proxy:
+            api = KubeApiOptions(page=1)
+            async with opened(server, tmp_path, url=proxy.url, api=api) as store:
+                first = admin.get("/api/v1/nodes?limit=1")
+                proxy.answers += [answer(200, json.dumps(first).encode()), refuse(410)]
+                admin.remove_node("peer0")
+                async with followed(store) as world:
+                    assert sorted(world.nodes) == ["peer1", "peer2"]
+                    assert world.count(Away) == 1
+
+    run_scenario(scenario)
+
+
+def test_a_watch_goes_on_from_its_last_bookmark(
+    server: KubeServer, admin: Admin, tmp_path: Path
+) -> None:
+    """So that a cluster in which no Node ever changes does not make its revision too old."""
+
+    async def scenario() -> None:
+        async with (
+            fault_proxy(server) as proxy,
+            opened(server, tmp_path, url=proxy.url) as store,
+            followed(store) as world,
+        ):
+            await until(lambda: proxy.watches() == 1)
+            assert "allowWatchBookmarks=true" in proxy.requests[-1]
+            add_peer(admin, 1)
+            await until(lambda: "peer1" in world.nodes)
+            admin.post("/api/v1/namespaces/default/configmaps", {"metadata": {"name": "other"}})
+            admin.delete("/api/v1/namespaces/default/configmaps/other")
+            later = admin.get("/api/v1/nodes")["metadata"]["resourceVersion"]
+            word = {"kind": "Node", "apiVersion": "v1", "metadata": {"resourceVersion": later}}
+            bookmark = json.dumps({"type": "BOOKMARK", "object": word}).encode() + b"\n"
+            proxy.lines = lambda _: [bookmark]  # in place of what is told next
+            admin.annotate("peer1", public_ip="192.0.2.77")
+            await until(lambda: store._view.cache.revision == int(later))
+            proxy.lines = lambda line: [line]
+            proxy.cut_all()
+            await until(lambda: str(world.nodes["peer1"].leases[0].public_ip) == "192.0.2.77")
+            assert f"resourceVersion={later}&" in proxy.requests[-1]
+            assert world.count(Snapshot) == 1
+
+    run_scenario(scenario)
+
+
 @pytest.mark.parametrize("code", [401, 429, 500, 503, 504])
 def test_an_api_server_that_says_later(
     server: KubeServer, admin: Admin, tmp_path: Path, code: int
