@@ -246,6 +246,11 @@ def delete_rule(fields: NftFields) -> Request[NftFields]:
     return _request("delete", RULE, NFT_MSG_DELRULE, 0, fields)
 
 
+def get_rule(fields: NftFields) -> Request[NftFields]:
+    """Return the request that reads rule ``handle`` of ``chain``; ENOENT without one."""
+    return _request("read", RULE, NFT_MSG_GETRULE, 0, fields)
+
+
 def dump_rules(family: int, table: str, chain: str = "") -> Request[NftFields]:
     """Return the request that lists the rules of a table or chain; ENOENT if there is none."""
     fields: NftFields = {"family": family, "table": table}

@@ -26,7 +26,7 @@ from podway.netlink.constants import (
     NLMSG_ERROR,
 )
 from podway.netlink.errors import NetlinkError
-from podway.netlink.nft_rules import dump_rules, get_chain
+from podway.netlink.nft_rules import dump_rules, get_chain, get_rule
 from podway.netlink.socket import NetlinkSocket
 from podway.netlink.wire import decode_ack, encode_message, iter_frames
 
@@ -113,13 +113,25 @@ class NftSocket(NetlinkSocket):
 
     def has_chain(self, family: int, table: str, chain: str) -> bool:
         """Tell whether a chain exists."""
+        return self.find_chain(family, table, chain) is not None
+
+    def find_chain(self, family: int, table: str, chain: str) -> NftFields | None:
+        """Return a chain; None without one."""
+        return self._find(get_chain({"family": family, "table": table, "name": chain}))
+
+    def find_rule(self, family: int, table: str, chain: str, handle: int) -> NftFields | None:
+        """Return the rule number *handle* of a chain; None without one."""
+        return self._find(
+            get_rule({"family": family, "table": table, "chain": chain, "handle": handle})
+        )
+
+    def _find(self, request: Request[NftFields]) -> NftFields | None:
         try:
-            self.request(get_chain({"family": family, "table": table, "name": chain}))
+            return self.request(request)
         except NetlinkError as error:
             if error.is_not_found:
-                return False
+                return None
             raise
-        return True
 
     def find_rules(self, family: int, table: str, chain: str, *needles: bytes) -> list[NftFields]:
         """Return the rules of a chain that hold one of *needles* somewhere in their bytes.

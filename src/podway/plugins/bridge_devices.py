@@ -30,6 +30,7 @@ from podway.netlink.text import format_prefix
 from podway.plugins.bridge_gateways import overlaps
 from podway.plugins.interfaces import compute_address, disable_accept_ra, enable_ipv6, find_link
 from podway.plugins.macs import random_veth_name
+from podway.plugins.sysctls import write_sysctl_if_any
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -175,7 +176,9 @@ def _refuse_taken_name(netlink: "NetlinkSocket", name: str, call: "Call") -> Non
 
 def set_up_port(netlink: "NetlinkSocket", conf: "BridgeConf", name: str, mark: str) -> None:
     """Bring the host's end up, with its mark and what the bridge makes of it."""
-    disable_accept_ra(name)
+    # A bridge takes all that arrives: addresses of the port's own would be of no use, and each
+    # adds three routes, through which the kernel goes whenever a device comes or goes.
+    write_sysctl_if_any(f"net/ipv6/conf/{name}/disable_ipv6", "1")
     message: LinkMessage = {
         "ifname": name,
         "flags": IFF_UP,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Program: TypeAlias = list[dict[str, Any]]
 
 NFPROTO: "Final" = {IPV4: NFPROTO_IPV4, IPV6: NFPROTO_IPV6}
+# As many jumps to a chain are looked for one by one.
+_NEAR: "Final" = 4
 # The kind of our entry in a rule's userdata; nft and iptables use kinds from 0 on.
 _IFNAME_NOTE: "Final" = 0x70
 
@@ -36,13 +38,48 @@ def find_own_chain(nft: "NftSocket", plan: "tuple[int, str]", own: str, entry: s
     """
     family, table = plan
     nfproto = NFPROTO[family]
-    if not nft.has_chain(nfproto, table, own):
+    jumps = find_jumps(nft, (nfproto, table), own, entry)
+    if jumps is None:
         return []
-    jumps = nft.find_rules(nfproto, table, entry, own.encode() + b"\0")
-    return [
-        *(deletion(rule, nfproto, table) for rule in jumps if jump_of(rule) == own),
-        *chain_deletion(nfproto, table, own),
-    ]
+    deletions = [deletion(rule, nfproto, table) for rule in jumps]
+    return [*deletions, *chain_deletion(nfproto, table, own)]
+
+
+def find_jumps(
+    nft: "NftSocket", place: "tuple[int, str]", own: str, entry: str
+) -> "list[NftFields] | None":
+    """Return the rules of chain *entry* that jump to chain *own*; None without that chain.
+
+    A container's chain and the jumps to it are made in one transaction, in which the kernel counts
+    their handles up. So the jumps are looked for beside the chain's own rules, and the chain says
+    how often it is used; only when they are elsewhere are the entries of all containers listed
+    (1,000 take 3 ms).
+
+    Args:
+        nft: to look with.
+        place: NFPROTO_* and table.
+        own: name of the container's chain.
+        entry: chain from which it is jumped to.
+    """
+    chain = nft.find_chain(*place, own)
+    if chain is None:
+        return None
+    handles = [rule["handle"] for rule in nft.find_rules(*place, own)]
+    count = chain["use"] - len(handles)
+    if handles and count <= _NEAR:
+        near = _beside(handles, count)
+        looked_at = [nft.find_rule(*place, entry, handle) for handle in near]
+        found = [rule for rule in looked_at if rule is not None and jump_of(rule) == own]
+        if len(found) == count:
+            return found
+    rules = nft.find_rules(*place, entry, own.encode() + b"\0")
+    return [rule for rule in rules if jump_of(rule) == own]
+
+
+def _beside(handles: list[int], count: int) -> "tuple[int, ...]":
+    """Return *count* handles behind and before *handles*."""
+    first, last = min(handles), max(handles)
+    return (*range(last + 1, last + 1 + count), *range(first - count, first))
 
 
 def chain_deletion(nfproto: int, table: str, chain: str) -> "Requests":

@@ -15,7 +15,6 @@ and nobody jumps to it, which need not be looked up.
 from podway.cni.errors import CHECK_FAILED, CniError
 from podway.cni.values import Value
 from podway.netlink.constants import NFPROTO_INET
-from podway.netlink.errors import NetlinkError
 from podway.netlink.nft_rules import (
     NF_INET_FORWARD,
     NF_INET_LOCAL_IN,
@@ -28,7 +27,6 @@ from podway.netlink.nft_rules import (
     add_chain,
     add_table,
     append_rule,
-    get_chain,
     insert_rule,
 )
 from podway.plugins.iptables_chains import NFPROTO, deletion, program_of, shape_of
@@ -248,12 +246,7 @@ def _find_replaced(
 
 def _is_referred_to(nft: "NftSocket", nfproto: int, table: str, chain: str) -> bool:
     """Tell whether any rule jumps to *chain*: its use is counted in rules and jumps."""
-    try:
-        found = nft.request(get_chain({"family": nfproto, "table": table, "name": chain}))
-    except NetlinkError as error:
-        if error.is_not_found:
-            return False
-        raise
+    found = nft.find_chain(nfproto, table, chain)
     return found is not None and found["use"] > len(nft.find_rules(nfproto, table, chain))
 
 

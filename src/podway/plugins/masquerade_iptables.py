@@ -47,6 +47,7 @@ from podway.plugins.iptables_chains import (
     chain_deletion,
     comment_in,
     deletion,
+    find_jumps,
     ifname_note,
     ifname_of,
     jump_of,
@@ -203,9 +204,9 @@ def _additions(nft: "NftSocket", wanted: "Masquerade", family: int) -> "list[Net
 
 def _deletions(nft: "NftSocket", wanted: "Masquerade", family: int) -> "list[NetlinkRequest[Any]]":
     nfproto, chain = NFPROTO[family], chain_name(wanted.network, wanted.container_id)
-    if not nft.has_chain(nfproto, TABLE, chain):
+    jumps = find_jumps(nft, (nfproto, TABLE), chain, POSTROUTING)
+    if jumps is None:
         return []
-    jumps = nft.find_rules(nfproto, TABLE, POSTROUTING, _bytes(chain))
     sources = [
         shape_of(_match(host_prefix(cidr), source=True)) for cidr in cidrs_of(wanted, family)
     ]

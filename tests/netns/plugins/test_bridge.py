@@ -219,6 +219,22 @@ def test_masquerade(backend: str, runtime: Runtime, make_netns: MakeNetns) -> No
     assert runtime.call("DEL", left, pods[1], container_id="c1").code == 0
 
 
+def test_a_port_has_no_ipv6_of_its_own(runtime: Runtime, make_netns: MakeNetns) -> None:
+    """And bridges that of others, also where netfilter sees what is bridged."""
+    nf_call = Path("/proc/sys/net/bridge/bridge-nf-call-ip6tables")
+    if nf_call.exists():
+        runtime.host.exec("sysctl", "-qw", "net.bridge.bridge-nf-call-ip6tables=1")
+    pods = [make_netns() for _ in range(2)]
+    for number, pod in enumerate(pods):
+        config = bridge(runtime, SIX, isGateway=True)
+        result = runtime.add(config, pod, container_id=f"c{number}")
+        port = result["interfaces"][1]["name"]
+        assert runtime.host.ip("-6", "address", "show", "dev", port) == ""
+        assert runtime.host.ip("-6", "route", "show", "table", "all", "dev", port) == ""
+    connect(pods[0], pods[1], "fd01::3")
+    connect(pods[0], runtime.host, "fd01::1")
+
+
 def test_masquerade_by_the_legacy_kind(
     runtime: Runtime, make_netns: MakeNetns, pod: Netns, legacy_path: Document
 ) -> None:
