@@ -273,7 +273,7 @@ def test_del_may_be_repeated_and_needs_no_namespace(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("net_conf", "kind"),
-    [(BRIDGE, "link"), (ROUTED, "link"), (ROUTED, "route"), (ROUTED, "sysctl"), (DUAL, "link")],
+    [(BRIDGE, "link"), (ROUTED, "link"), (ROUTED, "route"), (ROUTED, "address"), (DUAL, "link")],
 )
 def test_an_add_that_the_kernel_refuses_leaves_nothing(
     tmp_path: Path, net_conf: dict[str, Any], kind: str

@@ -72,6 +72,7 @@ WISHES: list[KernelObject] = [
     TO_POD,
     TO_POD_IPV6,
     Address("pw1", ip_interface("fe80::1/64")),
+    Address("pw1", ip_interface("169.254.1.1/32"), scope="host"),
     NOWHERE,
     RULE,
     Sysctl("ipv4/ip_forward", "1"),

@@ -148,6 +148,13 @@ def test_addresses(interface: IPInterface, dev: str) -> None:
     assert parse_address(over_the_wire(request), dev) == Address(dev, interface)
 
 
+@given(interfaces(4), devices)
+def test_addresses_of_scope_host(interface: IPInterface, dev: str) -> None:
+    address = Address(dev, interface, scope="host")
+    request = create_address(address_fields(interface, DEVICES[dev], address.scope))
+    assert parse_address(over_the_wire(request), dev) == address
+
+
 @given(st.one_of(addresses(4), addresses(6)), macs, devices, st.booleans())
 def test_neighbours(address: IPAddress, mac: str, dev: str, proxy: bool) -> None:  # noqa: FBT001
     neighbour = Neighbour(dev, address, "" if proxy else mac, proxy=proxy)

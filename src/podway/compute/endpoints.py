@@ -4,9 +4,13 @@
 the bridge's address is their gateway.
 
 ``routed`` (as Calico): no bridge. The pod holds its address alone (/32, /128); everything else is
-behind its gateway, for which the host end answers (proxy ARP; for IPv6 the host end really holds
-``fe80::1``). The node has one host route per pod, so even two pods of a node meet in its routing
-table, where every packet can be seen, filtered and explained.
+behind its gateway, ``169.254.1.1`` or ``fe80::1``, which every host end holds. The node has one
+host route per pod, so even two pods of a node meet in its routing table, where every packet can be
+seen, filtered and explained.
+
+Not proxy ARP, which Calico has for IPv4: a kernel answers by it only while it has a route to the
+gateway over another device (net/ipv4/arp.c, arp_fwd_proxy), that is a default route, which a
+cluster without a way out does not have, and a node may lose.
 
     bridge:  pod eth0 ---- pwX --[cni0 10.244.1.1/24]-- routes -- uplink
     routed:  pod eth0 ---- pwX -- 10.244.1.5 dev pwX -- routes -- uplink
@@ -15,7 +19,12 @@ table, where every packet can be seen, filtered and explained.
 from collections.abc import Mapping
 from ipaddress import ip_interface
 
-from podway.compute.gateways import ROUTED_GATEWAY_IPV6, bridge_gateway, routed_gateway
+from podway.compute.gateways import (
+    ROUTED_GATEWAY_IPV4,
+    ROUTED_GATEWAY_IPV6,
+    bridge_gateway,
+    routed_gateway,
+)
 from podway.model.addresses import (
     Family,
     IPAddress,
@@ -166,17 +175,11 @@ def _routed(endpoint: Endpoint, held: list[IPAddress], mtus: Mtus) -> tuple[Kern
 
 
 def _host_side(host: str, address: IPAddress) -> tuple[KernelObject, ...]:
-    """Return the route to one address of a routed pod, and what answers for its gateway."""
-    family = family_of(address)
-    route = Route(
-        dst=host_prefix(address),
-        dev=host,
-        scope="link" if family is Family.IPV4 else "global",
-        metric=default_metric(family),
-    )
-    if family is Family.IPV4:
-        answer = Sysctl(f"ipv4/conf/{host}/proxy_arp", "1", host)
-        # The default delays every proxied answer by up to 0.8 s.
-        return (route, answer, Sysctl(f"ipv4/neigh/{host}/proxy_delay", "0", host))
+    """Return the route to one address of a routed pod, and the gateway that it sends to."""
+    if family_of(address) is Family.IPV4:
+        route = Route(dst=host_prefix(address), dev=host, scope="link")
+        # Of scope host: no packet of the node's own may leave with an address that is everywhere.
+        return (route, Address(host, host_interface(ROUTED_GATEWAY_IPV4), scope="host"))
+    route = Route(dst=host_prefix(address), dev=host, metric=default_metric(Family.IPV6))
     gateway = Address(host, ip_interface(f"{ROUTED_GATEWAY_IPV6}/64"))
     return (route, gateway, Sysctl(f"ipv6/conf/{host}/accept_ra", "0", host))

@@ -8,7 +8,13 @@ from ipaddress import ip_address
 
 from podway.model.addresses import interface_in
 from podway.model.kernel import Address
-from podway.netlink.constants import AF_INET, AF_INET6, IFA_F_NODAD
+from podway.netlink.constants import (
+    AF_INET,
+    AF_INET6,
+    IFA_F_NODAD,
+    RT_SCOPE_HOST,
+    RT_SCOPE_UNIVERSE,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +22,7 @@ if TYPE_CHECKING:
     from podway.netlink.addresses import AddressMessage
 
 
-def address_fields(interface: "IPInterface", index: int) -> "AddressMessage":
+def address_fields(interface: "IPInterface", index: int, scope: str = "global") -> "AddressMessage":
     """Return the fields of *interface* on the device with *index*."""
     packed = interface.packed
     ipv6 = interface.version == 6
@@ -24,6 +30,7 @@ def address_fields(interface: "IPInterface", index: int) -> "AddressMessage":
         "family": AF_INET6 if ipv6 else AF_INET,
         "index": index,
         "prefixlen": interface.network.prefixlen,
+        "scope": RT_SCOPE_HOST if scope == "host" else RT_SCOPE_UNIVERSE,
         "local": packed,
         "address": packed,
         "flags": IFA_F_NODAD if ipv6 else 0,
@@ -35,4 +42,7 @@ def parse_address(message: "AddressMessage", dev: str) -> Address | None:
     packed = message.get("local") or message.get("address")
     if packed is None:
         return None
-    return Address(dev, interface_in(ip_address(packed), message["prefixlen"]))
+    # IPv6 has ::1 in scope host, by its value.
+    ours = message["family"] == AF_INET and message.get("scope") == RT_SCOPE_HOST
+    interface = interface_in(ip_address(packed), message["prefixlen"])
+    return Address(dev, interface, "host" if ours else "global")

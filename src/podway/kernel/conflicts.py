@@ -4,7 +4,7 @@ In: an operation and the kernel's refusal. Out: None once all is as wanted, or t
 Why it is needed (all of it is rare and costs the ordinary write nothing):
 
 - EEXIST: IPv4 takes an address with its prefix length for identity, IPv6 the address alone
-  (net/ipv6/addrconf.c), and replaces everything but the length.
+  (net/ipv6/addrconf.c), and replaces everything but the length; IPv4 does not replace the scope.
 - EEXIST: an IPv4 route is not replaced when the same one stands behind another program's of the
   same key (net/ipv4/fib_trie.c, fib_table_insert).
 - EINVAL: an IPv6 gateway that is declared on link must not be covered by a route over another
@@ -71,14 +71,19 @@ def settle(
 
 
 def _settle_address(netlink: NetlinkSocket, desired: Address, index_of: IndexOf) -> None:
-    if desired.address.version == 4:  # the same with another prefix length would be another one
-        return
     index = index_of(desired.dev)
     for message in netlink.dump(dump_addresses(index=index)):
         there = parse_address(message, desired.dev)
-        if there is not None and there.address.ip == desired.address.ip and there != desired:
+        if there is not None and _is_in_the_way(there, desired):
             _send(netlink, delete_request(there, index_of), write_request(desired, index_of))
             return
+
+
+def _is_in_the_way(there: Address, desired: Address) -> bool:
+    """Tell whether *there* has the place of *desired*, with what cannot be changed in place."""
+    if desired.address.version == 4:  # the same with another prefix length would be another one
+        return there.key == desired.key and there != desired
+    return there.address.ip == desired.address.ip and there != desired
 
 
 def _settle_route(netlink: NetlinkSocket, desired: Route, index_of: IndexOf) -> None:

@@ -284,7 +284,7 @@ class FakeStack:
                 if other.address.ip == item.address.ip and other.key != item.key:
                     del self.objects[other.key]
                     self.news.append(other.key)
-        self.objects.setdefault(item.key, item)
+        self.objects[item.key] = item
 
     def _addresses(self, dev: str = "") -> list[Address]:
         return [

@@ -93,7 +93,7 @@ def write_request(item: KernelObject, index_of: IndexOf) -> Request[Any]:
         case FdbEntry():
             return replace_fdb(fdb_fields(item, index_of(item.dev)))
         case Address():
-            return create_address(address_fields(item.address, index_of(item.dev)))
+            return create_address(address_fields(item.address, index_of(item.dev), item.scope))
         case Rule():
             return create_rule(rule_fields(item))
         case _:
@@ -111,7 +111,7 @@ def delete_request(item: KernelObject, index_of: IndexOf) -> Request[Any]:
         case FdbEntry():
             return delete_fdb(fdb_identity(item, index_of(item.dev)))
         case Address():
-            return delete_address(address_fields(item.address, index_of(item.dev)))
+            return delete_address(address_fields(item.address, index_of(item.dev), item.scope))
         case Rule():
             return delete_rule(rule_fields(item))
         case _:

@@ -151,10 +151,18 @@ class Link(Struct, frozen=True, kw_only=True):
 
 
 class Address(Struct, frozen=True):
-    """An address on a device. Key: device, address and prefix length."""
+    """An address on a device. Key: device, address and prefix length.
+
+    Attributes:
+        dev: the device.
+        address: address and prefix length.
+        scope: "global", or "host" for one that no packet is sent from unless its sender asks for it
+            (IPv4 only; IPv6 tells scopes by the address).
+    """
 
     dev: str
     address: IPInterface
+    scope: str = "global"
 
     @property
     def key(self) -> Key:

@@ -148,6 +148,12 @@ _ADDRESSES = (
     Case(
         name="link-local address", item=Address("cni0", ip_interface("fe80::1/64")), needs=(BRIDGE,)
     ),
+    Case(
+        name="IPv4 of scope host",
+        item=Address("cni0", ip_interface("169.254.1.1/32"), scope="host"),
+        other=Address("cni0", ip_interface("169.254.1.1/32")),
+        needs=(BRIDGE,),
+    ),
     Case(name="IPv4 host", item=Address("podway.1", ip_interface("10.1.0.0/32")), needs=(VTEP,)),
 )
 _ROUTES = (

@@ -44,7 +44,7 @@ class Outsider:
             case Link():
                 self._set_link(item, exists=exists)
             case Address():
-                self.netns.ip("address", "replace", str(item.address), "dev", item.dev, *_dad(item))
+                self._set_address(item, exists=exists)
             case Route():
                 self.netns.ip(_flag(family_of(item.dst)), "route", "replace", *_route_words(item))
             case Neighbour():
@@ -164,11 +164,20 @@ class Outsider:
                 }
         return None
 
+    def _set_address(self, item: Address, *, exists: bool) -> None:
+        place = (str(item.address), "dev", item.dev)
+        if exists:  # the scope is not among what the kernel replaces
+            self.netns.ip("address", "delete", *place)
+        self.netns.ip("address", "add", *place, "scope", item.scope, *_dad(item))
+
     def _address(self, dev: str, address: str) -> Facts | None:
         for item in self._json("address", "show", "dev", dev):
             for info in item["addr_info"]:
                 if f"{info['local']}/{info['prefixlen']}" == address:
-                    return {"tentative": info.get("tentative", False)}
+                    return {
+                        "tentative": info.get("tentative", False),
+                        "host": info["scope"] == "host",
+                    }
         return None
 
     def _route(self, family: str, table: str, dst: str, metric: str) -> Facts | None:
@@ -253,7 +262,7 @@ def expected_facts(item: KernelObject) -> Facts:  # noqa: PLR0911  # one for eac
         case Link():
             return _link_facts(item)
         case Address():
-            return {"tentative": False}
+            return {"tentative": False, "host": item.scope == "host"}
         case Route():
             return _route_facts(item)
         case Neighbour():

@@ -29,9 +29,12 @@ from netns.kernel.worlds import (
     refusal,
     wait_for,
 )
+from podway.compute.endpoints import compute_endpoint
 from podway.kernel.node import NodeKernel
 from podway.kernel.protocol import DeviceChanged, Seen
-from podway.model.kernel import Address, Link, Neighbour, PodSide, Route, Veth
+from podway.model.addresses import Family
+from podway.model.endpoints import Endpoint, EndpointKey
+from podway.model.kernel import Address, KernelObject, Link, Neighbour, PodSide, Route, Veth
 from podway.netlink import entered
 
 EVERYTHING = ip_network("0.0.0.0/0")
@@ -319,6 +322,45 @@ def test_packets_pass(real: RealWorld, make_netns: MakeNetns) -> None:
         (inside, real.netns, "fd01::1"),
     ):
         _send_datagram(here, there, address)
+
+
+@pytest.mark.parametrize("arp_ignore", ["0", "1"])
+def test_routed_pods_pass_without_a_default_route(
+    real: RealWorld, make_netns: MakeNetns, arp_ignore: str
+) -> None:
+    """Their gateway answers whatever routes the node has, and to kube-proxy's strict ARP too."""
+    for setting in ("ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1"):
+        real.netns.exec("sysctl", "-qw", f"net/{setting}")
+    real.netns.exec("sysctl", "-qw", f"net/ipv4/conf/all/arp_ignore={arp_ignore}")
+    first, second = make_netns(), make_netns()
+    build(real, *routed_pod(first, "a", 5), *routed_pod(second, "b", 6))
+    assert real.netns.ip("route", "show", "default") == ""
+    for here, there, address in (
+        (first, real.netns, "192.0.2.1"),
+        (first, real.netns, "2001:db8::1"),
+        (first, second, "10.1.0.6"),
+        (first, second, "fd01::6"),
+        (real.netns, first, "10.1.0.5"),
+        (real.netns, second, "fd01::6"),
+    ):
+        _send_datagram(here, there, address)
+    # The gateway's address is on every host end; the node is known by its own.
+    (way,) = json.loads(real.netns.ip("-j", "route", "get", "10.1.0.5"))
+    assert way["prefsrc"] == "192.0.2.1"
+
+
+def routed_pod(netns: Netns, container: str, number: int) -> tuple[KernelObject, ...]:
+    """Return what a node holds for a pod in *netns* that is attached by ``routed``."""
+    endpoint = Endpoint(
+        key=EndpointKey("podway", container, "eth0"),
+        netns=netns.path,
+        addresses=(ip_address(f"10.1.0.{number}"), ip_address(f"fd01::{number}")),
+        attach="routed",
+        mtu=1500,
+        pod=f"default/{container}",
+    )
+    subnets = {Family.IPV4: ip_network("10.1.0.0/24"), Family.IPV6: ip_network("fd01::/64")}
+    return compute_endpoint(endpoint, subnets, {})
 
 
 def test_a_forwarded_packet_passes_at_once(real: RealWorld, make_netns: MakeNetns) -> None:

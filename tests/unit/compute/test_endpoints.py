@@ -70,8 +70,7 @@ def test_a_routed_pod_is_alone_in_its_prefix_and_has_a_route_of_its_own() -> Non
     ]
     assert set(rest) == {
         Route(dst=ip_network("10.244.1.5/32"), dev=host, scope="link"),
-        Sysctl(f"ipv4/conf/{host}/proxy_arp", "1", host),
-        Sysctl(f"ipv4/neigh/{host}/proxy_delay", "0", host),
+        Address(host, ip_interface("169.254.1.1/32"), scope="host"),
         Route(dst=ip_network("fd00:10:244:1::5/128"), dev=host, metric=1024),
         Address(host, ip_interface("fe80::1/64")),
         Sysctl(f"ipv6/conf/{host}/accept_ra", "0", host),

@@ -51,6 +51,7 @@ from podway.netlink.constants import (
     NTF_SELF,
     NUD_PERMANENT,
     NUD_REACHABLE,
+    RT_SCOPE_UNIVERSE,
 )
 
 INDEXES = {"eth0": 2, "cni0": 3, "podway.1": 4}
@@ -149,6 +150,7 @@ def test_addresses_are_valid_at_once() -> None:
         "family": AF_INET,
         "index": 3,
         "prefixlen": 24,
+        "scope": RT_SCOPE_UNIVERSE,
         "local": bytes((10, 1, 0, 1)),
         "address": bytes((10, 1, 0, 1)),
         "flags": 0,
