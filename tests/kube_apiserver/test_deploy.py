@@ -10,6 +10,7 @@ import yaml
 
 from kube_apiserver.server import Admin, ApiError, KubeServer
 from kube_apiserver.stores import claim, next_event, opened, run_scenario
+from podway import __version__
 from podway.agent.settings import settings_from
 from podway.cli.main import full_parser
 from podway.hub.settings import parse_settings
@@ -73,6 +74,36 @@ def test_the_api_server_takes_it_as_it_is(applied: Admin, name: str) -> None:
         else:
             taken = applied.post(f"{place}?dryRun=All", document)
         assert lost(document, taken) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "wrong"),
+    [
+        pytest.param("agent.yaml", ("spec", "template", "spec"), "hostNetwrk", id="agent"),
+        pytest.param("hub.yaml", ("spec", "strategy"), "typ", id="hub"),
+        pytest.param("network.yaml", (), "dta", id="network"),
+    ],
+)
+def test_a_misspelt_field_would_be_noticed(
+    applied: Admin, name: str, where: tuple[str, ...], wrong: str
+) -> None:
+    (document,) = documents(name)
+    place = document
+    for key in where:
+        place = place[key]
+    place[wrong] = True
+    taken = applied.post(f"{PLACES[document['kind']]}?dryRun=All", document)
+    assert lost(document, taken) == [".".join(("", *where, wrong))]
+
+
+def test_manifests_name_the_image_of_this_version() -> None:
+    images = {
+        container["image"]
+        for name, kind in (("agent.yaml", "DaemonSet"), ("hub.yaml", "Deployment"))
+        for pod in (find(name, kind)["spec"]["template"]["spec"],)
+        for container in (*pod["containers"], *pod.get("initContainers", ()))
+    }
+    assert images == {f"localhost/podway:{__version__}"}
 
 
 def lost(wanted: Any, taken: Any, path: str = "") -> list[str]:

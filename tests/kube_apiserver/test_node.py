@@ -77,6 +77,24 @@ def test_a_node_made_anew_takes_its_new_subnet(
     run_scenario(scenario)
 
 
+def test_what_somebody_writes_by_mistake_is_put_right(
+    server: KubeServer, admin: Admin, tmp_path: Path
+) -> None:
+    admin.add_node("a", "10.244.5.0/24")
+    name = "flannel.alpha.coreos.com/public-ip"
+
+    async def scenario() -> None:
+        async with running_node(tmp_path, open_kube_store(server, tmp_path)) as node:
+            await node.ready()
+            right = admin.annotations("a")
+            for wrong in ("192.0.2.66", "nonsense", None):
+                admin.annotate("a", public_ip=wrong)
+                await until(lambda: admin.annotations("a").get(name) == right[name], node.reasons)
+            assert admin.annotations("a") == right
+
+    run_scenario(scenario)
+
+
 def test_another_name_is_another_node(server: KubeServer, admin: Admin, tmp_path: Path) -> None:
     """The machine is renamed: what it had under the old name is nothing to it any more."""
     admin.add_node("a", "10.244.5.0/24")
