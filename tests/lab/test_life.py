@@ -19,8 +19,8 @@ from podway.lab.errors import LabDamaged, LabError, StartFailed
 from podway.lab.interrupts import interruptible
 from podway.lab.labs import bring_up, read_statuses
 from podway.lab.members import pod_stations
-from podway.lab.names import HUB, lab_dir, namespace_of
-from podway.lab.namespaces import create_namespace, inside, list_namespaces
+from podway.lab.names import FABRIC, HUB, lab_dir, namespace_of
+from podway.lab.namespaces import create_namespace, inside, list_namespaces, run_in
 from podway.lab.ping import ping_all
 from podway.lab.processes import is_running, read_pid_file
 from podway.lab.progress import silent
@@ -97,6 +97,16 @@ def test_an_agent_that_does_not_start(lab_name: str, monkeypatch: pytest.MonkeyP
         bring_up(LabSpec(name=lab_name, nodes=(1, 2)), silent)
     assert "bogus" in str(failed.value), "the end of the log says why"
     assert leftovers(lab_name) == []
+
+
+def test_the_underlay_is_a_switch_and_no_firewall(make_lab: Callable[..., LabSpec]) -> None:
+    spec = make_lab()
+    names = ["iptables", "ip6tables", "arptables"]
+    switches = [f"/proc/sys/net/bridge/bridge-nf-call-{name}" for name in names]
+    there = [path for path in switches if Path(path).exists()]
+    if there:
+        _, told, _ = run_in(namespace_of(spec.name, FABRIC), ["cat", *there])
+        assert told.split() == [b"0"] * len(there)
 
 
 def test_an_impossible_lab_makes_nothing(lab_name: str) -> None:

@@ -44,10 +44,13 @@ from podway.lab.store_members import (
 from podway.lab.teardown import all_labs, take_down
 from podway.lab.topology import Plan, plan_agent, plan_lab
 from podway.lab.underlay import plan_cable, underlay_neighbours
+from podway.model.kernel import Sysctl
 from podway.plugins.install import install
 
 POLL_S = 0.01
 LINKED_TIMEOUT_S = 15.0
+# Per namespace since Linux 5.3; there where the kernel has br_netfilter.
+BRIDGE_SYSCTLS = Path("/proc/sys/net/bridge")
 NEIGHBOUR_LIMIT = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
 
 
@@ -108,7 +111,7 @@ def _build(spec: LabSpec, plan: Plan, report: Report) -> None:
     for namespace in plan.namespaces:
         create_namespace(namespace)
     check_kernel(spec, plan.namespaces[0])
-    make(namespace_of(spec.name, FABRIC), plan.fabric)
+    make(namespace_of(spec.name, FABRIC), (*_switch_settings(), *plan.fabric))
     report(FABRIC, f"{len(plan.namespaces)} namespaces made and cabled")
     with ThreadPoolExecutor(1) as aside:
         with uninterrupted():
@@ -121,6 +124,13 @@ def _build(spec: LabSpec, plan: Plan, report: Report) -> None:
         plugin.result()
     _wait_linked(spec, spec.nodes)
     report("lab", "every node knows every other one")
+
+
+def _switch_settings() -> tuple[Sysctl, ...]:
+    """Return what keeps netfilter away from the fabric's frames: a switch reads no IP packets."""
+    names = ("iptables", "ip6tables", "arptables")
+    paths = [BRIDGE_SYSCTLS / f"bridge-nf-call-{name}" for name in names]
+    return tuple(Sysctl(f"bridge/{path.name}", "0") for path in paths if path.exists())
 
 
 def _install_plugin(spec: LabSpec) -> None:
