@@ -8,11 +8,12 @@ from typing import Any
 
 from podway.cli.arguments import add_groups, add_leaf
 from podway.cli.network_view import network_fields, render_network
-from podway.cli.output import print_json, style_of
+from podway.cli.output import plural, print_json, style_of
 from podway.cli.store_access import add_store, ask_store
 from podway.compute.pool_use import PoolUse, compute_use
 from podway.errors import ConfigError
 from podway.model.networks import Network, parse_network
+from podway.model.unknown_keys import find_unknown_keys
 from podway.store.engines import net_conf_parser
 from podway.store.flannel_data import parse_net_conf
 from podway.store.protocol import AdminStore, StoredNetwork, StoreError
@@ -57,7 +58,10 @@ def _show(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     text = _read(args.file)
     network = parse_network(text)
-    remark = f"{args.file} is in order"
+    unknown = find_unknown_keys(text)
+    remark = f"{args.file} is " + (
+        f"accepted without {plural(len(unknown), 'key')}" if unknown else "in order"
+    )
     if parse_net_conf(text) != network:
         remark += "; in etcd and Kubernetes its backend is udp, as flanneld has it: name one"
     return _print(args, text, network, remark)
@@ -97,12 +101,20 @@ def _print(
     remark: str,
     uses: tuple[PoolUse, ...] | None = None,
 ) -> int:
+    unknown, style = find_unknown_keys(text), style_of(sys.stdout)
     if args.json:
-        document = {"network": _without_secrets(json.loads(text)), "remark": remark}
+        document = {
+            "network": _without_secrets(json.loads(text)),
+            "remark": remark,
+            "unknown_keys": [
+                {"key": each.key, "nearest": each.nearest or None} for each in unknown
+            ],
+        }
         print_json(document if uses is None else {**document, "use": network_fields(uses)})
     else:
-        shown = render_network(network, style_of(sys.stdout), uses)
-        print("\n".join((*shown, "", remark)))
+        shown = render_network(network, style, uses)
+        told = [style.warn(str(each)) for each in unknown]
+        print("\n".join((*shown, "", *told, remark)))
     return 0
 
 

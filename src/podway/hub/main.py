@@ -22,6 +22,7 @@ from podway.kernel.logs import configure_logging, get_log
 from podway.kernel.systemd import notify, watchdog_interval_s
 from podway.model.networks import Network, parse_network
 from podway.store.address import HubAddress, UnixAddress
+from podway.store.net_conf_remarks import tell_unknown_keys
 from podway.store.tls import TlsFiles
 from podway.store.wire import KIND_CONFIG, NETWORK_NAME, Put
 
@@ -144,6 +145,8 @@ def open_ledger(settings: HubSettings) -> Ledger:
     try:
         ledger = Ledger(database)
         _configure_network(ledger, settings)
+        if ledger.state.network_text is not None:
+            tell_unknown_keys(ledger.state.network_text.encode())
     except BaseException:
         database.close()
         raise

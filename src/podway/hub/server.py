@@ -21,9 +21,11 @@ from podway.hub.tls import TlsConnection
 from podway.kernel.logs import get_log
 from podway.store.address import HubAddress
 from podway.store.codec import decode_node
+from podway.store.net_conf_remarks import tell_unknown_keys
 from podway.store.protocol import StoreError
 from podway.store.refusals import Code, NotAllowed, code_of
 from podway.store.wire import (
+    KIND_CONFIG,
     KIND_NODE,
     PART_BYTES,
     AnyRequest,
@@ -267,6 +269,8 @@ def _log_record(record: Record) -> None:
     if record.kind != KIND_NODE:
         change = "removed" if record.value is None else "stored"
         _log.info(f"{record.kind} {change}", name=record.name, revision=record.revision)
+        if record.kind == KIND_CONFIG and record.value is not None:
+            tell_unknown_keys(record.value)
     elif record.value is None:
         _log.info("lease ended", node=record.name, revision=record.revision)
     else:

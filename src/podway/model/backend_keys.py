@@ -1,7 +1,7 @@
 """``Backend`` of net-conf.json: flannel's keys to values, and back for the store.
 
 In: the object ``Backend``. Out: one of `podway.model.backends`, or a `ConfigError` with field,
-value and rule. Unknown keys pass, so that one file can serve flannel and podway.
+value and rule. Unknown keys pass, so that one file can serve flannel and podway; they are named.
 """
 
 import shlex

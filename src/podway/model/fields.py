@@ -2,9 +2,10 @@
 
 In: a decoded object, and the path at which it stands. Out: typed values, or a `ConfigError` with
 field, value and rule. Keys match without regard to case, as in Go, because flannel's files do.
+What nobody asked for is told afterwards (`Fields.passed_over`): it is most often a slip of the pen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from podway.errors import ConfigError
@@ -20,14 +21,37 @@ class Fields:
 
     def __init__(self, document: Mapping[str, Any], path: str = "") -> None:
         self._values = {key.lower(): value for key, value in document.items()}
+        self._spellings = {key.lower(): key for key in document}
         self._path = path
+        self._known: dict[str, str] = {}
+        self._inner: list[Fields] = []
 
     def path(self, name: str) -> str:
         """Return how the user writes the field *name*."""
         return f"{self._path}{name}"
 
+    def known(self) -> list[str]:
+        """Return the names that were asked for or declared, in this object and those in it."""
+        return [
+            *(self.path(name) for name in self._known.values()),
+            *(name for inner in self._inner for name in inner.known()),
+        ]
+
+    def passed_over(self) -> Iterator[str]:
+        """Yield the keys of the document, in this object and those in it, that nobody knows."""
+        for key, spelling in self._spellings.items():
+            if key not in self._known:
+                yield self.path(spelling)
+        for inner in self._inner:
+            yield from inner.passed_over()
+
+    def declare(self, *names: str) -> None:
+        """Tell that *names* are known, whether they are asked for or not."""
+        self._known.update((name.lower(), name) for name in names)
+
     def raw(self, name: str) -> Any:
         """Return the value of *name* as it is, None where there is none."""
+        self.declare(name)
         return self._values.get(name.lower())
 
     def flag(self, name: str, *, default: bool) -> bool:
@@ -65,7 +89,13 @@ class Fields:
         if not isinstance(value, dict):
             # Not shown: whatever it is, it may hold what an object of that name would (a PSK).
             raise ConfigError(self.path(name), _kind(value), "must be an object")
-        return Fields(value, f"{self.path(name)}.")
+        return self.inner(value, name)
+
+    def inner(self, document: Mapping[str, Any], name: str) -> "Fields":
+        """Return the fields of *document*, which stands at *name* in this object."""
+        inner = Fields(document, f"{self.path(name)}.")
+        self._inner.append(inner)
+        return inner
 
 
 def _kind(value: object) -> str:

@@ -2,7 +2,8 @@
 
 In: the JSON text (keys match without regard to case, as in Go). Out: a `Network`, or a
 `ConfigError` that names field, value and rule. Unknown keys pass, so that one file can serve
-flannel and podway; a known key with a wrong value never does.
+flannel and podway, and `podway.model.unknown_keys` names them; a known key with a wrong value
+never passes.
 
 podway's own keys: ``Networks`` (further prefixes, `podway.model.pools`), ``Attach`` ("bridge" or
 "routed"), ``Masquerade`` (bool) and ``NonMasqueradeCIDRs`` (prefixes outside the network that see
@@ -50,6 +51,8 @@ __all__ = [
 
 Attach: TypeAlias = Literal["bridge", "routed"]
 MIN_MTU_IPV6 = 1280
+# flannel's, and without a meaning here: podway's rules are nftables' in any case.
+_PASSED_OVER = ("EnableNFTables",)
 
 
 class Network(Struct, frozen=True, kw_only=True):
@@ -100,13 +103,27 @@ def parse_network(text: bytes | str, unnamed: BackendName = "vxlan") -> Network:
     Raises:
         ConfigError: the text is no JSON object, or a value breaks its rule.
     """
+    return parse_fields(decode_fields(text), unnamed)
+
+
+def decode_fields(text: bytes | str) -> Fields:
+    """Return the fields of net-conf.json *text*. Raises `ConfigError` for what is no object."""
     try:
         document = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ConfigError("net-conf.json", _size(text), f"must be JSON: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError("net-conf.json", _size(text), "must be one JSON object")
-    fields = Fields(document)
+    return Fields(document)
+
+
+def parse_fields(fields: Fields, unnamed: BackendName) -> Network:
+    """Return the network that *fields* describe, with *unnamed* where they name no backend.
+
+    Raises:
+        ConfigError: a value breaks its rule.
+    """
+    fields.declare(*_PASSED_OVER)
     pools, backend = parse_pools(fields), parse_backend(fields.child("Backend"), unnamed)
     if isinstance(backend, IpipConfig) and any(pool.family is Family.IPV6 for pool in pools):
         rule = "ipip carries IPv4 alone: leave it false, or take vxlan, wireguard or host-gw"

@@ -22,6 +22,7 @@ from podway.errors import ConfigError
 from podway.model.addresses import Family, IPNetwork, family_of, prefix_contains
 from podway.model.fields import Fields
 
+_KEYS = ("Network", "SubnetLen", "SubnetMin", "SubnetMax")
 _PREFIX = re.compile(r"[0-9A-Fa-f.:]+/[0-9]{1,3}")
 
 
@@ -75,6 +76,8 @@ class Pool(Struct, frozen=True, kw_only=True):
 def parse_pools(fields: Fields) -> tuple[Pool, ...]:
     """Return the pools of both families, IPv4 first. Raises `ConfigError`."""
     pools = []
+    for mark in ("", "IPv6"):  # a family that is left out may be described all the same
+        fields.declare(*(f"{mark}{name}" for name in _KEYS))
     if fields.flag("EnableIPv4", default=True):
         pools.append(_parse_first(fields, "", Family.IPV4))
     if fields.flag("EnableIPv6", default=False):
@@ -104,7 +107,7 @@ def _parse_further(fields: Fields, families: set[Family]) -> Iterator[Pool]:
     if not isinstance(values, list):
         raise ConfigError("Networks", values, "must be a list of prefixes, or of objects with them")
     for index, value in enumerate(values):
-        entry = _entry(f"Networks[{index}]", value)
+        entry = _entry(fields, f"Networks[{index}]", value)
         name = entry.path("Network")
         prefix = parse_prefix(name, entry.raw("Network"))
         if family_of(prefix) not in families:
@@ -113,13 +116,13 @@ def _parse_further(fields: Fields, families: set[Family]) -> Iterator[Pool]:
         yield _parse_pool(entry, "", prefix, drain=entry.flag("Drain", default=False))
 
 
-def _entry(path: str, value: object) -> Fields:
+def _entry(fields: Fields, path: str, value: object) -> Fields:
     """Return the fields of one of ``Networks``: an object, or a prefix alone."""
     if isinstance(value, str):
-        return Fields({"Network": value}, f"{path}.")
+        return fields.inner({"Network": value}, path)
     if not isinstance(value, dict):
         raise ConfigError(path, value, "must be a prefix, or an object with Network")
-    return Fields(value, f"{path}.")
+    return fields.inner(value, path)
 
 
 def _parse_pool(fields: Fields, mark: str, prefix: IPNetwork, *, drain: bool = False) -> Pool:

@@ -28,6 +28,7 @@ from podway.store.flannel_data import (
     parse_net_conf,
     parse_subnet_key,
 )
+from podway.store.net_conf_remarks import tell_unknown_keys
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -168,6 +169,7 @@ class EtcdView:
         if stored is not None:
             try:
                 self.network = parse_net_conf(stored.value)
+                tell_unknown_keys(stored.value)
             except ConfigError as error:
                 what = "the network configuration in the store cannot be used"
                 self.network_error = f"{what}: {error}"

@@ -14,6 +14,7 @@ from msgspec import Struct
 from podway.errors import ConfigError
 from podway.model.networks import Network
 from podway.store.flannel_data import parse_net_conf
+from podway.store.net_conf_remarks import tell_unknown_keys
 
 _MAX_BYTES = 1 << 20
 
@@ -33,9 +34,11 @@ def read_net_conf(path: Path) -> NetConf:
         reason = error.strerror or str(error)
         return NetConf(None, f"{path}: {reason}: the network's configuration must be there")
     try:
-        return NetConf(parse_net_conf(text))
+        network = parse_net_conf(text)
     except ConfigError as error:
         return NetConf(None, f"the network configuration {path} cannot be used: {error}")
+    tell_unknown_keys(text)
+    return NetConf(network)
 
 
 def read_text(path: Path) -> bytes:

@@ -13,6 +13,7 @@ from podway.model.nodes import Node
 from podway.store.codec import CodecError, decode_node
 from podway.store.connection import StreamFrame
 from podway.store.mailbox import Mailbox
+from podway.store.net_conf_remarks import tell_unknown_keys
 from podway.store.protocol import Change, Delta, Snapshot
 from podway.store.wire import Changed, Deltas, Resumed, SnapshotEnd, SnapshotPart, SnapshotStart
 
@@ -119,9 +120,11 @@ def _parse(text: str | None) -> tuple[Network | None, str]:
     if text is None:
         return None, ""
     try:
-        return parse_network(text), ""
+        network = parse_network(text)
     except ConfigError as error:
         return None, f"the network configuration in the store cannot be used: {error}"
+    tell_unknown_keys(text)
+    return network, ""
 
 
 def _change(changed: Changed) -> Change:
