@@ -26,6 +26,7 @@ from podway.store.etcd_messages import (
     AuthenticateResponse,
     Fault,
     GrantRequest,
+    Header,
     LeaseRequest,
     LeaseResponse,
     RangeRequest,
@@ -163,10 +164,10 @@ class EtcdClient:
                 self._refuse(http, exchange.status, await exchange.body(_LINE_MAX_BYTES))
             yield self._responses(http, exchange, silence_s)
 
-    async def check_current(self, key: bytes) -> None:
-        """Ask the current member, and through it a majority, for *key*. Raises StoreAway."""
+    async def check_current(self, key: bytes) -> Header:
+        """Ask the current member for *key*; return where a majority is. Raises StoreAway."""
         request = RangeRequest(key=key, count_only=True)
-        await self._ask(self._member(), "/v3/kv/range", request, RangeResponse)
+        return (await self._ask(self._member(), "/v3/kv/range", request, RangeResponse)).header
 
     def rotate(self) -> None:
         """Let the next member be the current one."""

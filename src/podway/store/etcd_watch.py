@@ -66,6 +66,10 @@ class _Rewound(_Gap):
     """The store is not what it was."""
 
 
+class _Behind(_Gap):
+    """The member that is watched, or the store, is not as far as what is known."""
+
+
 class EtcdWatch:
     """Follows one network.
 
@@ -125,7 +129,7 @@ class EtcdWatch:
             try:
                 if not self._header.revision:
                     self._begin(await self._client.range(whole_range(self._keys)))
-                await self._follow()
+                await self._follow_who_is_current()
             except _Gap as gap:
                 _log.info("everything is read again", extra={"fields": {"reason": str(gap)}})
                 self._rewound |= isinstance(gap, _Rewound)
@@ -157,6 +161,19 @@ class EtcdWatch:
                 rewound=self._rewound,
             )
         )
+
+    async def _follow_who_is_current(self) -> None:
+        """Watch until that ends. Raises StoreError or _Gap."""
+        try:
+            await self._follow()
+        except _Behind as behind:
+            # A majority knows whether that is the store, or this member alone.
+            header = await self._client.check_current(self._keys.config)
+            if header.raft_term < self._header.raft_term:
+                raise _Rewound(str(behind)) from behind
+            if header.revision < self._header.revision:
+                raise
+            raise StoreAway(f"this member lags: {behind}") from behind
 
     async def _follow(self) -> None:
         """Watch from where we are until that ends. Raises StoreError or _Gap."""
@@ -211,10 +228,10 @@ class EtcdWatch:
         known = self._header
         if header.cluster_id != known.cluster_id:
             raise _Rewound("this is another cluster")
-        if (header.raft_term, header.revision) < (known.raft_term, 0):
-            raise _Rewound(f"the store's term {header.raft_term} is before {known.raft_term}")
+        if header.raft_term < known.raft_term:
+            raise _Behind(f"its term {header.raft_term} is before {known.raft_term}")
         if header.revision < known.revision:
-            raise _Gap(f"the store's revision {header.revision} is before {known.revision}")
+            raise _Behind(f"its revision {header.revision} is before {known.revision}")
 
     def _advance(self, revision: int, header: Header) -> None:
         self._header = Header(
