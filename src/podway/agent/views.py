@@ -116,10 +116,12 @@ def _peer(agent: "Agent", node: Node, *, is_current: bool) -> dict[str, Any]:
     }
 
 
-def count_addresses(agent: "Agent", now: float) -> dict[str, int]:
-    """Return how many addresses are used, cooling and free, over all pools."""
-    counts = [_counts(agent, family, now) for family in agent.ipam.pools]
-    return {name: sum(item[name] for item in counts) for name in ("used", "cooling", "free")}
+def count_addresses(agent: "Agent", now: float) -> dict[str, Any]:
+    """Return how many addresses are used, cooling and free: of each family, and over all pools."""
+    counts = {family: _counts(agent, family, now) for family in agent.ipam.pools}
+    names = ("used", "cooling", "free")
+    sums = {name: sum(item[name] for item in counts.values()) for name in names}
+    return {**sums, **{family.label.lower(): item for family, item in counts.items()}}
 
 
 def _counts(agent: "Agent", family: Any, now: float) -> dict[str, int]:

@@ -6,6 +6,7 @@ with a golden text. `style_of` decides about colours: a terminal, and NO_COLOR n
 
 import argparse
 import json
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -118,5 +119,5 @@ def elapsed(seconds: float) -> str:
 
 
 def counted(count: int) -> str:
-    """Return a number; one that only IPv6 has, as a power of two."""
-    return str(count) if count < 1 << 32 else f"2^{count.bit_length() - 1}"
+    """Return a number; one that only IPv6 has, as the power of two that is nearest to it."""
+    return str(count) if count < 1 << 32 else f"2^{round(math.log2(count))}"

@@ -6,6 +6,7 @@ from typing import Any
 from podway.cli.output import Style, counted, elapsed, indent, plural, render_table
 
 PEERS_SHOWN = 20
+_FAMILIES = (("ipv4", "IPv4"), ("ipv6", "IPv6"))
 
 
 def render_status(status: Mapping[str, Any], style: Style, now_s: float) -> list[str]:
@@ -33,15 +34,14 @@ def _headline(status: Mapping[str, Any], style: Style) -> str:
 
 
 def _facts(status: Mapping[str, Any], style: Style, now_s: float) -> list[tuple[str, str]]:
-    addresses = status["addresses"]
-    pool = ", ".join(f"{counted(addresses[kind])} {kind}" for kind in ("used", "cooling", "free"))
     return [
         ("backend", f"{status['backend'] or 'none yet'}{_mtu(status['mtu'])}"),
         ("network", _listed(status["network"])),
         ("subnets", f"{_listed(status['subnets'])}{_drained(status)}"),
         ("uplink", describe_uplink(status["uplink"])),
         ("store", describe_store(status["store"], style)),
-        ("pods", f"{plural(status['endpoints'], 'interface')}; addresses: {pool}"),
+        ("pods", plural(status["endpoints"], "interface")),
+        ("addresses", _pools(status)),
         ("drift", f"{plural(status['drift_repaired'], 'object')} repaired"),
         *_checksums(status.get("checksum_errors", 0)),
         *_forward(status.get("forward", ""), style),
@@ -61,9 +61,19 @@ def _forward(error: str, style: Style) -> list[tuple[str, str]]:
 
 
 def _mtu(mtu: Mapping[str, int | None]) -> str:
-    labels = (("ipv4", "IPv4"), ("ipv6", "IPv6"))
-    shown = [f"{mtu[key]} ({label})" for key, label in labels if mtu.get(key)]
+    shown = [f"{mtu[key]} ({label})" for key, label in _FAMILIES if mtu.get(key)]
     return f", MTU {', '.join(shown)}" if shown else ""
+
+
+def _pools(status: Mapping[str, Any]) -> str:
+    """Return the counts of each family; an agent of another version may tell sums alone."""
+    addresses: Mapping[str, Any] = status["addresses"]
+    shown = [f"{_pool(addresses[key])} ({label})" for key, label in _FAMILIES if key in addresses]
+    return "; ".join(shown) or _pool(addresses)
+
+
+def _pool(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{counted(counts[kind])} {kind}" for kind in ("used", "cooling", "free"))
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from podway.cli.output import Style, elapsed, plural, render_table, style_of
+from podway.cli.output import Style, counted, elapsed, plural, render_table, style_of
 
 PLAIN = Style()
 
@@ -71,3 +71,19 @@ def test_plural(count: int, noun: str, text: str) -> None:
 )
 def test_elapsed(seconds: float, text: str) -> None:
     assert elapsed(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        pytest.param(0, "0", id="none"),
+        pytest.param(2**32 - 1, "4294967295", id="all of IPv4"),
+        pytest.param(2**32 + 5, "2^32", id="more"),
+        pytest.param(2**64 - 3, "2^64", id="a /64 with a pod"),
+        pytest.param(2**64 - 2**20, "2^64", id="a /64 with a million pods"),
+        pytest.param(2**63 + 2**61, "2^63", id="nearer to the power below"),
+        pytest.param(2**80 - 2, "2^80", id="a /48"),
+    ],
+)
+def test_counted(count: int, text: str) -> None:
+    assert counted(count) == text
