@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.probes import PODWAY, eventually
+from lab.probes import PODWAY, all_use, eventually
 from podway.lab.labs import read_statuses
 from podway.lab.names import agent_socket, hub_socket, namespace_of
 from podway.lab.runtime import add_pods
@@ -138,6 +138,17 @@ def test_a_network_that_would_break_leases(lab: LabSpec) -> None:
     assert refused.returncode == 1
     assert "10.244." in refused.stderr
     assert podway("network", "apply", "-", "--force", *at_hub(lab), stdin=other).returncode == 0
+
+
+def test_the_lab_s_status_says_what_the_network_is_now(lab: LabSpec) -> None:
+    shown = answer("network", "show", *at_hub(lab))["network"]
+    other = json.dumps({**shown, "Backend": {"Type": "host-gw"}})
+    applied = podway("network", "apply", "-", "--force", *at_hub(lab), stdin=other)
+    assert applied.returncode == 0, applied.stderr
+    eventually("all nodes use host-gw", lambda: all_use(lab, "host-gw"))
+    assert answer("lab", "status", "--name", lab.name)["backend"] == "host-gw"
+    head = podway("lab", "status", "--name", lab.name).stdout.splitlines()[0]
+    assert ", host-gw, pods " in head
 
 
 @pytest.mark.parametrize(

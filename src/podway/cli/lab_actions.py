@@ -143,10 +143,10 @@ def status(args: argparse.Namespace) -> int:
     spec = read_spec(args.lab)
     statuses, away = read_statuses(spec)
     if args.json:
-        print_json({**lab_fields(spec), "status": statuses, "away": away})
+        print_json({**lab_fields(spec, statuses), "status": statuses, "away": away})
     else:
         style = style_of(sys.stdout)
-        print(f"lab {style.bold(repr(spec.name))}: {describe_lab(spec)}\n")
+        print(f"lab {style.bold(repr(spec.name))}: {describe_lab(spec, statuses)}\n")
         print("\n".join(render_cluster(statuses, away, style)))
     return 1 if away or not all(status["ready"] for status in statuses.values()) else 0
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from podway.cli.output import Style, plural, render_table
 from podway.lab.ping import Outcome
@@ -14,26 +15,39 @@ from podway.lab.throughput import Measurement
 from podway.model.addresses import Family
 
 FAILURES_SHOWN = 10
+# What agents answered to "status", by node.
+Statuses: TypeAlias = Mapping[str, Mapping[str, Any]]
+_NO_STATUSES: Statuses = MappingProxyType({})
 
 
-def describe_lab(spec: LabSpec) -> str:
-    """Return what kind of lab it is, in one line."""
+def describe_lab(spec: LabSpec, statuses: Statuses = _NO_STATUSES) -> str:
+    """Return what kind of lab it is, in one line; as it is now, where its agents say so."""
     families = " and ".join(family.label for family in spec.families)
     underlay = "routed" if spec.routed_underlay else "flat"
     store = "" if spec.store == "hub" else f", store {spec.store}"
     return (
-        f"{plural(len(spec.nodes), 'node')}, {spec.backend}, pods {spec.attach}, "
+        f"{plural(len(spec.nodes), 'node')}, {_now(spec.backend, 'backend', statuses)}, "
+        f"pods {_now(spec.attach, 'attach', statuses)}, "
         f"{families}, {underlay} underlay{store}"
     )
 
 
-def lab_fields(spec: LabSpec) -> dict[str, Any]:
-    """Return *spec* for JSON."""
+def _now(made: str, field: str, statuses: Statuses) -> str:
+    """Return what the agents use, who may be told something else since the lab was *made*.
+
+    While they change, some may use one thing and some another.
+    """
+    used = {status[field]: None for status in statuses.values() if status.get(field)}
+    return " and ".join(used) or made
+
+
+def lab_fields(spec: LabSpec, statuses: Statuses = _NO_STATUSES) -> dict[str, Any]:
+    """Return *spec* for JSON, as it is now where the agents say so."""
     return {
         "lab": spec.name,
         "nodes": [f"n{number}" for number in spec.nodes],
-        "backend": spec.backend,
-        "attach": spec.attach,
+        "backend": _now(spec.backend, "backend", statuses),
+        "attach": _now(spec.attach, "attach", statuses),
         "families": [family.label for family in spec.families],
         "routed_underlay": spec.routed_underlay,
         "mtu": spec.mtu,

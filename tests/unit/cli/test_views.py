@@ -13,6 +13,7 @@ from podway.cli.ipam import render_check, render_show
 from podway.cli.kernel_objects import describe_object
 from podway.cli.lab_views import (
     describe_lab,
+    lab_fields,
     render_labs,
     render_matrix,
     render_measurement,
@@ -427,3 +428,28 @@ def test_a_network_and_who_uses_it(golden: Golden) -> None:
 
 def lines(shown: list[str]) -> str:
     return "\n".join(shown) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("used", "told"),
+    [
+        pytest.param([], "vxlan, pods bridge", id="nobody answers"),
+        pytest.param([("vxlan", "bridge")] * 2, "vxlan, pods bridge", id="as it was made"),
+        pytest.param([("host-gw", "routed")] * 2, "host-gw, pods routed", id="applied since"),
+        pytest.param(
+            [("host-gw", "bridge"), ("vxlan", "bridge")],
+            "host-gw and vxlan, pods bridge",
+            id="on its way",
+        ),
+        pytest.param([(None, None), ("udp", "bridge")], "udp, pods bridge", id="one knows nothing"),
+    ],
+)
+def test_a_lab_is_what_its_agents_use(used: list[tuple[str | None, str]], told: str) -> None:
+    spec = LabSpec(name="blue", nodes=(1, 2))
+    statuses = {
+        f"n{number}": status(backend=backend, attach=attach)
+        for number, (backend, attach) in enumerate(used, 1)
+    }
+    assert describe_lab(spec, statuses) == f"2 nodes, {told}, IPv4, flat underlay"
+    fields = lab_fields(spec, statuses)
+    assert f"{fields['backend']}, pods {fields['attach']}" == told
