@@ -48,7 +48,7 @@ class Options:
     def _from_environment(self, name: str, options: Mapping[str, Any]) -> dict[str, object]:
         variable = f"PODWAY_{name.removeprefix('--').replace('-', '_').upper()}"
         text = os.environ.get(variable)
-        if text is None:
+        if not text:  # set but empty, as a manifest or a unit writes what it leaves open
             return {}
         match options.get("action"):
             case "store_true":

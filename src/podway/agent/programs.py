@@ -267,7 +267,7 @@ async def execute(
     Raises:
         ProgramFailed: it could not be started, failed, or was ended after *timeout_s*.
     """
-    environment = {"PATH": os.environ.get("PATH", os.defpath), **variables}
+    environment = {"PATH": os.environ.get("PATH") or os.defpath, **variables}
     try:
         process = await asyncio.create_subprocess_exec(
             *command,

@@ -28,7 +28,7 @@ no images; needs root. 'down' leaves nothing behind.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe ``podway lab`` and all of its commands."""
     parser.epilog = EPILOG
-    _add_name(parser, os.environ.get("PODWAY_LAB", "lab"))
+    _add_name(parser, os.environ.get("PODWAY_LAB") or "lab")
     group = add_groups(parser)
     _add_up(group)
     _add_down(group)

@@ -50,7 +50,7 @@ def find_etcd(environment: Mapping[str, str]) -> Path:
 
 def built_dir(environment: Mapping[str, str]) -> Path:
     """Return where ``tests/kube_apiserver/build.sh`` puts what it builds."""
-    home = environment.get("HOME", "/root")
+    home = environment.get("HOME") or "/root"
     cache = environment.get("XDG_CACHE_HOME") or f"{home}/.cache"
     return Path(cache) / "podway" / "kubernetes-1.20.2"
 

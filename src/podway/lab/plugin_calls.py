@@ -83,7 +83,7 @@ def _call(
 
 def _environment(spec: LabSpec, command: str, pod: Pod, plugin: str) -> dict[str, str]:
     return {
-        "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        "PATH": os.environ.get("PATH") or "/usr/sbin:/usr/bin:/sbin:/bin",
         "CNI_COMMAND": command,
         "CNI_CONTAINERID": pod.container_id,
         "CNI_NETNS": str(netns_path(spec.name, pod.member)),

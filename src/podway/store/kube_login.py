@@ -99,7 +99,7 @@ def login_in_cluster(
         ConfigError: this is no pod, or its service account has no certificate of the API server.
     """
     host = environment.get("KUBERNETES_SERVICE_HOST", "")
-    port = environment.get("KUBERNETES_SERVICE_PORT", "443")
+    port = environment.get("KUBERNETES_SERVICE_PORT") or "443"
     if not host or not port.isdigit():
         rule = (
             "needs KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT, which every pod has; "

@@ -91,6 +91,12 @@ def test_name_of_the_lab(words: list[str], lab: str, monkeypatch: pytest.MonkeyP
     assert build_parser(words).parse_args(words).lab == lab
 
 
+def test_a_name_that_is_set_but_empty_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODWAY_LAB", "")
+    words = ["lab", "status"]
+    assert build_parser(words).parse_args(words).lab == "lab"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
