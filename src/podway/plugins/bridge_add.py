@@ -5,6 +5,7 @@ by `bridge`. The order is the reference plugin's: devices, addresses by IPAM, co
 whatever fails undoes what was done before.
 """
 
+from podway.cni.addresses import is_ipv4
 from podway.cni.results import Dns, Interface, Result
 from podway.cni.values import replace
 from podway.netlink.netns import entered
@@ -24,19 +25,21 @@ from podway.plugins.bridge_gateways import compute_gateways, compute_ips, comput
 from podway.plugins.delegation import assign_addresses
 from podway.plugins.forwarding import enable_forwarding
 from podway.plugins.interfaces import (
+    announce,
     compute_interface_plan,
     configure_interface,
     set_up,
     settle_addresses,
 )
 from podway.plugins.marks import mark_of
-from podway.plugins.sysctls import write_sysctl_if_any
+from podway.plugins.sysctls import NDISC_NOTIFY, write_sysctl_if_any
 from podway.plugins.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+    from podway.cni.results import Ip
     from podway.netlink.links import LinkMessage
     from podway.plugins.skeleton import Call
 
@@ -64,6 +67,8 @@ def add(call: "Call") -> Result:
         if conf.spoof_check or (conf.ip_masq and ips):
             _write_rules(call, conf, result, (pair.name, inside["address"]), undo)
         port = (required_link if conf.container_down else await_port)(host, pair.name)
+        if ips:
+            _announce(call, inside, ips)
         bridge = required_link(host, conf.bridge)
         return replace(result, interfaces=_interfaces(call, bridge, port, inside, outside))
 
@@ -94,7 +99,7 @@ def _configure_container(call: "Call", conf: BridgeConf, result: Result) -> "Lin
         for path, value in _DAD if conf.dad else _NO_DAD:
             write_sysctl_if_any(path.format(ifname), value)
         plan = compute_interface_plan(result, _CONTAINER, dad=conf.dad)
-        configure_interface(inside, link["index"], ifname, plan, arp_notify=True)
+        configure_interface(inside, link["index"], ifname, plan, announced_later=True)
         if conf.dad:
             settle_addresses(inside, link["index"])
         return link
@@ -114,6 +119,14 @@ def _configure_host(
     ensure_addresses(host, device, gateways, force=conf.force_address)
     enable_forwarding(host, gateways)
     return (_interface(device),) if conf.vlan else ()
+
+
+def _announce(call: "Call", link: "LinkMessage", ips: "tuple[Ip, ...]") -> None:
+    """Tell who is on the bridge, which forwards now, that the addresses are here."""
+    with entered(call.namespace), NetlinkSocket() as inside:
+        if not all(is_ipv4(ip.address) for ip in ips):
+            write_sysctl_if_any(NDISC_NOTIFY.format(link["ifname"]), "1")
+        announce(inside, link)
 
 
 def _write_rules(

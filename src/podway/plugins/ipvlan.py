@@ -14,13 +14,9 @@ from podway.plugins.children import Child, add_child, check_child, check_child_a
 from podway.plugins.delegation import ipam_type, pass_to_ipam
 from podway.plugins.link_fields import parse_device_name, parse_mtu, plugin_fields
 from podway.plugins.previous import previous_result
-from podway.plugins.single_interface import (
-    ARP_NOTIFY,
-    NDISC_NOTIFY,
-    delete_interface,
-    required_ipam,
-)
+from podway.plugins.single_interface import delete_interface, required_ipam
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin
+from podway.plugins.sysctls import ARP_NOTIFY, NDISC_NOTIFY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

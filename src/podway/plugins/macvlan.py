@@ -17,8 +17,9 @@ from podway.plugins.delegation import pass_to_ipam
 from podway.plugins.link_fields import parse_device_name, parse_mtu, plugin_fields
 from podway.plugins.macs import requested_mac
 from podway.plugins.orders import check_arguments
-from podway.plugins.single_interface import ARP_NOTIFY, NDISC_NOTIFY, delete_interface
+from podway.plugins.single_interface import delete_interface
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin
+from podway.plugins.sysctls import ARP_NOTIFY, NDISC_NOTIFY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

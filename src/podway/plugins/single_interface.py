@@ -35,15 +35,11 @@ from podway.plugins.undo import Undo
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, Final
+    from typing import Any
 
     from podway.cni.results import Dns
     from podway.netlink.links import LinkMessage
     from podway.plugins.skeleton import Call
-
-# Neighbours hear of a new interface at once, in place of whom they remember.
-ARP_NOTIFY: "Final" = "net/ipv4/conf/{}/arp_notify"
-NDISC_NOTIFY: "Final" = "net/ipv6/conf/{}/ndisc_notify"
 
 
 class Shape(Value):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _ROOT = "/proc/sys/"
 # For IPv6 true.
 FORWARDING: "Final" = {False: "net/ipv4/ip_forward", True: "net/ipv6/conf/all/forwarding"}
+# Of an interface: neighbours hear at once of who has an address, in place of whom they remember.
+ARP_NOTIFY: "Final" = "net/ipv4/conf/{}/arp_notify"
+NDISC_NOTIFY: "Final" = "net/ipv6/conf/{}/ndisc_notify"
 
 
 def read_sysctl(path: str) -> str:

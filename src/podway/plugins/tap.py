@@ -18,13 +18,13 @@ from podway.plugins.link_fields import parse_device_name, parse_mtu, plugin_fiel
 from podway.plugins.macs import requested_mac
 from podway.plugins.orders import check_arguments
 from podway.plugins.single_interface import (
-    ARP_NOTIFY,
     Shape,
     add_interface,
     check_shape,
     delete_interface,
 )
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin
+from podway.plugins.sysctls import ARP_NOTIFY
 from podway.plugins.taps import TUN_PATH, Tap, make_tap, tap_exists
 from podway.plugins.undo import Undo
 

@@ -1,6 +1,7 @@
 """The ``bridge`` executable: what it makes, with the original as witness, and what it undoes."""
 
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,6 +40,8 @@ from podway.plugins.interfaces import assigned_addresses
 
 FOUR, SIX = "10.1.0.0/24", "fd01::/64"
 MAC = "0a:00:00:00:00:01"
+# An announcement takes microseconds; nothing else would correct an entry that nobody uses.
+HEARD_WITHIN_S = 10
 
 
 @pytest.fixture
@@ -233,6 +236,34 @@ def test_a_port_has_no_ipv6_of_its_own(runtime: Runtime, make_netns: MakeNetns) 
         assert runtime.host.ip("-6", "route", "show", "table", "all", "dev", port) == ""
     connect(pods[0], pods[1], "fd01::3")
     connect(pods[0], runtime.host, "fd01::1")
+
+
+def test_neighbours_hear_who_has_an_address_now(runtime: Runtime, make_netns: MakeNetns) -> None:
+    """Who remembers another owner, on the bridge or behind it, need not find out by himself."""
+    first, second = make_netns(), make_netns()
+    config = bridge(runtime, FOUR, SIX, isGateway=True)
+    runtime.add(config, first, container_id="c1")
+    places = [(first, "eth0"), (runtime.host, "br0")]
+    for address in ("10.1.0.3", "fd01::3"):
+        for netns, device in places:
+            old = ("lladdr", "02:00:00:00:00:99", "nud", "stale")
+            netns.ip("neigh", "replace", address, "dev", device, *old)
+    result = runtime.add(config, second, container_id="c2")
+    mac = result["interfaces"][2]["mac"]
+    for address in ("10.1.0.3", "fd01::3"):
+        for netns, device in places:
+            await_neighbour(netns, device, address, mac)
+
+
+def await_neighbour(netns: Netns, device: str, address: str, mac: str) -> None:
+    """Wait until the neighbour with *address* is known by *mac*."""
+    deadline = time.monotonic() + HEARD_WITHIN_S
+    while True:
+        found = json.loads(netns.ip("-j", "neigh", "show", address, "dev", device))
+        if found[0]["lladdr"] == mac:
+            return
+        assert time.monotonic() < deadline, found
+        time.sleep(0.01)
 
 
 def test_masquerade_by_the_legacy_kind(

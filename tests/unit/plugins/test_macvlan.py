@@ -14,7 +14,7 @@ from podway.netlink.constants import (
 )
 from podway.plugins.children import Child
 from podway.plugins.macvlan import parse_child
-from podway.plugins.single_interface import ARP_NOTIFY, NDISC_NOTIFY
+from podway.plugins.sysctls import ARP_NOTIFY, NDISC_NOTIFY
 from unit.plugins.plugin_calls import call_of
 
 MAC = "0a:00:00:00:00:01"
