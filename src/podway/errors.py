@@ -4,6 +4,7 @@
 
     PodwayError
     ├── ConfigError            a value from a user breaks a rule; names field, value and rule
+    │   └── ArgumentError      that stands in the command line itself: exit code 2
     ├── StoreError             (store/)  the cluster store refused, lost or cannot be reached
     ├── KernelError            (kernel/) an operation that the kernel refused; keeps the errno
     ├── AddressError           (compute/) no address can be given; says which rule stands in the way
@@ -31,3 +32,17 @@ class ConfigError(PodwayError):
         self.field = field
         self.value = value
         self.rule = rule
+
+
+class ArgumentError(ConfigError):
+    """A value in the command line is wrong whatever files, machine and cluster are like.
+
+    The command ends with 2, as it does for arguments that cannot be parsed: who calls it again in
+    the same words will fail again. What stands in a file, or is taken or missing on the machine, is
+    a plain `ConfigError`, and the command has failed.
+    """
+
+
+def exit_code(error: Exception) -> int:
+    """Return with what a command ends that *error* stopped: 2 for its own arguments, else 1."""
+    return 2 if isinstance(error, ArgumentError) else 1

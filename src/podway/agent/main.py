@@ -25,7 +25,7 @@ from podway.agent.settings import Settings, add_arguments, settings_from, wiregu
 from podway.agent.takeover import TakeOver
 from podway.compute.backends.udp import DEVICE
 from podway.compute.dressing import dressed_name
-from podway.errors import ConfigError, PodwayError
+from podway.errors import ArgumentError, ConfigError, PodwayError, exit_code
 from podway.kernel.forward_chain import ForwardChain
 from podway.kernel.http import HttpEndpoint, Response
 from podway.kernel.logs import configure_logging, get_log
@@ -58,7 +58,7 @@ def serve(settings: Settings) -> int:
             asyncio.run(_serve(settings))
     except PodwayError as error:
         log.error("cannot go on", reason=str(error))  # noqa: TRY400  (for people, no traceback)
-        return 1
+        return exit_code(error)
     except ExceptionGroup as group:
         known, faults = group.split(PodwayError)
         if known is None or faults is not None:
@@ -178,7 +178,7 @@ async def _serve_http(settings: Settings, agent: Agent, metrics: Metrics) -> Htt
         return None
     host, _, port = settings.http.rpartition(":")
     if not port.isdigit():
-        raise ConfigError("--http", settings.http, "must be ADDRESS:PORT")
+        raise ArgumentError("--http", settings.http, "must be ADDRESS:PORT")
     endpoint = HttpEndpoint(
         {
             "/metrics": lambda: Response(metrics.render(), content_type=CONTENT_TYPE),

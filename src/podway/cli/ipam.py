@@ -3,11 +3,13 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any
 
 from podway.cli.agents import add_agent, ask_agent
 from podway.cli.arguments import add_groups, add_leaf
 from podway.cli.output import Style, counted, elapsed, plural, print_json, render_table, style_of
+from podway.errors import ArgumentError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +52,11 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _release(args: argparse.Namespace) -> int:
+    try:
+        ip_address(args.address)
+    except ValueError as error:
+        rule = "must be an address, such as 10.244.1.7"
+        raise ArgumentError("ADDRESS", args.address, rule) from error
     answer = ask_agent(args, "ipam.release", {"address": args.address})
     if args.json:
         print_json(answer)

@@ -23,7 +23,7 @@ from podway.cli.lab_views import (
 )
 from podway.cli.output import print_done, print_json, style_of
 from podway.cli.status_view import render_cluster
-from podway.errors import ConfigError
+from podway.errors import ArgumentError
 from podway.lab.errors import LabError, NoSuchLab
 from podway.lab.labs import (
     add_node,
@@ -74,7 +74,7 @@ def up(args: argparse.Namespace) -> int:
 def spec_from(args: argparse.Namespace, name: str, nodes: int) -> LabSpec:
     """Return the lab that the arguments ask for. Raises `ConfigError` for an impossible one."""
     if not 1 <= nodes <= MAX_NODES:
-        raise ConfigError("--nodes", nodes, f"must be 1 to {MAX_NODES}")
+        raise ArgumentError("--nodes", nodes, f"must be 1 to {MAX_NODES}")
     families: tuple[Family, ...] = (Family.IPV4,)
     if args.ipv6:
         families = (Family.IPV6,)
@@ -154,9 +154,9 @@ def status(args: argparse.Namespace) -> int:
 def ping(args: argparse.Namespace) -> int:
     """Ping the full matrix; 1 when any ping fails."""
     if not 0 <= args.size <= 65000:
-        raise ConfigError("--size", args.size, "must be 0 to 65000 bytes")
+        raise ArgumentError("--size", args.size, "must be 0 to 65000 bytes")
     if not 0 < args.timeout <= MAX_WAIT_S:
-        raise ConfigError("--timeout", args.timeout, f"must be above 0, to {MAX_WAIT_S} seconds")
+        raise ArgumentError("--timeout", args.timeout, f"must be above 0, to {MAX_WAIT_S} seconds")
     spec = read_spec(args.lab)
     pods = [] if args.nodes else reachable(read_pods(spec.name))
     stations = node_stations(spec) if args.nodes else pod_stations(spec, pods)
@@ -173,10 +173,10 @@ def ping(args: argparse.Namespace) -> int:
 
 def execute(args: argparse.Namespace) -> int:
     """Become the command, in the member's namespace."""
-    spec = read_spec(args.lab)
     command = strip_separator(args.words)
     if not command:
-        raise ConfigError("COMMAND", "", "is missing: podway lab exec p1 -- ip addr")
+        raise ArgumentError("COMMAND", "", "is missing: podway lab exec p1 -- ip addr")
+    spec = read_spec(args.lab)
     namespace = namespace_of_member(spec, args.member)
     sys.stdout.flush()
     try:
@@ -188,10 +188,10 @@ def execute(args: argparse.Namespace) -> int:
 
 def iperf(args: argparse.Namespace) -> int:
     """Measure between two pods or nodes."""
-    spec = read_spec(args.lab)
     if not 1 <= args.streams <= 128:
-        raise ConfigError("--streams", args.streams, "must be 1 to 128")
+        raise ArgumentError("--streams", args.streams, "must be 1 to 128")
     _check_seconds(args.seconds)
+    spec = read_spec(args.lab)
     measured = measure(
         end_of(spec, args.source),
         end_of(spec, args.target),
@@ -208,17 +208,17 @@ def iperf(args: argparse.Namespace) -> int:
 
 def _check_seconds(seconds: int) -> None:
     if not 1 <= seconds <= MAX_SECONDS:
-        raise ConfigError("--seconds", seconds, f"must be 1 to {MAX_SECONDS}")
+        raise ArgumentError("--seconds", seconds, f"must be 1 to {MAX_SECONDS}")
 
 
 def pod_add(args: argparse.Namespace) -> int:
     """Add pods."""
+    if not 1 <= args.count <= 1000 or (args.pod and args.count != 1):
+        rule = "must be 1 to 1000, and 1 with --name"
+        raise ArgumentError("--count", args.count, rule)
+    attachment = parse_attachment(args.network, args.publish)
     with locked(args.lab):
         spec = read_spec(args.lab)
-        if not 1 <= args.count <= 1000 or (args.pod and args.count != 1):
-            rule = "must be 1 to 1000, and 1 with --name"
-            raise ConfigError("--count", args.count, rule)
-        attachment = parse_attachment(args.network, args.publish)
         names = [args.pod] if args.pod else free_names(read_pods(spec.name), args.count)
         pods = add_pods(spec, names, args.node, attachment)
     return _print_pods(args, pods)

@@ -19,7 +19,7 @@ from typing import Protocol, cast
 from podway import __version__
 from podway.cli.arguments import CommandParser
 from podway.cli.commands import COMMANDS, Command
-from podway.errors import PodwayError
+from podway.errors import PodwayError, exit_code
 
 DESCRIPTION = "Kubernetes and container networking: any pod reaches any pod, without NAT."
 EPILOG = """\
@@ -177,4 +177,4 @@ def _report(error: PodwayError | OSError, *, as_json: bool) -> int:
         print(json.dumps({"error": text}))
     else:
         print(f"podway: {text}", file=sys.stderr)
-    return FAILED
+    return exit_code(error)

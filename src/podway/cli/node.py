@@ -8,6 +8,8 @@ from typing import Any
 from podway.cli.arguments import add_groups, add_leaf
 from podway.cli.output import Style, elapsed, print_json, render_table, style_of
 from podway.cli.store_access import add_store, ask_store
+from podway.errors import ArgumentError, ConfigError
+from podway.model.addresses import IPNetwork
 from podway.model.networks import parse_prefix
 from podway.store.protocol import AdminStore, NodeStatus, Reservation, StoreError
 
@@ -114,9 +116,16 @@ def _remove(args: argparse.Namespace) -> int:
 
 
 def _reserve(args: argparse.Namespace) -> int:
-    subnets = [parse_prefix("SUBNET", text) for text in args.subnets]
+    subnets = [_subnet(text) for text in args.subnets]
     ask_store(args, lambda store: store.reserve(args.node, subnets))
     return _done(args, f"{', '.join(args.subnets)} kept for {args.node}.")
+
+
+def _subnet(text: str) -> IPNetwork:
+    try:
+        return parse_prefix("SUBNET", text)
+    except ConfigError as error:
+        raise ArgumentError(error.field, error.value, error.rule) from error
 
 
 def _unreserve(args: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from podway.dhcp.lease_files import DEFAULT_STATE_DIR
 from podway.dhcp.server import dhcp_server
 from podway.dhcp.service import DhcpService, ServiceSettings
 from podway.dhcp.states import Patience
-from podway.errors import ConfigError
+from podway.errors import ArgumentError, ConfigError
 from podway.kernel.frame_server import listen
 from podway.kernel.logs import LOG_FORMATS, LOG_LEVELS, configure_logging, get_log
 from podway.kernel.systemd import notify
@@ -212,7 +212,7 @@ def _pidfile(arguments: argparse.Namespace) -> Iterator[None]:
         return
     path = Path(arguments.pidfile)
     if not path.is_absolute():
-        raise ConfigError("-pidfile", arguments.pidfile, "must be an absolute path")
+        raise ArgumentError("-pidfile", arguments.pidfile, "must be an absolute path")
     try:
         path.write_text(str(os.getpid()), encoding="ascii")
     except OSError as error:

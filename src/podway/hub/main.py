@@ -11,7 +11,7 @@ import resource
 import signal
 import sys
 
-from podway.errors import ConfigError, PodwayError
+from podway.errors import ConfigError, PodwayError, exit_code
 from podway.hub.database import Database
 from podway.hub.ledger import Answered, Ledger
 from podway.hub.listeners import bound_address, listen
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         return asyncio.run(serve(parse_settings(args)))
     except PodwayError as error:
         sys.stderr.write(f"podway hub: {error}\n")
-        return 1
+        return exit_code(error)
 
 
 def _run_certs(args: argparse.Namespace) -> int:

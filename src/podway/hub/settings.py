@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from podway.errors import ConfigError
+from podway.errors import ArgumentError, ConfigError
 from podway.hub.access import ADMIN
 from podway.hub.sessions import Limits
 from podway.kernel.logs import LOG_FORMATS, LOG_LEVELS
@@ -208,9 +208,9 @@ def _parse_upstream(args: argparse.Namespace) -> str:
     url: str = args.upstream
     if url and args.net_conf is not None:
         rule = "cannot go with --upstream: the network is in the store there"
-        raise ConfigError("--net-conf", str(args.net_conf), rule)
+        raise ArgumentError("--net-conf", str(args.net_conf), rule)
     if url.startswith(("unix:", "tcp:")):
-        raise ConfigError("--upstream", url, "must not be another hub: agents can use that one")
+        raise ArgumentError("--upstream", url, "must not be another hub: agents can use that one")
     return url
 
 
@@ -222,12 +222,12 @@ def _parse_tls(args: argparse.Namespace, addresses: tuple[HubAddress, ...]) -> T
     missing = [f"--{option}" for option, path in given.items() if path is None]
     if not missing:
         if args.plaintext:
-            raise ConfigError("--plaintext", True, "cannot go with --tls-ca")  # noqa: FBT003
+            raise ArgumentError("--plaintext", True, "cannot go with --tls-ca")  # noqa: FBT003
         return TlsFiles(ca=args.tls_ca, cert=args.tls_cert, key=args.tls_key)
     tcp = next((address for address in addresses if isinstance(address, TcpAddress)), None)
     if len(missing) < len(given) or (tcp is not None and not args.plaintext):
         rule = f"tcp needs {', '.join(missing)} (`podway hub certs` makes them), or --plaintext"
-        raise ConfigError("--listen", str(tcp or addresses[0]), rule)
+        raise ArgumentError("--listen", str(tcp or addresses[0]), rule)
     return None
 
 
@@ -244,7 +244,7 @@ def _parse_http(text: str | None) -> tuple[str, int] | None:
     if text is None:
         return None
     if not text.rpartition(":")[0]:
-        raise ConfigError("--http", text, "needs host and port, such as 127.0.0.1:7473")
+        raise ArgumentError("--http", text, "needs host and port, such as 127.0.0.1:7473")
     address = parse_hub_address("--http", f"tcp:{text}")
     assert isinstance(address, TcpAddress), "tcp gives nothing else"
     return address.host, address.port
@@ -252,9 +252,9 @@ def _parse_http(text: str | None) -> tuple[str, int] | None:
 
 def _parse_limits(args: argparse.Namespace) -> Limits:
     if args.max_clients < 1:
-        raise ConfigError("--max-clients", args.max_clients, "must be at least 1")
+        raise ArgumentError("--max-clients", args.max_clients, "must be at least 1")
     if not 0.1 <= args.heartbeat <= 3600:
-        raise ConfigError("--heartbeat", args.heartbeat, "must be 0.1 to 3600 seconds")
+        raise ArgumentError("--heartbeat", args.heartbeat, "must be 0.1 to 3600 seconds")
     if args.max_lag < 1 << 16:
-        raise ConfigError("--max-lag", args.max_lag, f"must be at least {1 << 16} bytes")
+        raise ArgumentError("--max-lag", args.max_lag, f"must be at least {1 << 16} bytes")
     return Limits(clients=args.max_clients, heartbeat_s=args.heartbeat, lag_bytes=args.max_lag)

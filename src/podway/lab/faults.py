@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from ipaddress import ip_network
 
 from podway.diff.operations import Operation, Verb
-from podway.errors import ConfigError
+from podway.errors import ArgumentError
 from podway.lab.errors import LabError
 from podway.lab.names import FABRIC, namespace_of, node_name
 from podway.lab.namespaces import carry_out, kernel_of, make, set_link_up, wait_operational
@@ -176,7 +176,7 @@ def _parse_prefix(text: str) -> IPNetwork:
     try:
         return ip_network(text)
     except ValueError as error:
-        raise ConfigError("route", text, "must be a prefix such as 10.244.2.0/24") from error
+        raise ArgumentError("route", text, "must be a prefix such as 10.244.2.0/24") from error
 
 
 def _processes(spec: LabSpec) -> list[Process]:

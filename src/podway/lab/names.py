@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from podway.agent.places import AGENT_SOCKET
-from podway.errors import ConfigError
+from podway.errors import ArgumentError
 
 LABS_DIR = Path("/run/podway/lab")
 NETNS_DIR = Path("/run/netns")
@@ -27,7 +27,7 @@ def check_lab_name(name: str) -> str:
     """Return *name*. Raises `ConfigError` for one that no lab can have."""
     if not _LAB.fullmatch(name):
         rule = "must be 1 to 15 lower-case letters and digits, and begin with a letter"
-        raise ConfigError("name of the lab", name, rule)
+        raise ArgumentError("name of the lab", name, rule)
     return name
 
 
@@ -35,10 +35,10 @@ def check_pod_name(name: str) -> str:
     """Return *name*. Raises `ConfigError` for one that no pod can have."""
     if not _POD.fullmatch(name):
         rule = "must be 1 to 30 lower-case letters, digits and hyphens, and begin with a letter"
-        raise ConfigError("name of the pod", name, rule)
+        raise ArgumentError("name of the pod", name, rule)
     if name in {FABRIC, HUB} or NODE.fullmatch(name):
         rule = "is kept for the lab's own parts (hub, fabric, n1, n2 ...); choose another one"
-        raise ConfigError("name of the pod", name, rule)
+        raise ArgumentError("name of the pod", name, rule)
     return name
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeAlias
 from msgspec import Struct
 
 from podway.agent.places import CNI_SOCKET
-from podway.errors import ConfigError
+from podway.errors import ArgumentError
 from podway.lab.names import check_pod_name, lab_dir
 from podway.lab.specs import LabSpec
 from podway.model.addresses import Family
@@ -94,16 +94,16 @@ def parse_attachment(network: str, published: Sequence[str]) -> Attachment:
         check_pod_name(network.removeprefix(JOIN))
     elif network not in {*_EXECUTABLES, HOST}:
         rule = f"must be {CLUSTER}, {BRIDGE}, {HOST}, {NONE} or {JOIN}POD"
-        raise ConfigError("--network", network, rule)
+        raise ArgumentError("--network", network, rule)
     if published and network != BRIDGE:
         rule = (
             "needs --network bridge: in the cluster's network every pod is reached at its own "
             "address, and with host the pod's ports are the node's"
         )
-        raise ConfigError("--publish", published[0], rule)
+        raise ArgumentError("--publish", published[0], rule)
     ports = tuple(map(_parse_port, published))
     if len({(port.host_port, port.protocol) for port in ports}) != len(ports):
-        raise ConfigError("--publish", " ".join(published), "names a port of the node twice")
+        raise ArgumentError("--publish", " ".join(published), "names a port of the node twice")
     return Attachment(network=network, ports=ports)
 
 
@@ -112,7 +112,7 @@ def _parse_port(text: str) -> PublishedPort:
     numbers = [int(found[1]), int(found[2])] if found else []
     if found is None or not all(1 <= number <= _MAX_PORT for number in numbers):
         rule = f"must be HOSTPORT:PODPORT[/tcp|udp|sctp], ports 1 to {_MAX_PORT}"
-        raise ConfigError("--publish", text, rule)
+        raise ArgumentError("--publish", text, rule)
     return PublishedPort(
         host_port=numbers[0], container_port=numbers[1], protocol=found[3] or "tcp"
     )

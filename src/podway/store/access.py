@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from podway.errors import ConfigError
+from podway.errors import ArgumentError, ConfigError
 from podway.model.secret import Secret
 
 # A password in the environment, for where there is no file (a container's secret).
@@ -72,7 +72,7 @@ def read_password(access: StoreAccess) -> Secret:
     password = os.environ.get(PASSWORD_VARIABLE, "")
     if not password:
         rule = f"needs --store-password-file or ${PASSWORD_VARIABLE}"
-        raise ConfigError("--store-user", access.store_user, rule)
+        raise ArgumentError("--store-user", access.store_user, rule)
     return Secret(password)
 
 

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from podway.errors import ConfigError
+from podway.errors import ArgumentError
 
 DEFAULT_PORT = 7472
 # sun_path of a Unix socket's address holds 108 bytes with the final zero.
@@ -48,14 +48,16 @@ def parse_hub_address(field: str, text: str) -> HubAddress:
         case "tcp":
             return _parse_tcp(field, text, rest)
         case _:
-            raise ConfigError(field, text, "must be unix:/PATH or tcp:HOST:PORT")
+            raise ArgumentError(field, text, "must be unix:/PATH or tcp:HOST:PORT")
 
 
 def _parse_unix(field: str, text: str, path: str) -> UnixAddress:
     if not path.startswith("/"):
-        raise ConfigError(field, text, "needs an absolute path, such as unix:/run/podway/hub.sock")
+        raise ArgumentError(
+            field, text, "needs an absolute path, such as unix:/run/podway/hub.sock"
+        )
     if len(path.encode()) > UNIX_PATH_MAX_BYTES:
-        raise ConfigError(field, text, f"path must be at most {UNIX_PATH_MAX_BYTES} bytes long")
+        raise ArgumentError(field, text, f"path must be at most {UNIX_PATH_MAX_BYTES} bytes long")
     return UnixAddress(Path(path))
 
 
@@ -68,7 +70,7 @@ def _parse_tcp(field: str, text: str, rest: str) -> TcpAddress:
         tail, well_formed = colon + port, True
     if not host or not well_formed or not _is_port(tail):
         rule = "needs host and port, such as tcp:10.0.0.1:7472 or tcp:[fd00::1]:7472"
-        raise ConfigError(field, text, rule)
+        raise ArgumentError(field, text, rule)
     return TcpAddress(host, int(tail[1:]) if tail else DEFAULT_PORT)
 
 

@@ -16,7 +16,7 @@ pays for what it uses.
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from podway.errors import ConfigError
+from podway.errors import ArgumentError
 from podway.model.networks import Network, parse_network
 from podway.store.access import StoreAccess
 from podway.store.protocol import AdminStore
@@ -40,7 +40,7 @@ def open_store(url: str, access: StoreAccess | None = None) -> AdminStore:
     if opener is None:
         known = ", ".join(f"{each}:" for each in _OPENERS)
         shown = f"{scheme}:..." if "@" in url else url  # it may hold a password
-        raise ConfigError("store", shown, f"must begin with {known} (see 'podway agent --help')")
+        raise ArgumentError("store", shown, f"must begin with {known} (see 'podway agent --help')")
     return opener(url, access or StoreAccess())
 
 
@@ -79,7 +79,7 @@ def open_hub(
         return HubStore(address, options=options)
     if tls is None and not plaintext:
         rule = "needs --tls-ca, --tls-cert and --tls-key (or --plaintext, in a lab)"
-        raise ConfigError("store", url, rule)
+        raise ArgumentError("store", url, rule)
     if plaintext or tls is None:
         return HubStore(address, options=options)
     client_context(tls)  # so that wrong files are told now and not with every connection
@@ -90,7 +90,7 @@ def _open_hub(url: str, access: StoreAccess) -> AdminStore:
     from podway.store.tls import tls_files  # noqa: PLC0415
 
     if access.store_user:
-        raise ConfigError("--store-user", access.store_user, "a hub knows nodes by certificate")
+        raise ArgumentError("--store-user", access.store_user, "a hub knows nodes by certificate")
     return open_hub(url, tls=tls_files(access), plaintext=access.plaintext)
 
 

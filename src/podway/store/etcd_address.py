@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from podway.errors import ConfigError
+from podway.errors import ArgumentError
 
 # flanneld --etcd-prefix
 DEFAULT_PREFIX = "/coreos.com/network"
@@ -45,15 +45,17 @@ def parse_etcd_url(url: str) -> EtcdAddress:
     if "@" in url:
         # Not shown: the value may hold a password.
         rule = "must hold no @: user and password are given apart, see --store-user"
-        raise ConfigError("store", "etcd:...", rule)
+        raise ArgumentError("store", "etcd:...", rule)
     first, *others = url.removeprefix("etcd:").split(",")
     scheme = first.partition("://")[0]
     if scheme not in {"http", "https"}:
-        raise ConfigError("store", url, "needs a scheme: etcd:http://HOST:PORT or etcd:https://...")
+        raise ArgumentError(
+            "store", url, "needs a scheme: etcd:http://HOST:PORT or etcd:https://..."
+        )
     texts = (first, *(each if "://" in each else f"{scheme}://{each}" for each in others))
     parsed = [_parse_endpoint(url, scheme, text) for text in texts]
     if any(path for _, path in parsed[:-1]):
-        raise ConfigError("store", url, "the prefix stands once, after the last endpoint")
+        raise ArgumentError("store", url, "the prefix stands once, after the last endpoint")
     return EtcdAddress(
         endpoints=tuple(endpoint for endpoint, _ in parsed),
         tls=scheme == "https",
@@ -66,16 +68,16 @@ def _parse_endpoint(url: str, scheme: str, text: str) -> tuple[Endpoint, str]:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigError("store", url, f"{text}: {error}") from error
+        raise ArgumentError("store", url, f"{text}: {error}") from error
     if parts.scheme != scheme:
-        raise ConfigError("store", url, "all endpoints need the same scheme, http or https")
+        raise ArgumentError("store", url, "all endpoints need the same scheme, http or https")
     if not host or parts.query or parts.fragment:
-        raise ConfigError("store", url, f"{text}: must be like {scheme}://10.0.0.1:2379")
+        raise ArgumentError("store", url, f"{text}: must be like {scheme}://10.0.0.1:2379")
     return Endpoint(host, port or DEFAULT_PORT), parts.path.rstrip("/")
 
 
 def _parse_prefix(url: str, path: str) -> str:
     if "//" in path or not path.isprintable() or " " in path:
         rule = "the prefix must be like /coreos.com/network, without empty parts or spaces"
-        raise ConfigError("store", url, rule)
+        raise ArgumentError("store", url, rule)
     return path or DEFAULT_PREFIX

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
-from podway.errors import ConfigError
+from podway.errors import ArgumentError, ConfigError
 from podway.store.access import StoreAccess, read_password
 from podway.store.counts import StoreCounts
 from podway.store.etcd import EtcdStore
@@ -38,13 +38,13 @@ def check_access(url: str, address: EtcdAddress, access: StoreAccess) -> None:
     """Refuse what would give a secret away, or would be passed over. Raises ConfigError."""
     given = [path for path in (access.tls_ca, access.tls_cert, access.tls_key) if path is not None]
     if given and not address.tls:
-        raise ConfigError("store", url, "has certificates (--tls-*) but no https")
+        raise ArgumentError("store", url, "has certificates (--tls-*) but no https")
     if (access.tls_cert is None) != (access.tls_key is None):
-        raise ConfigError("--tls-*", str(given[-1]), "--tls-cert and --tls-key go together")
+        raise ArgumentError("--tls-*", str(given[-1]), "--tls-cert and --tls-key go together")
     hosts = {endpoint.host for endpoint in address.endpoints}
     if access.store_user and not (address.tls or access.plaintext or hosts <= _LOOPBACK):
         rule = "a password needs https (or --plaintext, in a lab)"
-        raise ConfigError("--store-user", access.store_user, rule)
+        raise ArgumentError("--store-user", access.store_user, rule)
 
 
 def _members(

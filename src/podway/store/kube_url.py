@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from podway.errors import ConfigError
+from podway.errors import ArgumentError
 from podway.store.access import StoreAccess
 from podway.store.kube import DEFAULT_NET_CONF, KubeOptions, KubeStore
 from podway.store.kube_annotations import DEFAULT_PREFIX, parse_prefix
@@ -38,7 +38,7 @@ def open_kube(url: str, access: StoreAccess | None = None) -> KubeStore:
     """
     if access is not None and access != StoreAccess():
         rule = "logs in by service account or kubeconfig alone: leave --tls-*, --store-* away"
-        raise ConfigError("store", url, rule)
+        raise ArgumentError("store", url, rule)
     path, options = parse_kube_url(url)
     return KubeStore(login_of(url, path), options)
 
@@ -65,12 +65,12 @@ def parse_kube_url(url: str) -> tuple[Path | None, KubeOptions]:
     text, _, query = url.removeprefix("kubernetes:").partition("?")
     if (text and not text.startswith("/")) or text.startswith("//"):
         rule = "needs the absolute path of a kubeconfig, or nothing in a pod: kubernetes:[/PATH]"
-        raise ConfigError("store", url, rule)
+        raise ArgumentError("store", url, rule)
     given = dict(parse_qsl(query, keep_blank_values=True))
     for name in given:
         if name not in _OPTIONS:
             known = ", ".join(_OPTIONS)
-            raise ConfigError("store", url, f"has no option {name!r}; there are {known}")
+            raise ArgumentError("store", url, f"has no option {name!r}; there are {known}")
     return (Path(text) if text else None), KubeOptions(
         prefix=parse_prefix(given.get("annotation-prefix", DEFAULT_PREFIX)),
         net_conf=_net_conf(url, given.get("net-conf", str(DEFAULT_NET_CONF))),
@@ -80,11 +80,11 @@ def parse_kube_url(url: str) -> tuple[Path | None, KubeOptions]:
 
 def _net_conf(url: str, text: str) -> Path:
     if not text.startswith("/"):
-        raise ConfigError("store", url, "net-conf must be an absolute path")
+        raise ArgumentError("store", url, "net-conf must be an absolute path")
     return Path(text)
 
 
 def _flag(url: str, text: str) -> bool:
     if text not in _FLAGS:
-        raise ConfigError("store", url, "set-network-unavailable must be true or false")
+        raise ArgumentError("store", url, "set-network-unavailable must be true or false")
     return _FLAGS[text]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from podway.errors import ConfigError
+from podway.errors import ArgumentError, ConfigError
 from podway.store.access import StoreAccess
 
 # Every hub certificate names this host.
@@ -49,7 +49,7 @@ def tls_files(access: StoreAccess) -> TlsFiles | None:
         case given:
             named = ", ".join(str(path) for path in given if path is not None)
             rule = "--tls-ca, --tls-cert and --tls-key go together"
-            raise ConfigError("--tls-*", named, rule)
+            raise ArgumentError("--tls-*", named, rule)
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
