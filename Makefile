@@ -27,7 +27,8 @@ TEST_PACKAGES := containernetworking-plugins iptables tcpdump ethtool conntrack 
   strace \
   dnsmasq-base udhcpd \
   firewalld dbus-daemon libglib2.0-bin \
-  podman containerd runc conmon busybox-static
+  podman containerd runc conmon busybox-static \
+  zsh fish
 KUBERNETES_PACKAGES := golang-go dpkg-dev etcd-server \
   debootstrap buildah patchelf
 BENCH_PACKAGES := containernetworking-plugins iptables etcd-server gcc libc6-dev

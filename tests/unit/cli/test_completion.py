@@ -121,7 +121,7 @@ def offers(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], se
     """Give a function that returns what the shell offers for a line."""
     shell = request.param
     if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
+        pytest.skip(f"the shell {shell} is not installed; `make test` installs it")
     for name in (f"podway.{shell}", "_podway"):
         (tmp_path / name).write_text(script(shell))
     return lambda line: ASK[shell](line, tmp_path)
