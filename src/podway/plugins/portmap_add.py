@@ -13,7 +13,12 @@ from podway.netlink.errors import NetlinkError
 from podway.netlink.nft_transactions import NftSocket
 from podway.netlink.routes import get_route
 from podway.netlink.socket import NetlinkSocket
-from podway.plugins.portmap_conf import choose_backend, parse_portmap_conf, publication_of
+from podway.plugins.portmap_conf import (
+    check_ports,
+    choose_backend,
+    parse_portmap_conf,
+    publication_of,
+)
 from podway.plugins.portmap_conflicts import find_conflicts
 from podway.plugins.previous import required_previous_result
 from podway.plugins.process import complain
@@ -42,6 +47,7 @@ def add(call: "Call") -> "Result":
         NetlinkError: the kernel refuses.
     """
     conf = parse_portmap_conf(call.request)
+    check_ports(conf)
     result = required_previous_result(call.request)
     wanted = publication_of(call.request, conf, result)
     if not conf.mappings or not wanted.addresses:

@@ -13,6 +13,7 @@ from podway.plugins.iptables_names import PROTOCOLS, check_chain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Final
 
     from podway.cni.requests import Request
@@ -124,10 +125,34 @@ def parse_portmap_conf(request: "Request") -> PortmapConf:
         mark_bit=DEFAULT_MARK_BIT if mark_bit is None else mark_bit,
         set_mark_chain=set_mark_chain,
         conditions={family: _parse_conditions(fields, key) for family, key in _CONDITIONS.items()},
-        mappings=tuple(_parse_mapping(each) for each in runtime.each("portMappings")),
+        mappings=_arrange(_parse_mapping(each) for each in runtime.each("portMappings")),
     )
     _check_language(conf)
     return conf
+
+
+def check_ports(conf: PortmapConf) -> None:
+    """Refuse a port of the host that is to lead to two ports of the container.
+
+    Only ADD asks: whatever somebody has published before can be taken back.
+
+    Raises:
+        CniError: INVALID_CONFIG.
+    """
+    leads_to: dict[tuple[int, str, str, int], int] = {}
+    for mapping in conf.mappings:
+        port, protocol, to = mapping.host_port, mapping.protocol, mapping.container_port
+        for family in (4, 6) if not mapping.family else (mapping.family,):
+            key = (port, protocol, mapping.host_address, family)
+            if leads_to.setdefault(key, to) != to:
+                text = f"hostPort {port}/{protocol} is asked for twice"
+                rule = f"must lead to one port of the container, not to {leads_to[key]} and {to}"
+                raise CniError(INVALID_CONFIG, f"runtimeConfig.portMappings: {text}: {rule}")
+
+
+def _arrange(mappings: "Iterable[PortMapping]") -> tuple[PortMapping, ...]:
+    """Return *mappings* as they are to be looked at: one address of the host before all of them."""
+    return tuple(sorted(dict.fromkeys(mappings), key=lambda each: not each.host_address))
 
 
 def choose_backend(conf: PortmapConf) -> str:

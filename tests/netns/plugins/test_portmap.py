@@ -341,6 +341,30 @@ def test_one_address_of_the_host(
     assert traces(host) == []
 
 
+@both_backends
+def test_one_address_of_the_host_goes_before_all(
+    backend: str, runtime: Runtime, make_netns: MakeNetns, outside: Netns
+) -> None:
+    pod, host = make_netns(), runtime.host
+    mappings = ({**TCP, "containerPort": 81}, {**TCP, "hostIP": HOST})
+    config = with_previous(portmap(*mappings, backend=backend), attach(host, pod))
+    runtime.add(config, pod)
+    assert reach(outside, pod, HOST) == "192.0.2.9"
+
+
+@both_backends
+def test_a_port_asked_for_twice(backend: str, runtime: Runtime, make_netns: MakeNetns) -> None:
+    pod, host = make_netns(), runtime.host
+    result = attach(host, pod)
+    twice = portmap(TCP, {**TCP, "containerPort": 81}, backend=backend)
+    assert runtime.call("ADD", with_previous(twice, result), pod).code == INVALID_CONFIG
+    assert traces(host) == []
+    # The original would have published the first.
+    runtime.add(with_previous(portmap(TCP, backend=backend), result), pod)
+    assert runtime.call("DEL", twice, pod).code == 0
+    assert traces(host) == []
+
+
 CONDITIONS: Final = {
     "iptables": ["!", "-s", "192.0.2.9"],
     "nftables": ["ip", "saddr", "!=", "{ 192.0.2.9, 192.0.2.10 }"],

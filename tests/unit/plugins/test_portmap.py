@@ -21,6 +21,7 @@ from podway.plugins.portmap_conf import (
     PortmapConf,
     PortMapping,
     Publication,
+    check_ports,
     choose_backend,
     container_addresses,
     parse_portmap_conf,
@@ -148,6 +149,43 @@ def test_bad_configurations(keys: dict[str, Any], field: str) -> None:
         parse_portmap_conf(call_of({**NO_ROOM, **keys}).request)
     assert caught.value.code == INVALID_CONFIG
     assert field in caught.value.msg
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({}, id="the same port"),
+        pytest.param({"protocol": "TCP", "hostIP": ""}, id="in other words"),
+        pytest.param({"hostIP": "0.0.0.0"}, id="of one family"),
+        pytest.param({"hostIP": "::"}, id="of the other"),
+    ],
+)
+def test_a_port_leads_to_one_port(more: dict[str, Any]) -> None:
+    conf = parse(TCP, {**TCP, "containerPort": 81, **more})
+    with pytest.raises(CniError, match=r"8080/tcp is asked for twice: .* 80 and 81") as caught:
+        check_ports(conf)
+    assert caught.value.code == INVALID_CONFIG
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param({}, {"protocol": "udp"}, id="of another protocol"),
+        pytest.param({}, {"hostPort": 8081}, id="another port"),
+        pytest.param({"hostIP": "192.0.2.1"}, {"hostIP": "192.0.2.2"}, id="of another address"),
+        pytest.param({"hostIP": "0.0.0.0"}, {"hostIP": "::"}, id="of another family"),
+        pytest.param({}, {"hostIP": "192.0.2.1"}, id="of one address and of all"),
+    ],
+)
+def test_ports_that_may_lead_elsewhere(first: dict[str, Any], second: dict[str, Any]) -> None:
+    check_ports(parse({**TCP, **first}, {**TCP, "containerPort": 81, **second}))
+
+
+def test_ports_are_told_apart_before_they_are_written() -> None:
+    """The same twice is once; of two that overlap the one that says more comes first."""
+    narrow = {**TCP, "containerPort": 81, "hostIP": "192.0.2.1"}
+    found = parse(TCP, TCP, narrow).mappings
+    assert [each.container_port for each in found] == [81, 80]
 
 
 KEYS = ["backend", "snat", "masqAll", "markMasqBit", "externalSetMarkChain", "conditionsV4"]
