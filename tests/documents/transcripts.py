@@ -28,6 +28,7 @@ _VARIES = (
     (re.compile(r"\b[0-9a-f]{12}\b"), "CONTAINER"),
     # Containers that are made together get their addresses in any order.
     (re.compile(r"\b10\.244\.(\d+)\.[2-9]\b"), r"10.244.\1.N"),
+    (re.compile(r"\bfd00:10:244:(\d+)::[2-9]\b"), r"fd00:10:244:\1::N"),
 )
 
 
