@@ -9,22 +9,25 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from typing import Final
 
 from podway.cni.errors import IO_FAILURE, TRY_AGAIN_LATER, CniError
+from podway.dhcp.arp import find_claim
 from podway.dhcp.errors import InterfaceError, PacketError
 from podway.dhcp.interfaces import PlaceHolder, read_link, set_link
 from podway.dhcp.lease_files import Key, LeaseFiles, Record
 from podway.dhcp.leases import Lease
 from podway.dhcp.machine import step
 from podway.dhcp.packets import Kind
-from podway.dhcp.sockets import ClientSocket
+from podway.dhcp.sockets import ClientSocket, ProbeSocket
 from podway.dhcp.states import (
     ENDS,
     SILENT,
     Action,
     Began,
     Bound,
+    Claimed,
     Context,
     Dice,
     Ended,
@@ -35,6 +38,7 @@ from podway.dhcp.states import (
     Lost,
     Patience,
     Phase,
+    Probe,
     Rebooted,
     Send,
     State,
@@ -82,6 +86,7 @@ class LeaseClient:
         self._keeping = keeping
         self._state = State()
         self._socket: ClientSocket | None = None
+        self._probes: ProbeSocket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._acquired: asyncio.Future[Lease] | None = None
 
@@ -135,6 +140,7 @@ class LeaseClient:
     def close(self) -> None:
         """Let go of sockets and timer; the lease stays, on disk, for the next daemon."""
         self._close_socket()
+        self._close_probes()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -154,6 +160,8 @@ class LeaseClient:
                 _log.warning("interface trouble", **self._who(), reason=str(error))
         if self._state.phase in SILENT:
             self._close_socket()
+        if self._state.phase is not Phase.PROBING:
+            self._close_probes()
         self._set_timer()
 
     def _prepare(self, event: Event) -> None:
@@ -179,6 +187,8 @@ class LeaseClient:
             match action:
                 case Send():
                     self._send(action)
+                case Probe():
+                    self._ask(action.address)
                 case Bound():
                     self._bind(action.lease)
                 case Failed():
@@ -190,7 +200,7 @@ class LeaseClient:
         if self._socket is None:
             return
         _log.debug("send", **self._who(), kind=action.message.kind.name)
-        lease = self._state.lease
+        lease = self._state.lease or self._state.candidate
         if action.server is None or lease is None:
             self._socket.broadcast(action.message)
             return
@@ -200,6 +210,15 @@ class LeaseClient:
             with self._holder.opened() as descriptor:
                 self._socket.open_datagrams(descriptor, lease.address)
         self._socket.send_to_server(action.message, action.server, lease.server_mac)
+
+    def _ask(self, address: IPv4Address) -> None:
+        """Ask on the link who has *address*."""
+        _log.debug("probe", **self._who(), address=address)
+        if self._probes is None:
+            with self._holder.opened() as descriptor:
+                self._probes = ProbeSocket(descriptor, self.place.ifname)
+            asyncio.get_running_loop().add_reader(self._probes.fileno(), self._answered)
+        self._probes.ask(address, self._identity.mac)
 
     def _bind(self, lease: Lease) -> None:
         """Keep the lease; nobody is told of one that could not be kept."""
@@ -283,6 +302,32 @@ class LeaseClient:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
+
+    def _close_probes(self) -> None:
+        if self._probes is not None:
+            asyncio.get_running_loop().remove_reader(self._probes.fileno())
+            self._probes.close()
+            self._probes = None
+
+    def _answered(self) -> None:
+        for _ in range(_MESSAGES_AT_ONCE):
+            candidate = self._state.candidate
+            if self._probes is None or candidate is None:
+                return
+            try:
+                packet = self._probes.receive()
+            except InterfaceError as error:
+                _log.debug("cannot hear", **self._who(), reason=str(error))
+                self._close_probes()
+                return
+            if packet is None:
+                return
+            claimant = find_claim(packet, candidate.address, self._identity.mac)
+            if claimant is not None:
+                _log.warning(
+                    "address in use", **self._who(), address=candidate.address, by=claimant.hex(":")
+                )
+                self._happen(Claimed(claimant))
 
     def _readable(self) -> None:
         for _ in range(_MESSAGES_AT_ONCE):

@@ -14,10 +14,14 @@ Called by `client`, which has the clock, the dice, the sockets. Nothing here wai
          Rebooted                                              v
                                                             EXPIRED
 
+Between REQUESTING and BOUND a first lease is PROBING: it is seen whether somebody else on the link
+has the address. Whoever has it, the server hears of it (DECLINE), and after 10 s it starts over.
+
 RFC 2131 sections 3 and 4.4. Two things differ from a host's client. The container's address was put
-on its interface by another plugin and cannot change, so after a NAK only the same address will do,
-until the lease expires (the reference plugin would take another address without telling anybody).
-And an expired lease is the end: the interface goes down, as with the reference plugin.
+on its interface by another plugin and cannot change, so after a NAK only the same address will do;
+if no server gives it within a request's patience, it is not the container's any more (the reference
+plugin would take another address without telling anybody, and the container go on with the old).
+And the end of a lease is the end: the interface goes down, as with the reference plugin.
 """
 
 from dataclasses import replace
@@ -25,15 +29,21 @@ from math import inf
 
 from podway.dhcp.errors import LeaseError
 from podway.dhcp.leases import Lease, check_offer, parse_lease
-from podway.dhcp.messages import compute_discover, compute_release, compute_request
+from podway.dhcp.messages import (
+    compute_decline,
+    compute_discover,
+    compute_release,
+    compute_request,
+)
 from podway.dhcp.options import SERVER_ID, TEXT, read_address, read_text
 from podway.dhcp.packets import REPLY, Kind, Message
-from podway.dhcp.pauses import compute_wake_s
+from podway.dhcp.pauses import DECLINE_PAUSE_S, PROBES, compute_wake_s
 from podway.dhcp.states import (
     ENDS,
     SILENT,
     Began,
     Bound,
+    Claimed,
     Context,
     Ended,
     Event,
@@ -41,6 +51,7 @@ from podway.dhcp.states import (
     Heard,
     Lost,
     Phase,
+    Probe,
     Rebooted,
     State,
     Step,
@@ -59,6 +70,8 @@ def step(state: State, event: Event, context: Context) -> Step:
             return _wake(state, context)
         case Heard():
             return _hear(state, event, context)
+        case Claimed():
+            return _decline(state, event, context)
         case Ended():
             return _end(state, context)
 
@@ -96,7 +109,7 @@ def _reboot(state: State, context: Context) -> Step:
 def _end(state: State, context: Context) -> Step:
     """Give the lease back, if there is one."""
     released = replace(state, phase=Phase.RELEASED, wake_s=inf)
-    lease = state.lease
+    lease = state.lease or state.candidate
     if state.phase in ENDS or lease is None or context.now_s >= lease.expiry_s:
         return released, ()
     return released, (compute_release(replace(state, xid=context.dice.xid), lease, context),)
@@ -112,6 +125,8 @@ def _lose(state: State) -> Step:
 def _wake(state: State, context: Context) -> Step:
     if context.now_s < state.wake_s or state.phase in ENDS:
         return state, ()
+    if state.phase is Phase.PROBING:
+        return _probe(state, context)
     if state.lease is None and context.now_s >= state.begun_s + context.patience.give_up_s:
         return _fail(state, context)
     return _go_on(state, context)
@@ -169,8 +184,44 @@ def _prolong(state: State, context: Context) -> Step:
 
 def _rest(state: State, lease: Lease) -> State:
     return replace(
-        state, phase=Phase.BOUND, wake_s=lease.renewal_s, lease=lease, offer=None, complaint=""
+        state,
+        phase=Phase.BOUND,
+        wake_s=lease.renewal_s,
+        lease=lease,
+        candidate=None,
+        offer=None,
+        complaint="",
     )
+
+
+def _probe(state: State, context: Context) -> Step:
+    """Ask who has the address that was given; after some silence it is the container's."""
+    candidate = state.candidate
+    assert candidate is not None
+    if state.attempt == PROBES or not context.patience.probe_s:
+        return _rest(state, candidate), (Bound(candidate),)
+    wake_s = context.now_s + context.patience.probe_s / PROBES
+    asked = replace(state, attempt=state.attempt + 1, wake_s=wake_s)
+    return asked, (Probe(candidate.address),)
+
+
+def _decline(state: State, event: Claimed, context: Context) -> Step:
+    """Tell the server that the address is somebody else's, and start over later."""
+    candidate = state.candidate
+    if state.phase is not Phase.PROBING or candidate is None:
+        return state, ()
+    begun = replace(
+        state,
+        phase=Phase.SELECTING,
+        xid=context.dice.xid,
+        since_s=context.now_s,
+        attempt=0,
+        candidate=None,
+        complaint=f"{candidate.address} is in use already, by {event.sender.hex(':')}",
+    )
+    wake_s = context.now_s + DECLINE_PAUSE_S
+    wake_s = max(min(wake_s, state.begun_s + context.patience.give_up_s), context.now_s)
+    return replace(begun, wake_s=wake_s), (compute_decline(begun, candidate, context),)
 
 
 # -- what servers say -------------------------------------------------------------------------
@@ -179,12 +230,12 @@ def _rest(state: State, lease: Lease) -> State:
 def _hear(state: State, event: Heard, context: Context) -> Step:
     message = event.message
     is_ours = (message.op, message.xid, message.mac) == (REPLY, state.xid, context.identity.mac)
-    if not is_ours or state.phase in SILENT:
+    if not is_ours or state.phase in SILENT or state.phase is Phase.PROBING:
         return state, ()
     if state.phase is Phase.SELECTING:
         return _consider(state, message, context)
     if message.kind is Kind.ACK:
-        return _bind(state, event)
+        return _bind(state, event, context)
     if message.kind is Kind.NAK:
         return _start_over(state, message, context)
     return state, ()
@@ -204,7 +255,7 @@ def _consider(state: State, message: Message, context: Context) -> Step:
     return _request(requesting, context)
 
 
-def _bind(state: State, event: Heard) -> Step:
+def _bind(state: State, event: Heard, context: Context) -> Step:
     if not _is_from_right_server(state, event.message):
         return state, ()
     wanted = state.lease.address if state.lease else None
@@ -214,13 +265,24 @@ def _bind(state: State, event: Heard) -> Step:
         lease = parse_lease(event.message, wanted, event.sender, state.asked_s)
     except LeaseError as error:
         return replace(state, complaint=str(error)), ()
+    if state.lease is None:
+        probing = replace(state, phase=Phase.PROBING, candidate=lease, offer=None, attempt=0)
+        return _probe(probing, context)
     return _rest(state, lease), (Bound(lease),)
 
 
 def _start_over(state: State, message: Message, context: Context) -> Step:
-    """After a NAK, look for an offer again; not at once, or two servers could keep us busy."""
+    """After a NAK, look for an offer again; not at once, or two servers could keep us busy.
+
+    The address that the container has is not its own any more (RFC 2131 section 4.4.5) unless it is
+    given again: an answer is waited for once more.
+    """
     if not _is_from_right_server(state, message):
         return state, ()
+    lease = state.lease
+    if lease is not None:
+        end_s = context.now_s + context.patience.answer_s
+        lease = replace(lease, expiry_s=min(lease.expiry_s, end_s))
     text = read_text(message.options, TEXT)
     complaint = f"a server refused the request{f': {text!r}' if text else ''}"
     again = replace(
@@ -230,6 +292,7 @@ def _start_over(state: State, message: Message, context: Context) -> Step:
         since_s=context.now_s,
         attempt=0,
         offer=None,
+        lease=lease,
         complaint=complaint,
     )
     return replace(again, wake_s=compute_wake_s(again, context)), ()

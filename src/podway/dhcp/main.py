@@ -62,6 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"how long to wait {text} (default: {default_s:.0f}s)",
         )
     parser.add_argument(
+        "-probetime",
+        "--probetime",
+        type=parse_pause,
+        default=usual.probe_s,
+        metavar="TIME",
+        help="how long to ask on the link whether somebody has an address already; 0s: do not ask "
+        f"(default: {usual.probe_s * 1000:.0f}ms)",
+    )
+    parser.add_argument(
         "-broadcast",
         "--broadcast",
         nargs="?",
@@ -90,6 +99,15 @@ def parse_duration(text: str) -> float:
     if "".join(number + unit for number, unit in parts) != text or not 0 < seconds <= _MOST_S:
         raise argparse.ArgumentTypeError(f"{text!r} must be a time up to 24h, as 10s or 1m30s")
     return seconds
+
+
+def parse_pause(text: str) -> float:
+    """Return the seconds of a time, which may be none.
+
+    Raises:
+        argparse.ArgumentTypeError: as `parse_duration`.
+    """
+    return 0.0 if text in {"0", "0s"} else parse_duration(text)
 
 
 def parse_boolean(text: str) -> bool:
@@ -135,6 +153,7 @@ def _service(arguments: argparse.Namespace) -> DhcpService:
         answer_s=arguments.timeout,
         longest_pause_s=arguments.resendmax,
         give_up_s=arguments.resendtimeout,
+        probe_s=arguments.probetime,
     )
     settings = ServiceSettings(
         state_dir=Path(arguments.hostprefix + arguments.statedir),

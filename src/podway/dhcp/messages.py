@@ -14,6 +14,7 @@ from podway.dhcp.options import (
     PARAMETER_LIST,
     REQUESTED_ADDRESS,
     SERVER_ID,
+    TEXT,
 )
 from podway.dhcp.packets import NOWHERE, REQUEST, Kind, Message
 from podway.dhcp.states import Context, Phase, Send, State
@@ -49,12 +50,26 @@ def compute_request(state: State, context: Context) -> Send:
     return Send(_compute_message(state, Kind.REQUEST, context, options, ciaddr), server)
 
 
+def compute_decline(state: State, lease: Lease, context: Context) -> Send:
+    """Return what tells the server that somebody else has the address of *lease*."""
+    options = {
+        CLIENT_ID: _identifier(context),
+        REQUESTED_ADDRESS: lease.address.packed,
+        SERVER_ID: lease.server.packed,
+        TEXT: b"the address is in use",
+    }
+    return Send(_compute_message(state, Kind.DECLINE, context, options))
+
+
 def compute_release(state: State, lease: Lease, context: Context) -> Send:
     """Return what gives *lease* back."""
-    identifier = context.identity.provided.get(CLIENT_ID, context.identity.client_id)
-    options = {CLIENT_ID: identifier, SERVER_ID: lease.server.packed}
+    options = {CLIENT_ID: _identifier(context), SERVER_ID: lease.server.packed}
     message = _compute_message(state, Kind.RELEASE, context, options, lease.address)
     return Send(message, lease.server)
+
+
+def _identifier(context: Context) -> bytes:
+    return context.identity.provided.get(CLIENT_ID, context.identity.client_id)
 
 
 def _told(context: Context) -> dict[int, bytes]:

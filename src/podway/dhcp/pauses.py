@@ -15,6 +15,11 @@ from podway.dhcp.states import Context, Phase, State
 QUICK_PAUSES_S: Final = (0.5, 1.0, 2.0, 2.0)
 FIRST_PAUSE_S: Final = 4.0
 JITTER_S: Final = 1.0
+# An address is looked for on the link three times (RFC 5227 section 1.1), but not for as long as
+# there, since an ADD waits for it.
+PROBES: Final = 3
+# After an address was declined, lest client and server be busy with nothing else (RFC 2131, 3.1).
+DECLINE_PAUSE_S: Final = 10.0
 # Between renewals half of the time that is left, and at least a minute; of a short lease an eighth.
 LEAST_RENEWAL_PAUSE_S: Final = 60.0
 _LEAST_SHARE: Final = 8

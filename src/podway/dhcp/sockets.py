@@ -12,6 +12,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Final
 
+from podway.dhcp.arp import encode_probe
 from podway.dhcp.datagrams import (
     ANSWERS_ONLY,
     CLIENT_PORT,
@@ -26,8 +27,10 @@ from podway.dhcp.interfaces import Link
 from podway.dhcp.packets import NOWHERE, Message, decode_message, encode_message
 from podway.netlink import entered
 
-# linux/if_ether.h, linux/if_packet.h, asm-generic/socket.h.
+# linux/if_ether.h, linux/if_arp.h, linux/if_packet.h, asm-generic/socket.h.
 _ETH_P_IP: Final = 0x0800
+_ETH_P_ARP: Final = 0x0806
+_ARPHRD_ETHER: Final = 1
 _SOL_PACKET: Final = 263
 _PACKET_AUXDATA: Final = 8
 _TP_STATUS_CSUMNOTREADY: Final = 8
@@ -133,6 +136,57 @@ class ClientSocket:
         return decode_message(datagram.payload), _mac_of(sender)
 
 
+class ProbeSocket:
+    """Asks on a link who has an address, and hears who says so.
+
+    Args:
+        descriptor: of the namespace; needed only here.
+        ifname: of the interface.
+
+    Raises:
+        InterfaceError: no socket can be opened there.
+    """
+
+    def __init__(self, descriptor: int, ifname: str) -> None:
+        self._ifname = ifname
+        self._packets = _open(descriptor, lambda: _arp_socket(ifname))
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when something comes."""
+        return self._packets.fileno()
+
+    def close(self) -> None:
+        """Close."""
+        self._packets.close()
+
+    def ask(self, address: IPv4Address, mac: bytes) -> None:
+        """Ask, as the owner of *mac*, who has *address*.
+
+        Raises:
+            InterfaceError: the kernel refuses.
+        """
+        try:
+            to = (self._ifname, _ETH_P_ARP, 0, _ARPHRD_ETHER, _BROADCAST_MAC)
+            self._packets.sendto(encode_probe(address, mac), to)
+        except OSError as error:
+            raise InterfaceError(
+                f"cannot send on {self._ifname}: {error.strerror}", is_gone=False
+            ) from error
+
+    def receive(self) -> bytes | None:
+        """Return the next ARP packet; None for none yet.
+
+        Raises:
+            InterfaceError: nothing will come any more.
+        """
+        try:
+            return self._packets.recv(_MOST_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise InterfaceError(f"cannot receive on {self._ifname}: {error.strerror}") from error
+
+
 def _open(descriptor: int, make: Callable[[], socket.socket]) -> socket.socket:
     try:
         with entered(descriptor):
@@ -150,6 +204,18 @@ def _packet_socket(ifname: str) -> socket.socket:
         packets.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
         _attach_filter(packets)
         packets.bind((ifname, _ETH_P_IP))
+    except OSError:
+        packets.close()
+        raise
+    return packets
+
+
+def _arp_socket(ifname: str) -> socket.socket:
+    packets = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+    try:
+        packets.setblocking(False)  # noqa: FBT003
+        packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        packets.bind((ifname, _ETH_P_ARP))
     except OSError:
         packets.close()
         raise

@@ -20,6 +20,8 @@ class Phase(Enum):
     INIT = auto()
     SELECTING = auto()
     REQUESTING = auto()
+    # There is a lease, and it is seen whether somebody else has the address.
+    PROBING = auto()
     REBOOTING = auto()
     BOUND = auto()
     RENEWING = auto()
@@ -40,14 +42,17 @@ class Patience:
     """How long to wait for what.
 
     Attributes:
-        answer_s: for the answer to a request, repetitions included (``-timeout``).
+        answer_s: for the answer to a request, repetitions included (``-timeout``); and for the same
+            address again after a refusal.
         longest_pause_s: between two messages (``-resendmax``).
         give_up_s: for a first lease (``-resendtimeout``).
+        probe_s: for somebody who has the address that is given (``-probetime``); 0 for nobody.
     """
 
     answer_s: float = 10.0
     longest_pause_s: float = 62.0
     give_up_s: float = 208.0
+    probe_s: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class State:
         attempt: messages sent in this phase.
         wake_s: when to send `Woke`; `inf` for never.
         offer: that is being requested.
+        candidate: lease that the container may get.
         lease: that the container has.
         complaint: why what servers said was of no use, "" for nothing said.
     """
@@ -94,6 +100,7 @@ class State:
     attempt: int = 0
     wake_s: float = inf
     offer: Message | None = None
+    candidate: Lease | None = None
     lease: Lease | None = None
     complaint: str = ""
 
@@ -135,11 +142,18 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """Who has the link-layer address *sender* has the address that was probed for."""
+
+    sender: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The lease is not needed any more."""
 
 
-Event: TypeAlias = Began | Rebooted | Woke | Heard | Ended
+Event: TypeAlias = Began | Rebooted | Woke | Heard | Claimed | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +162,13 @@ class Send:
 
     message: Message
     server: IPv4Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask on the link who has *address*."""
+
+    address: IPv4Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +187,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The lease ran out: the container must not use its address any more."""
+    """The lease ran out, or was refused: the container must not use its address any more."""
 
 
-Action: TypeAlias = Send | Bound | Failed | Lost
+Action: TypeAlias = Send | Probe | Bound | Failed | Lost
 Step: TypeAlias = tuple[State, tuple[Action, ...]]
 
 

@@ -173,15 +173,16 @@ class DaemonPlace:
             "-socketpath",
             str(self.socket),
             f"-statedir={self.state}",
+            "-probetime=30ms",
             "--log-level=debug",
         )
 
     @contextmanager
-    def running(self, *command: str | Path) -> Iterator[Program]:
-        """Run *command* with the options of this place, while the block lasts."""
+    def running(self, *command: str | Path, more: tuple[str, ...] = ()) -> Iterator[Program]:
+        """Run *command* with the options of this place, and *more*, while the block lasts."""
         log = self.directory / "daemon.log"
         log.unlink(missing_ok=True)
-        with running(self.host, log, *command, *self.options()) as program:
+        with running(self.host, log, *command, *self.options(), *more) as program:
             program.await_start("ready")
             yield program
 

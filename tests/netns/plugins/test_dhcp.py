@@ -397,6 +397,53 @@ def test_a_server_that_refuses(
             assert runtime.call("CHECK", with_previous(config, result), pod).code == 0
 
 
+def test_a_server_that_goes_on_refusing(
+    runtime: Runtime, pod: Netns, server: Dnsmasq, place: DaemonPlace, command: tuple[Path, str]
+) -> None:
+    """Then the address is not the container's any more, and it has none."""
+    config = attached(place)
+    with place.running(*command) as first, server.serving():
+        result = runtime.add(config, pod)
+        first.kill()
+    (server.directory / "leases").unlink()
+    with server.serving(first=10, last=20), place.running(*command, "-timeout=1s") as second:
+        eventually(lambda: second.said("expired"), "the address is given up")
+        assert link_of(pod, "eth0")["operstate"] == "DOWN"
+        assert place.kept() == 0
+        outcome = runtime.call("CHECK", {**with_previous(config, result), "type": "dhcp"}, pod)
+        assert (outcome.code, "has run out" in outcome.msg) == (CHECK_FAILED, True)
+        assert runtime.call("DEL", config, pod).code == 0
+
+
+def test_an_address_that_somebody_has(
+    runtime: Runtime,
+    make_netns: MakeNetns,
+    server: Dnsmasq,
+    place: DaemonPlace,
+    command: tuple[Path, str],
+) -> None:
+    pod, squatter = make_netns(), make_netns()
+    runtime.host.ip("link", "add", "port", "type", "veth", "peer", "name", "eth0")
+    runtime.host.ip("link", "set", "port", "master", "br0", "up")
+    runtime.host.ip("link", "set", "eth0", "netns", squatter.name)
+    squatter.ip("addr", "add", "10.9.0.100/24", "dev", "eth0")
+    squatter.ip("link", "set", "eth0", "up")
+    mac = link_of(squatter, "eth0")["address"]
+    config = attached(place)
+    with (
+        server.serving(first=100, last=100) as dnsmasq,
+        place.running(*command, more=("-probetime=10s",)) as daemon,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        outcome = pool.submit(runtime.call, "ADD", config, pod)
+        eventually(lambda: dnsmasq.said("DHCPDECLINE"), "the server hears of it")
+        assert daemon.said(f"address=10.9.0.100 by={mac}") == 1
+        assert daemon.said("bound") == 0
+        assert runtime.call("DEL", config, pod).code == 0
+        assert outcome.result().code == TRY_AGAIN_LATER
+        assert (devices(pod), place.kept(), server.leases()) == (set(), 0, {})
+
+
 @needs_udhcpd
 def test_a_lease_that_runs_out(
     runtime: Runtime, pod: Netns, place: DaemonPlace, daemon: Program, tmp_path: Path

@@ -18,6 +18,7 @@ from podway.dhcp.states import (
     Action,
     Began,
     Bound,
+    Claimed,
     Context,
     Dice,
     Ended,
@@ -112,14 +113,18 @@ class Life:
         elif state.lease is not None:
             # Nobody sleeps beyond the end of the lease.
             assert state.wake_s <= state.lease.expiry_s
+        elif state.phase is Phase.PROBING:
+            # It is seen to its end, whatever else ends meanwhile.
+            assert state.candidate is not None
+            assert state.wake_s <= self.now_s + 0.2
         else:
-            assert state.wake_s <= state.begun_s + 208
+            assert state.wake_s <= max(state.begun_s + 208, self.now_s)
         for action in actions:
             if isinstance(action, Send):
                 assert decode_message(encode_message(action.message)) == action.message
 
     def answer(self, sent: Send, answer: Answer) -> None:
-        if answer.delay_s is None or sent.message.kind is Kind.RELEASE:
+        if answer.delay_s is None or sent.message.kind in {Kind.RELEASE, Kind.DECLINE}:
             return
         # Who answers late is heard late, but not before the client's own next step.
         self.now_s = min(self.now_s + answer.delay_s, max(self.state.wake_s, self.now_s))
@@ -141,12 +146,14 @@ class Life:
 @given(
     answers=st.lists(ANSWERS, max_size=40),
     lateness=st.lists(st.floats(0, 5000), max_size=40),
+    claims=st.sets(st.integers(0, 60), max_size=10),
     jitter=st.floats(-1, 1),
     end=st.booleans(),
 )
 def test_every_life(
     answers: list[Answer],
     lateness: list[float],
+    claims: set[int],
     jitter: float,
     end: bool,  # noqa: FBT001
 ) -> None:
@@ -161,6 +168,9 @@ def test_every_life(
             continue
         if life.state.wake_s == inf:
             break
+        if life.xid in claims:
+            waiting = [each for each in life.happen(Claimed(b"\3" * 6)) if isinstance(each, Send)]
+            continue
         life.now_s = max(life.now_s, life.state.wake_s) + (lateness.pop() if lateness else 0.0)
         waiting = [each for each in life.happen(Woke()) if isinstance(each, Send)]
     assert len(life.of(Lost)) + len(life.of(Failed)) <= 1
@@ -168,10 +178,9 @@ def test_every_life(
     if life.of(Lost):
         assert life.state.phase is Phase.EXPIRED
     if end:
-        held = life.state.phase not in ENDS and life.state.lease is not None
+        lease = life.state.lease or life.state.candidate
+        alive = life.state.phase not in ENDS and lease is not None and life.now_s < lease.expiry_s
         released = life.happen(Ended())
-        lease = life.state.lease
-        alive = held and lease is not None and life.now_s < lease.expiry_s
         assert [isinstance(each, Send) for each in released] == [True] * alive
 
 
@@ -188,6 +197,9 @@ def test_without_a_server_every_life_ends_and_few_messages_are_sent(
         (request,) = life.of(Send)[1:]
         assert isinstance(request, Send)
         life.answer(request, Answer(0.0, Kind.ACK, ADDRESSES[0]))
+        while life.state.phase is Phase.PROBING:
+            life.now_s = life.state.wake_s
+            life.happen(Woke())
         life.state = State(lease=life.state.lease)
         life.happen(Rebooted())
     while life.state.wake_s < inf:
@@ -201,7 +213,7 @@ def test_without_a_server_every_life_ends_and_few_messages_are_sent(
 def test_a_server_that_answers_in_the_end_is_heard(losses: list[bool], jitter: float) -> None:
     life = Life(State(), jitter)
     waiting = list(life.happen(Began()))
-    for lost in [*losses, *[False] * 4]:
+    for lost in [*losses, *[False] * 8]:
         sent = waiting[-1] if waiting else None
         if isinstance(sent, Send) and not lost:
             kind = Kind.OFFER if sent.message.kind is Kind.DISCOVER else Kind.ACK

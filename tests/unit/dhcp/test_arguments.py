@@ -23,6 +23,7 @@ def test_defaults_are_the_originals() -> None:
     )
     assert (options.timeout, options.resendmax, options.resendtimeout) == (10, 62, 208)
     assert options.broadcast is False
+    assert options.probetime == 0.6
 
 
 def test_one_dash_and_two() -> None:
@@ -31,6 +32,7 @@ def test_one_dash_and_two() -> None:
     assert (options.pidfile, options.hostprefix, options.timeout) == ("/p", "/h", 5)
     assert (options.resendmax, options.broadcast) == (60, True)
     assert parse("-broadcast=false").broadcast is False
+    assert [parse(f"-probetime={each}").probetime for each in ("1s", "0s", "0")] == [1, 0, 0]
 
 
 @pytest.mark.parametrize(

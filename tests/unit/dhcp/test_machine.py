@@ -13,12 +13,15 @@ from podway.dhcp.packets import NOWHERE, REQUEST, Kind
 from podway.dhcp.states import (
     Began,
     Bound,
+    Claimed,
     Ended,
     Event,
     Failed,
     Heard,
     Lost,
+    Patience,
     Phase,
+    Probe,
     Rebooted,
     Send,
     State,
@@ -40,6 +43,7 @@ from unit.dhcp.servers import (
 
 # The lease of `held()` was asked for at 0: T1 500, T2 850, expiry 1000.
 RENEWAL_S, REBINDING_S, EXPIRY_S = 500.0, 850.0, 1000.0
+PATIENCE_S = 10.0
 
 
 def held(**changes: Any) -> Lease:
@@ -60,19 +64,110 @@ def kinds(actions: list[object]) -> list[Kind]:
     return [action.message.kind for action in actions if isinstance(action, Send)]
 
 
+def probing(heard: Heard | None = None) -> State:
+    """Return the state in which nobody has said yet that the address is his."""
+    state, _ = after((0, Began()), (0, said(Kind.OFFER)), (0, heard or said(Kind.ACK)))
+    assert state.phase is Phase.PROBING
+    return state
+
+
+def silence(state: State) -> tuple[State, list[object]]:
+    """Return what comes of *state* if nobody has the address."""
+    actions: list[object] = []
+    while state.phase is Phase.PROBING:
+        state, more = after((state.wake_s, Woke()), state=state)
+        actions += more
+    return state, actions
+
+
 def bound() -> State:
-    state, _ = after((0, Began()), (0, said(Kind.OFFER)), (0, said(Kind.ACK)))
+    state, _ = silence(probing())
     assert state.phase is Phase.BOUND
     return state
 
 
 def test_a_lease_comes_about() -> None:
     state, actions = after((0, Began()), (0.1, said(Kind.OFFER)), (0.2, said(Kind.ACK)))
+    state, more = silence(state)
+    actions += more
     assert kinds(actions) == [Kind.DISCOVER, Kind.REQUEST]
+    assert [each for each in actions if isinstance(each, Probe)] == [Probe(ADDRESS)] * 3
     # From when it was asked for, not from when it came.
     expected = parse_lease(said(Kind.ACK).message, None, SERVER_MAC, 0.1)
     assert actions[-1] == Bound(expected)
     assert (state.phase, state.lease, state.wake_s) == (Phase.BOUND, expected, 500.1)
+
+
+def test_somebody_has_the_address() -> None:
+    state, actions = after((0.2, Woke()), (0.3, Claimed(b"\2" * 6)), state=probing())
+    assert kinds(actions) == [Kind.DECLINE]
+    declined = actions[-1]
+    assert isinstance(declined, Send)
+    # RFC 2131 table 5.
+    assert (declined.server, declined.message.ciaddr, declined.message.secs) == (None, NOWHERE, 0)
+    assert declined.message.options == {
+        61: IDENTITY.client_id, 50: ADDRESS.packed, 54: SERVER.packed,
+        56: b"the address is in use",
+    }  # fmt: skip
+    assert (state.phase, state.lease, state.candidate) == (Phase.SELECTING, None, None)
+    # RFC 2131 section 3.1 item 5: ten seconds at the least.
+    assert state.wake_s == 10.3
+    assert after((5, Woke()), state=state) == (state, [])
+    state, (discover,) = after((10.3, Woke()), state=state)
+    assert isinstance(discover, Send)
+    assert (discover.message.kind, 50 in discover.message.options) == (Kind.DISCOVER, False)
+    offered = said(Kind.OFFER, address=OTHER_ADDRESS)
+    state, _ = after((11, offered), (11, said(Kind.ACK, address=OTHER_ADDRESS)), state=state)
+    state, actions = silence(state)
+    assert (state.phase, state.lease and state.lease.address) == (Phase.BOUND, OTHER_ADDRESS)
+    assert isinstance(actions[-1], Bound)
+
+
+def test_addresses_that_are_not_asked_for() -> None:
+    around = replace(context(), patience=Patience(probe_s=0.0))
+    state, _ = after((0, Began()), (0, said(Kind.OFFER)))
+    state, actions = step(state, said(Kind.ACK), around)
+    assert (state.phase, actions) == (Phase.BOUND, (Bound(held()),))
+
+
+def test_every_address_is_somebodys() -> None:
+    state = replace(probing(), begun_s=-200)
+    state, _ = after((0.1, Claimed(b"\2" * 6)), state=state)
+    assert state.wake_s == 8
+    state, actions = after((8, Woke()), state=state)
+    (failed,) = actions
+    assert isinstance(failed, Failed)
+    assert "10.1.0.50 is in use already, by 02:02:02:02:02:02" in failed.reason
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param(after((0, Began()))[0], id="before there is an address"),
+        pytest.param(bound(), id="of a container that has it"),
+        pytest.param(State(phase=Phase.EXPIRED, lease=held()), id="at the end"),
+    ],
+)
+def test_claims_that_come_too_early_or_too_late(state: State) -> None:
+    assert after((1, Claimed(b"\2" * 6)), state=state) == (state, [])
+
+
+def test_messages_while_probing_change_nothing() -> None:
+    for kind in (Kind.OFFER, Kind.ACK, Kind.NAK):
+        assert after((0.1, said(kind)), state=probing()) == (probing(), [])
+
+
+def test_a_patience_that_ends_while_probing() -> None:
+    """The lease is there already."""
+    state, actions = silence(replace(probing(), begun_s=-300))
+    assert state.phase is Phase.BOUND
+    assert isinstance(actions[-1], Bound)
+
+
+def test_an_address_that_is_not_wanted_any_more_is_given_back() -> None:
+    state, (sent,) = after((0.3, Ended()), state=probing())
+    assert isinstance(sent, Send)
+    assert (state.phase, sent.message.kind, sent.server) == (Phase.RELEASED, Kind.RELEASE, SERVER)
 
 
 def test_what_is_sent() -> None:
@@ -242,7 +337,7 @@ def test_a_server_that_comes_back() -> None:
 @pytest.mark.parametrize("due_s", [RENEWAL_S, REBINDING_S])
 def test_after_a_nak_only_the_same_address_will_do(due_s: float) -> None:
     state, actions = after((due_s, Woke()), (due_s, said(Kind.NAK)), state=bound())
-    assert (state.phase, state.lease) == (Phase.SELECTING, held())
+    assert (state.phase, state.lease) == (Phase.SELECTING, held(expiry_s=due_s + PATIENCE_S))
     state, actions = after((state.wake_s, Woke()), state=state)
     (discover,) = actions
     assert isinstance(discover, Send)
@@ -253,12 +348,32 @@ def test_after_a_nak_only_the_same_address_will_do(due_s: float) -> None:
     assert (state.phase, state.lease and state.lease.address) == (Phase.BOUND, ADDRESS)
 
 
-def test_after_a_nak_the_lease_ends_when_it_would_have() -> None:
-    state, _ = after((RENEWAL_S, Woke()), (RENEWAL_S, said(Kind.NAK)), state=bound())
+@pytest.mark.parametrize(
+    ("due_s", "end_s"),
+    [
+        pytest.param(RENEWAL_S, RENEWAL_S + PATIENCE_S, id="an answer is waited for"),
+        pytest.param(EXPIRY_S - 3, EXPIRY_S, id="no longer than the lease"),
+    ],
+)
+def test_after_a_nak_the_address_is_not_held_on_to(due_s: float, end_s: float) -> None:
+    state, _ = after((due_s, Woke()), (due_s, said(Kind.NAK)), state=bound())
+    sent: list[Kind] = []
     while state.wake_s < inf:
         now_s = state.wake_s
         state, actions = after((now_s, Woke()), state=state)
-    assert (now_s, state.phase, actions) == (EXPIRY_S, Phase.EXPIRED, [Lost()])
+        sent += kinds(actions)
+    assert (now_s, state.phase, actions) == (end_s, Phase.EXPIRED, [Lost()])
+    assert sent
+    assert set(sent) == {Kind.DISCOVER}
+
+
+def test_a_second_nak_does_not_prolong() -> None:
+    state, _ = after((RENEWAL_S, Woke()), (RENEWAL_S, said(Kind.NAK)), state=bound())
+    events: list[tuple[float, Event]] = [
+        (RENEWAL_S + 1, Woke()), (RENEWAL_S + 1, said(Kind.OFFER)), (RENEWAL_S + 2, said(Kind.NAK)),
+    ]  # fmt: skip
+    state, _ = after(*events, state=state)
+    assert state.lease == held(expiry_s=RENEWAL_S + PATIENCE_S)
 
 
 def test_a_restart() -> None:
@@ -294,12 +409,11 @@ def test_a_restart_after_the_end() -> None:
 
 def test_a_restart_that_is_refused() -> None:
     state, _ = after((100, Rebooted()), (100, said(Kind.NAK)), state=State(lease=held()))
-    assert (state.phase, state.lease) == (Phase.SELECTING, held())
+    assert (state.phase, state.lease) == (Phase.SELECTING, held(expiry_s=100 + PATIENCE_S))
 
 
 def test_a_lease_for_ever() -> None:
-    heard = said(Kind.ACK, options={51: b"\xff" * 4})
-    state, _ = after((0, Began()), (0, said(Kind.OFFER)), (0, heard))
+    state, _ = silence(probing(said(Kind.ACK, options={51: b"\xff" * 4})))
     assert (state.phase, state.wake_s) == (Phase.BOUND, inf)
 
 
