@@ -100,13 +100,25 @@ def _carry_out(words: Sequence[str]) -> int:
 
 
 def _claim_standard_streams() -> None:
-    """Open what whoever started us has closed: else the next file opened would be taken for it."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
-        os.set_inheritable(fd, True)  # noqa: FBT003  (the os module's own signature)
-    os.close(fd)
+    """Open what whoever started us has closed: else the next file opened would be taken for it.
+
+    Only then: in a root that is being built there is no /dev/null.
+    """
+    for fd in range(STDERR + 1):
+        if not _is_open(fd):
+            # The lowest number that is free, so this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def _let_go_of_stdout() -> None:

@@ -256,7 +256,7 @@ def test_values_out_of_bounds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert main(["lab", "--name", "nosuch", *words]) == 1
+    assert main(["lab", "--name", "nosuch", *words]) == 2
     assert value in capsys.readouterr().err
 
 
