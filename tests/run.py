@@ -33,12 +33,14 @@ _NO_TESTS = pytest.ExitCode.NO_TESTS_COLLECTED
 _ROOT = Path(__file__).parent.parent
 
 # Of about the same length. What only computes keeps a processor busy; labs and namespaces wait.
+_LABS = ("tests/lab", "tests/migration")
+_PLUGINS = ("tests/netns/plugins", "tests/netns/clients")
+_DAEMONS = ("tests/agent", "tests/hub", "tests/kube_apiserver", "tests/store")
 LANES = (
-    Lane("labs", ("tests/lab", "tests/migration")),
-    Lane("plugins", ("tests/netns",)),
-    Lane(
-        "rest", ("tests", "--ignore=tests/lab", "--ignore=tests/migration", "--ignore=tests/netns")
-    ),
+    Lane("labs", _LABS),
+    Lane("plugins", _PLUGINS),
+    Lane("daemons", _DAEMONS),
+    Lane("rest", ("tests", *(f"--ignore={path}" for path in (*_LABS, *_PLUGINS, *_DAEMONS)))),
 )
 
 
