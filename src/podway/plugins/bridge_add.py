@@ -137,7 +137,7 @@ def _write_rules(
 
     cidrs = tuple(ip.address for ip in result.ips)
     nft = NftSocket()
-    undo.push(remove_rules, nft, call, conf, cidrs)
+    undo.push(remove_rules, nft, call, cidrs)
     write_rules(nft, call, conf, cidrs, port)
 
 

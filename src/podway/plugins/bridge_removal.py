@@ -17,6 +17,7 @@ from podway.plugins.delegation import pass_to_ipam, release_from_interface
 from podway.plugins.interfaces import assigned_addresses, find_link
 from podway.plugins.lingering import LinkDeletion, leave_sockets_to_child
 from podway.plugins.marks import mark_of, network_mark, valid_marks
+from podway.plugins.nft_commits import open_if_any
 from podway.plugins.previous import previous_result
 from podway.plugins.undo import attempt_all
 
@@ -35,7 +36,7 @@ def delete(call: "Call") -> None:
     if call.netns is not None:
         with NetlinkSocket(netns_fd=call.netns) as inside:
             link = find_pair_end(inside, call.request.ifname)
-            if link is not None and conf.ip_masq and not cidrs:
+            if link is not None and not cidrs:
                 cidrs = _cidrs_of(inside, link["index"])
     else:
         link = _find_host_end(call)
@@ -56,7 +57,7 @@ def _delete_all(
     """Delete device and rules at the same time; then give the addresses back."""
     has_rules = conf.ip_masq or conf.spoof_check
     # Opened before the child starts, which then has it open for longer than this process.
-    nft = NftSocket() if has_rules else None
+    nft = NftSocket() if has_rules else open_if_any()
     deletion = None if link is None else LinkDeletion(link["index"], call.netns)
 
     def remove_device() -> None:
@@ -65,7 +66,7 @@ def _delete_all(
         pass_to_ipam(call)
 
     def remove_its_rules() -> None:
-        if nft is not None and remove_rules(nft, call, conf, cidrs) and deletion is None:
+        if nft is not None and remove_rules(nft, call, cidrs) and deletion is None:
             leave_sockets_to_child()
 
     attempt_all(remove_its_rules, remove_device)
@@ -114,8 +115,10 @@ def gc(call: "Call") -> None:
 
 def _remove_garbage_rules(call: "Call", names: set[str], gone: "list[LinkMessage]") -> None:
     alive = names - {link["ifname"] for link in gone}
-    with NftSocket() as nft:
-        remove_garbage_rules(nft, call, lambda name: name not in alive)
+    nft = open_if_any()
+    if nft is not None:
+        with nft:
+            remove_garbage_rules(nft, call, lambda name: name not in alive)
 
 
 def _delete_links(host: NetlinkSocket, links: "list[LinkMessage]") -> None:

@@ -5,6 +5,7 @@ siblings. Everything that one call removes is one transaction on one socket: who
 after a deletion waits for a grace period, however much it was (`podway.netlink.nft_transactions`).
 """
 
+from podway.netlink.constants import NFPROTO_BRIDGE
 from podway.netlink.nft_transactions import NftSocket
 from podway.plugins.masquerade import (
     add_masquerade,
@@ -21,12 +22,15 @@ from podway.plugins.nft_commits import commit_found
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Final
 
     from podway.netlink.messages import Request
     from podway.plugins.bridge_conf import BridgeConf
     from podway.plugins.skeleton import Call
 
+# Where the spoof check begins; the base chain stays when the last one goes.
+SPOOF_TABLE: "Final" = "nat"
+SPOOF_BASE: "Final" = "PREROUTING"
 # The spoof check is rare: who has none does not load it.
 # ruff: noqa: PLC0415
 
@@ -66,8 +70,10 @@ def write_rules(
         add_masquerade(nft, wanted, choose_backend(conf.masq_backend))
 
 
-def remove_rules(nft: NftSocket, call: "Call", conf: "BridgeConf", cidrs: tuple[str, ...]) -> bool:
+def remove_rules(nft: NftSocket, call: "Call", cidrs: tuple[str, ...]) -> bool:
     """Take away what an attachment has; tell whether there was anything.
+
+    Whatever the configuration says now: it may have been another one when the attachment was made.
 
     Raises:
         NetlinkError, CniError: something is still there.
@@ -75,16 +81,15 @@ def remove_rules(nft: NftSocket, call: "Call", conf: "BridgeConf", cidrs: tuple[
     wanted = masquerade_of(call.request, cidrs)
 
     def find() -> "list[Request[Any]]":
-        requests = find_masquerade(nft, wanted) if conf.ip_masq else []
-        if conf.spoof_check:
+        requests = find_masquerade(nft, wanted)
+        if nft.has_chain(NFPROTO_BRIDGE, SPOOF_TABLE, SPOOF_BASE):
             from podway.plugins.spoofing import find_spoof_check, spoof_id
 
             spoof = spoof_id(call.request.container_id, call.request.ifname)
             requests += find_spoof_check(nft, spoof)
         return requests
 
-    if conf.ip_masq:
-        delete_legacy_masquerade(wanted)
+    delete_legacy_masquerade(wanted)
     return commit_found(nft, find)
 
 

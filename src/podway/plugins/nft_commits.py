@@ -5,9 +5,11 @@ has rules. Why it is here: between finding and deleting somebody else may delete
 nothing of the transaction happens.
 """
 
-from errno import EBUSY
+from errno import EBUSY, EINVAL, EPROTONOSUPPORT
 
+from podway.netlink.constants import NFPROTO_IPV4
 from podway.netlink.errors import NetlinkError
+from podway.netlink.nft_transactions import NftSocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,10 +17,29 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from podway.netlink.messages import Request
-    from podway.netlink.nft_transactions import NftSocket
 
 # How often to look again when somebody else deletes what was found.
 _ATTEMPTS: "Final" = 5
+# What a kernel says that has no nfnetlink, or no nf_tables (nfnetlink_rcv_msg).
+_HAS_NONE: "Final" = frozenset({EPROTONOSUPPORT, EINVAL})
+
+
+def open_if_any() -> NftSocket | None:
+    """Return a socket; None on a kernel without nf_tables, where no rule can be left.
+
+    For a DEL whose configuration asks for no rules: when the attachment was made it may have.
+
+    Raises:
+        NetlinkError: there are some, and the kernel refuses.
+    """
+    try:
+        nft = NftSocket()
+        nft.has_chain(NFPROTO_IPV4, "nat", "POSTROUTING")
+    except NetlinkError as error:
+        if error.errno in _HAS_NONE:
+            return None
+        raise
+    return nft
 
 
 def commit_found(nft: "NftSocket", find: "Callable[[], list[Request[Any]]]") -> bool:

@@ -22,6 +22,7 @@ from podway.plugins.masquerade import (
     find_masquerade_garbage,
     masquerade_of,
 )
+from podway.plugins.nft_commits import commit_found, open_if_any
 from podway.plugins.previous import container_interface, required_previous_result
 from podway.plugins.ptp_conf import KIND, parse_conf
 from podway.plugins.undo import attempt_all
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
 
 def delete(call: "Call") -> None:
     """Take away both devices, the rules, and give the addresses back."""
-    conf = parse_conf(call)
+    parse_conf(call)
     cidrs, deletions = _begin_deletions(call)
     # While the devices go.
     steps = [deletion.wait for deletion in deletions]
-    if conf.masquerades and cidrs is not None:
+    if cidrs is not None:
+        # Whatever the configuration says now: it may have been another one.
         steps.insert(0, lambda: delete_masquerade(call, cidrs))
     attempt_all(*steps, lambda: pass_to_ipam(call))
 
@@ -102,20 +104,22 @@ def delete_masquerade(call: "Call", cidrs: tuple[str, ...]) -> None:
 
 def _commit(find: "Callable[[NftSocket], list[Request[Any]]]") -> None:
     """Delete what *find* finds in nftables; who waits for memory is a child (`lingering`)."""
-    from podway.plugins.nft_commits import commit_found  # noqa: PLC0415 - not for every call
-
-    with NftSocket() as nft:
+    nft = open_if_any()
+    if nft is None:
+        return
+    with nft:
         if commit_found(nft, lambda: find(nft)):
             leave_sockets_to_child()
 
 
 def gc(call: "Call") -> None:
     """Take away devices, rules and addresses of attachments that are not valid any more."""
-    conf = parse_conf(call)
-    steps = [lambda: _collect_devices(call), lambda: pass_to_ipam(call)]
-    if conf.masquerades:
-        steps.insert(0, lambda: _collect_rules(call))
-    attempt_all(*steps)
+    parse_conf(call)
+    attempt_all(
+        lambda: _collect_rules(call),
+        lambda: _collect_devices(call),
+        lambda: pass_to_ipam(call),
+    )
 
 
 def _collect_devices(call: "Call") -> None:

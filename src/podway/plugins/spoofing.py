@@ -35,6 +35,8 @@ from podway.netlink.nft_rules import (
     delete_chain,
     delete_rule,
 )
+from podway.plugins.bridge_rules import SPOOF_BASE as PREROUTING
+from podway.plugins.bridge_rules import SPOOF_TABLE as TABLE
 from podway.plugins.digests import sha512_hex
 
 TYPE_CHECKING = False
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
     from podway.netlink.nft_rules import NftFields
     from podway.netlink.nft_transactions import NftSocket
 
-TABLE: "Final" = "nat"
-PREROUTING: "Final" = "PREROUTING"
 _HOOK = {"hooknum": NF_BR_PRE_ROUTING, "priority": -300}
 _CHAINS: "Final" = "cni-br-iface-"
 _COMMENTS: "Final" = "macspoofchk-"
@@ -104,6 +104,8 @@ def find_spoof_check(nft: "NftSocket", spoof: str) -> "list[NetlinkRequest[Any]]
     chains = [
         name for name in (chain, f"{chain}-mac") if nft.has_chain(NFPROTO_BRIDGE, TABLE, name)
     ]
+    if not chains:
+        return []
     jumps = nft.find_rules(NFPROTO_BRIDGE, TABLE, PREROUTING, comment(_COMMENTS + spoof))
     return _deletions(jumps, chains)
 

@@ -146,6 +146,68 @@ CASES: Final[dict[str, Case]] = {
 }
 
 
+_OTHER_POOLS: Final = {"ranges": [[{"subnet": "10.77.0.0/24"}]]}
+# What may have become of a configuration between ADD and DEL; None takes a key away.
+CHANGES: Final[dict[str, list[Document]]] = {
+    "bandwidth": [
+        dict.fromkeys(_RATES, 0),
+        {"egressRate": 0, "egressBurst": 0},
+        {"ingressRate": 0, "ingressBurst": 0},
+    ],
+    "bridge": [
+        {"ipMasq": False},
+        {"ipMasqBackend": "nftables"},
+        {"macspoofchk": False},
+        {"isGateway": False},
+        {"mtu": 1300},
+        {"bridge": "br9"},
+        {"bridge": "up0"},
+        {"ipam": _OTHER_POOLS},
+    ],
+    "firewall": [
+        {"backend": "nftables"},
+        {"backend": None},
+        {"ingressPolicy": "isolated"},
+        {"iptablesAdminChainName": "OTHER"},
+    ],
+    "flannel": [{"delegate": {}}, {"delegate": {"type": "ptp"}}, {"delegate": {"bridge": "br9"}}],
+    "host-device": [
+        {"device": "up0"},
+        {"device": "none0"},
+        {"device": None, "hwaddr": "0a:00:00:00:00:01"},
+        {"ipam": _OTHER_POOLS},
+    ],
+    "host-local": [{"ipam": _OTHER_POOLS}],
+    "loopback": [],
+    "macvlan": [
+        {"master": "dev0"},
+        {"master": "none0"},
+        {"mode": "private"},
+        {"mtu": 9000},
+        {"linkInContainer": True},
+        {"ipam": _OTHER_POOLS},
+    ],
+    "portmap": [
+        {"runtimeConfig": {}},
+        {"runtimeConfig": {"portMappings": [{**_PORTS[0], "hostPort": 9, "protocol": "udp"}]}},
+        {"backend": "nftables"},
+        {"snat": False},
+        {"markMasqBit": 3},
+        {"externalSetMarkChain": "OTHER"},
+    ],
+    "ptp": [
+        {"ipMasq": False},
+        {"ipMasqBackend": "nftables"},
+        {"mtu": 1300},
+        {"ipam": _OTHER_POOLS},
+    ],
+    "sbr": [{"addSourceHints": True}],
+    "static": [{"ipam": {"addresses": [{"address": "10.77.0.5/24"}]}}],
+    "tap": [{"owner": None}, {"bridge": "none0"}, {"mtu": 1300}, {"ipam": _OTHER_POOLS}],
+    "tuning": [{"mtu": None}, {"mtu": 1280}, {"sysctl": None}],
+}
+
+
 def every_plugin(*, with_daemons: bool = True) -> list[Any]:
     """Return a parameter for each plugin, marked by what it needs of the kernel."""
     return [

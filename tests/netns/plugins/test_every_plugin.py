@@ -14,6 +14,7 @@ from netns.conftest import MakeNetns
 from netns.plugins import kills
 from netns.plugins.cases import (
     CASES,
+    CHANGES,
     SECOND_KERNEL,
     Caller,
     each_plugin,
@@ -111,6 +112,24 @@ def test_del_when_the_namespace_is_gone(
             answer = gone.call("DEL", told(config, result if knows else None), CNI_NETNS=path)
             assert answer.code == 0, answer
     assert state(caller) == before
+
+
+@each_plugin()
+@pytest.mark.parametrize("knows", [True, False], ids=["previous result", "no previous result"])
+def test_del_after_the_configuration_has_changed(
+    caller: Caller, before: Document, *, knows: bool
+) -> None:
+    """What was made goes, whatever the configuration says by then; ADD's is not kept anywhere."""
+    for change in CHANGES[caller.config["type"]]:
+        added = caller.add()
+        result = added if knows else None
+        ipam = {**caller.config.get("ipam", {}), **change.get("ipam", {})}
+        changed = {**caller.config, **change} | ({"ipam": ipam} if ipam else {})
+        config = {key: value for key, value in changed.items() if value is not None}
+        assert caller.call("DEL", told(config, result)).code == 0, change
+        for each in reversed(caller.plugins[:-1]):
+            assert caller.call("DEL", told(each, result)).code == 0
+        assert state(caller) == before, change
 
 
 @each_plugin()
