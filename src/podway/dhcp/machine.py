@@ -81,16 +81,21 @@ def step(state: State, event: Event, context: Context) -> Step:
 
 def _select(state: State, context: Context, complaint: str = "") -> Step:
     """Ask everybody for an offer, in a new exchange."""
-    begun = replace(
+    return _discover(_start_exchange(state, context, complaint), context)
+
+
+def _start_exchange(state: State, context: Context, complaint: str) -> State:
+    """Return the state in which offers are wanted, and nothing has been said yet."""
+    return replace(
         state,
         phase=Phase.SELECTING,
         xid=context.dice.xid,
         since_s=context.now_s,
         attempt=0,
         offer=None,
+        candidate=None,
         complaint=complaint or state.complaint,
     )
-    return _discover(begun, context)
 
 
 def _reboot(state: State, context: Context) -> Step:
@@ -210,15 +215,8 @@ def _decline(state: State, event: Claimed, context: Context) -> Step:
     candidate = state.candidate
     if state.phase is not Phase.PROBING or candidate is None:
         return state, ()
-    begun = replace(
-        state,
-        phase=Phase.SELECTING,
-        xid=context.dice.xid,
-        since_s=context.now_s,
-        attempt=0,
-        candidate=None,
-        complaint=f"{candidate.address} is in use already, by {event.sender.hex(':')}",
-    )
+    complaint = f"{candidate.address} is in use already, by {event.sender.hex(':')}"
+    begun = _start_exchange(state, context, complaint)
     wake_s = context.now_s + DECLINE_PAUSE_S
     wake_s = max(min(wake_s, state.begun_s + context.patience.give_up_s), context.now_s)
     return replace(begun, wake_s=wake_s), (compute_decline(begun, candidate, context),)
@@ -285,16 +283,7 @@ def _start_over(state: State, message: Message, context: Context) -> Step:
         lease = replace(lease, expiry_s=min(lease.expiry_s, end_s))
     text = read_text(message.options, TEXT)
     complaint = f"a server refused the request{f': {text!r}' if text else ''}"
-    again = replace(
-        state,
-        phase=Phase.SELECTING,
-        xid=context.dice.xid,
-        since_s=context.now_s,
-        attempt=0,
-        offer=None,
-        lease=lease,
-        complaint=complaint,
-    )
+    again = _start_exchange(replace(state, lease=lease), context, complaint)
     return replace(again, wake_s=compute_wake_s(again, context)), ()
 
 
