@@ -385,7 +385,9 @@ def test_a_server_that_refuses(
         first.kill()
     # It has forgotten the lease, and gives other addresses now.
     (server.directory / "leases").unlink()
-    with server.serving(first=10, last=20) as other, place.running(*command) as second:
+    # For as long as an answer may take the same address may come again.
+    patient = (*command, "-timeout=60s")
+    with server.serving(first=10, last=20) as other, place.running(*patient) as second:
         eventually(lambda: other.said("DHCPNAK"), "a refusal")
         eventually(lambda: other.said("DHCPOFFER(br0)"), "an offer of another address")
         assert second.said("bound") == 0
