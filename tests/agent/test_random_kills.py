@@ -156,12 +156,14 @@ def test_no_kill_gives_an_address_twice_or_loses_one() -> None:
         node.ready()
         routes = node.our_routes()
         with working(node, spaces, book) as workers:
-            for _ in range(KILLS):
+            kills = 0
+            # On a busy machine less happens between two kills; too little would prove nothing.
+            while kills < KILLS or book.given < KILLS:
                 _kill_soon(node, chance)
+                kills += 1
                 assert not [worker.fault for worker in workers if worker.fault]
         node.ready()
         live = {name: space for worker in workers for name, space in worker.live.items()}
-        assert book.given >= KILLS, "too little happened between the kills to prove anything"
         _check_live(node, book, live)
         _detach_all(node, live)
         assert node.pod_links() == [], (node.ip("link"), node.log)
