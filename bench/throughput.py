@@ -16,7 +16,7 @@ import socket
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Thread
@@ -34,6 +34,7 @@ REQUESTS = 5000
 Found: TypeAlias = dict[str, list[float]]
 SMALL_BYTES = 64
 _PORT = 5201
+BY_A_PROCESS = {"udp", "wireguard"}
 BACKENDS = ("host-gw", "ipip", "vxlan", "udp", "wireguard")
 # What a backend should reach of the bare underlay in TCP; host-gw in all.
 REACH = {"host-gw": 0.95, "ipip": 0.8, "vxlan": 0.8}
@@ -53,7 +54,7 @@ def run() -> list[Row]:
         try:
             with cluster("--nodes", "2", "--backend", backend) as lab:
                 lab.podway("pod", "add", "--count", "2")
-                found = _compare(lab)
+                found = _compare(lab, () if backend in BY_A_PROCESS else a_core_each())
         except LabRefused as reason:
             rows.append(Row(section=SECTION, what=backend, value="not here", note=str(reason)))
             continue
@@ -63,17 +64,23 @@ def run() -> list[Row]:
     return rows
 
 
-def _compare(lab: Cluster) -> dict[str, Found]:
+def a_core_each() -> tuple[str, ...]:
+    """Return iperf3's options that keep its two ends apart."""
+    cores = sorted(os.sched_getaffinity(0))
+    return ("--affinity", f"{cores[0]},{cores[-1]}")
+
+
+def _compare(lab: Cluster, places: Sequence[str]) -> dict[str, Found]:
     paths = {
         "underlay": (lab.node_netns("n1"), lab.node_netns("n2")),
         "pods": (lab.pod_netns("p1"), lab.pod_netns("p2")),
     }
     kinds: dict[str, Callable[[str, str], float]] = {
-        TCP: lambda a, b: iperf(a, b, "--parallel", "1"),
-        TCP_8: lambda a, b: iperf(a, b, "--parallel", "8"),
+        TCP: lambda a, b: iperf(a, b, "--parallel", "1", *places),
+        TCP_8: lambda a, b: iperf(a, b, "--parallel", "8", *places),
         "TCP request/response": requests,
-        f"UDP, {SMALL_BYTES} bytes": small_datagrams,
-        CPU: cpu_per_gb,
+        f"UDP, {SMALL_BYTES} bytes": lambda a, b: small_datagrams(a, b, *places),
+        CPU: lambda a, b: cpu_per_gb(a, b, *places),
     }
     found = {what: _in_turn(paths, measure) for what, measure in kinds.items()}
     with cards(paths["underlay"]):
@@ -143,10 +150,7 @@ def address_of(netns: str) -> str:
 def iperf(client: str, server: str, *options: str) -> float:
     """Return bits per second of one iperf3 run."""
     address = address_of(server)
-    cores = sorted(os.sched_getaffinity(0))
-    ends = f"{cores[0]},{cores[-1]}"
     command = ["iperf3", "--client", address, "--time", str(SECONDS), "--omit", "1", "--json"]
-    command += ["--affinity", ends]
     with process(["iperf3", "--server", "--bind", address, "--one-off"], netns=server):
         deadline = time.perf_counter() + 5
         while True:
@@ -190,16 +194,16 @@ def _echo(listener: socket.socket) -> None:
             connection.sendall(data)
 
 
-def small_datagrams(client: str, server: str) -> float:
+def small_datagrams(client: str, server: str, *more: str) -> float:
     """Return datagrams a second that arrive, of `SMALL_BYTES` bytes of payload."""
     options = ("--udp", "--bitrate", "0", "--length", str(SMALL_BYTES))
-    return iperf(client, server, *options) / 8 / SMALL_BYTES
+    return iperf(client, server, *options, *more) / 8 / SMALL_BYTES
 
 
-def cpu_per_gb(client: str, server: str) -> float:
+def cpu_per_gb(client: str, server: str, *options: str) -> float:
     """Return the seconds that all of the machine's cores work for 1 GB of one TCP stream."""
     before, started = busy_s(), time.perf_counter()
-    bits = iperf(client, server)
+    bits = iperf(client, server, *options)
     seconds = time.perf_counter() - started
     return (busy_s() - before) / (bits * seconds / 8e9)
 
