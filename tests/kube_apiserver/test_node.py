@@ -132,6 +132,7 @@ def test_the_api_server_is_away_at_boot_and_after_a_restart(
         away = open_kube_store(server, tmp_path, url="https://127.0.0.1:1")
         async with running_node(tmp_path, away, kernel=kernel) as node:
             await until(lambda: node.agent.watch.state == "away")
+            await node.ready()
             assert (await node.add("c1")).addresses == ["10.244.5.2/24"]
             assert node.found(PEER_ROUTE)
             deleted = [each.key for each in kernel.log if each.verb is Verb.DELETE]

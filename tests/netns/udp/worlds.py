@@ -4,11 +4,13 @@ A node's own address in the tunnel (10.244.1.0, fd00:10:244:1::) stands for its 
 writes into TUN for it reaches sockets of the node's namespace, and what they send goes into TUN.
 """
 
+import json
 import os
 import select
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -125,7 +127,20 @@ class Node:
         relay = RelayClient(self.path)
         self._stack.callback(_stop, relay)
         relay.set(peers)
+        self.wait_until_it_sends("eth0", config.dev if config else DEV)
         return relay
+
+    def wait_until_it_sends(self, *devices: str) -> None:
+        """Wait until the kernel has noticed each carrier: until then a device drops what it gets.
+
+        (net/core/link_watch.c, linkwatch_do_dev: the queue of a device is activated later.)
+        """
+        for _ in range(int(PATIENCE_S * 100)):
+            found = {each["ifname"]: each for each in json.loads(self.netns.ip("-j", "link"))}
+            if all(found[dev]["qdisc"] != "noop" for dev in devices if dev in found):
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"no queue yet: {found}")
 
     def start_plain(self, program: str, *peers: Peer) -> None:
         """Start the relay in C with *peers*; it ends with the test."""
