@@ -232,6 +232,11 @@ class Session:
             lacking=self._skipped,
             outcomes={key: len(found) for key, found in terminalreporter.stats.items() if key},
             skipped=count_reasons(terminalreporter.stats.get("skipped", [])),
+            failures=tuple(
+                report.nodeid
+                for key in ("failed", "error")
+                for report in terminalreporter.stats.get(key, [])
+            ),
             deferred=tuple(self._deferred),
             paths=tuple(config.getoption("file_or_dir")),
             is_stopped=bool(

@@ -9,6 +9,9 @@ When all tests are asked for, the first stage is several lanes side by side (``l
 second begins beside them as soon as it is known what is left out. When some are chosen, one pytest
 runs them here, in the foreground, with a terminal to ask and a debugger that works.
 
+Beside others a test may find a processor so busy that something is late. So the few that fail
+there are tried once more, alone: a defect fails again, and what passes then is named at the end.
+
 A second stage that does not come to its end has failed, and so has every test that was left to it.
 """
 
@@ -19,7 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,8 @@ from uml.reports import StageReport, read_report
 _OK = pytest.ExitCode.OK
 _NO_TESTS = pytest.ExitCode.NO_TESTS_COLLECTED
 _ROOT = Path(__file__).parent.parent
+# Where more than these fail, it is not for want of time.
+ALONE_AT_MOST = 5
 
 # Of about the same length. What only computes keeps a processor busy; labs and namespaces wait.
 _LABS = ("tests/lab", "tests/migration")
@@ -54,6 +59,7 @@ class Stage:
         report: what it told; None when it ended before it could.
         lost: tests that it should have run and did not.
         duration_s: from its start, boot included.
+        passed_alone: its tests that failed beside those of other stages, and passed alone.
     """
 
     name: str
@@ -61,6 +67,15 @@ class Stage:
     report: StageReport | None
     lost: int
     duration_s: float
+    passed_alone: frozenset[str] = frozenset()
+
+    @property
+    def failed(self) -> int:
+        """How many tests failed for good, those among them that never ran."""
+        if self.report is None:
+            return self.lost
+        late = sum(name in self.passed_alone for name in self.report.failures)
+        return self.report.failed - late + self.lost
 
 
 def main(arguments: Sequence[str], machine: Machine) -> int:
@@ -110,7 +125,25 @@ def run_side_by_side(arguments: Sequence[str], exchange: Path, machine: Machine)
     finally:
         for lane in lanes:
             lane.interrupt()
-    return [_stage_of(lane) for lane in lanes] + second
+    stages = [_stage_of(lane) for lane in lanes]
+    return try_alone(stages, options, exchange) + second
+
+
+def try_alone(stages: list[Stage], options: Sequence[str], exchange: Path) -> list[Stage]:
+    """Run what failed in *stages* once more, with nothing beside it; return what they are then."""
+    failures = {name for stage in stages if stage.report for name in stage.report.failures}
+    ended = all(stage.status in {_OK, pytest.ExitCode.TESTS_FAILED} for stage in stages)
+    if not ended or not 0 < len(failures) <= ALONE_AT_MOST:
+        return stages
+    print(f"\n{len(failures)} failed beside others: once more, alone", flush=True)  # noqa: T201
+    lane = Running(Lane("alone", tuple(sorted(failures))), options, exchange)
+    try:
+        lane.wait()
+    finally:
+        lane.interrupt()
+    report = read_report(lane.report)
+    passed = failures - set(report.failures) if report and report.ran == len(failures) else ()
+    return [replace(stage, passed_alone=frozenset(passed)) for stage in stages]
 
 
 def _stage_of(lane: Running) -> Stage:
@@ -198,10 +231,23 @@ def render_summary(stages: Sequence[Stage]) -> list[str]:
         lines.append(_render_features(reports))
     reasons = _sum(report.skipped for report in reports)
     lines += [f"skipped {count}: {reason}" for reason, count in sorted(reasons.items())]
-    passed = sum(report.passed for report in reports)
-    failed = sum(report.failed for report in reports) + sum(stage.lost for stage in stages)
+    alone = sorted(_passed_alone(stages))
+    lines += [f"failed beside others, passed alone: {name}" for name in alone]
+    passed = sum(report.passed for report in reports) + len(alone)
+    failed = sum(stage.failed for stage in stages)
     skipped = sum(reasons.values())
     return [*lines, f"{passed} passed, {failed} failed, {skipped} skipped"]
+
+
+def _passed_alone(stages: Iterable[Stage]) -> set[str]:
+    """Return the tests of *stages* that failed beside others only."""
+    return {
+        name
+        for stage in stages
+        if stage.report
+        for name in stage.report.failures
+        if name in stage.passed_alone
+    }
 
 
 def _render_stage(stage: Stage) -> str:
@@ -239,11 +285,17 @@ def _sum(counts: Iterable[dict[str, int]]) -> Counter[str]:
 
 def overall_status(stages: Sequence[Stage]) -> int:
     """Return the first status that is a failure; "no tests" counts only when it is everybody's."""
-    statuses = [int(stage.status) for stage in stages]
+    statuses = [int(_OK) if _has_passed_alone(stage) else int(stage.status) for stage in stages]
     if all(status == _NO_TESTS for status in statuses):
         return int(_NO_TESTS)
     lost = pytest.ExitCode.TESTS_FAILED if any(stage.lost for stage in stages) else _OK
     return next((status for status in statuses if status not in {_OK, _NO_TESTS}), int(lost))
+
+
+def _has_passed_alone(stage: Stage) -> bool:
+    """Tell whether tests failed in *stage*, and all of them passed alone."""
+    failed = stage.status == pytest.ExitCode.TESTS_FAILED
+    return failed and bool(_passed_alone([stage])) and not stage.failed
 
 
 def _end(_signal: int, _frame: object) -> None:

@@ -16,6 +16,7 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True):
         lacking: how many it skipped because a kernel feature was not there.
         outcomes: pytest's own numbers by its own words (passed, failed, error, skipped, ...).
         skipped: how many tests were skipped for which reason.
+        failures: the tests that failed, or failed around, by node id; one for each time.
         deferred: the tests left to the second stage, by node id.
         paths: the arguments of the call that name files or tests.
         is_stopped: it ended early because it was told to (-x, --maxfail, --collect-only).
@@ -28,6 +29,7 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True):
     lacking: int
     outcomes: dict[str, int]
     skipped: dict[str, int]
+    failures: tuple[str, ...]
     deferred: tuple[str, ...]
     paths: tuple[str, ...]
     is_stopped: bool

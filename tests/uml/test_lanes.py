@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lanes import Output
-from run import LANES, chooses_all
+from run import ALONE_AT_MOST, LANES, chooses_all
 
 _TESTS = Path(__file__).parent.parent
 _CASES = "tests/uml/cases/outcomes.py"
@@ -52,6 +52,34 @@ def test_all_lanes_and_the_second_kernel_count_together(tmp_path: Path) -> None:
     assert "ill     | E   RuntimeError: as it is" in [line.rstrip() for line in lines]
     assert any("Failed: on purpose" in line for line in lines if line.startswith("uml     | "))
     assert "0 on this kernel, 2 under User Mode Linux, 1 in neither" in told
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "last"),
+    [
+        pytest.param("ran", 0, "2 passed, 0 failed, 0 skipped", id="passes alone"),
+        pytest.param("no/where", 1, "1 passed, 1 failed, 0 skipped", id="fails again"),
+    ],
+)
+def test_what_fails_beside_others_is_tried_alone_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, status: int, last: str
+) -> None:
+    monkeypatch.setenv("PODWAY_TEST_LATE", str(tmp_path / state))
+    well = case(tmp_path / "test_well.py", "def test(): pass")
+    process = start({"late": "tests/uml/cases/late.py", "well": well})
+    told, _ = process.communicate()
+    assert process.returncode == status, told
+    assert told.splitlines()[-1] == last
+    named = "failed beside others, passed alone: tests/uml/cases/late.py::test_late"
+    assert (named in told) is (status == 0)
+
+
+def test_many_failures_are_not_for_want_of_time(tmp_path: Path) -> None:
+    lines = [f"def test_{n}(): assert 0" for n in range(ALONE_AT_MOST + 1)]
+    process = start({"ill": case(tmp_path / "test_ill.py", "\n".join(lines))})
+    told, _ = process.communicate()
+    assert process.returncode == pytest.ExitCode.TESTS_FAILED, told
+    assert "alone" not in told
 
 
 def test_ctrl_c_reaches_every_lane_once_and_each_takes_down_what_it_made(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def report(**fields: Any) -> StageReport:
         "lacking": 0,
         "outcomes": {},
         "skipped": {},
+        "failures": (),
         "deferred": (),
         "paths": (),
         "is_stopped": False,
