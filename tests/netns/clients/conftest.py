@@ -36,9 +36,10 @@ def machine(make_netns: MakeNetns, tmp_path: Path) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def podman(machine: Machine, executables: Path, root_archive: Path) -> Podman:
+def podman(machine: Machine, executables: Path, root_archive: Path) -> Iterator[Podman]:
     """Return podman with its CNI back end."""
-    return new_podman(machine, executables, root_archive)
+    with new_podman(machine, executables, root_archive) as podman:
+        yield podman
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import grpc
 
-from netns.clients.machine import Machine
+from netns.clients.machine import Machine, child_of
 from netns.clients.protobuf import Message, dig, encode
 
 _CONFIGURATION = """\
@@ -88,6 +88,12 @@ class Containerd:
         """Forget a pod."""
         self.call("RemovePodSandbox", {1: identifier})
 
+    def remove_all_pods(self) -> None:
+        """Forget every pod that is still there."""
+        for pod in dig(self.call("ListPodSandbox", {}), 1, 1):
+            self.stop_pod(pod.decode())
+            self.remove_pod(pod.decode())
+
     def addresses(self, identifier: str) -> list[str]:
         """Return the pod's addresses as CRI tells them, the first one first."""
         network = dig(self.call("PodSandboxStatus", {1: identifier}), 1, 5)[0]
@@ -141,9 +147,11 @@ def new_containerd(machine: Machine, plugins: Path, root_archive: Path) -> Itera
     try:
         _import_image(machine, socket, root_archive)
         with grpc.insecure_channel(f"unix:{socket}") as channel:
-            yield Containerd(machine, channel, networks)
+            containerd = Containerd(machine, channel, networks)
+            yield containerd
+            containerd.remove_all_pods()
     finally:
-        process.send_signal(signal.SIGTERM)
+        os.kill(child_of(process.pid), signal.SIGTERM)
         process.wait(30)
 
 

@@ -1,16 +1,16 @@
-"""A machine in small for container runtimes: a network namespace with mounts of its own.
+"""A machine in small for container runtimes: network, mounts and processes of its own.
 
 Runtimes write where they always write (/var/lib/cni, /run/netns, /run/containers): in here these
-are file systems in memory, which go with the machine. A process that only sleeps keeps it; programs
-are run beside it (`nsenter`). What is left running when the test ends is found by its namespace and
-killed by its number.
+are file systems in memory, which go with the machine. Its first process only waits, and reaps those
+whose parents have ended; programs are run beside it (`nsenter`). When the test ends that process is
+killed by its number, and with it the kernel kills all others of its namespace, containers and their
+monitors too (pid_namespaces(7)).
 """
 
 import os
-import signal
+import select
 import subprocess
 import tarfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +22,9 @@ from netns.conftest import Netns
 PRIVATE = (
     "/run/netns",
     "/var/lib/cni",
+    "/var/lib/containers",
     "/run/cni",
+    "/run/containerd",
     "/run/containers",
     "/run/libpod",
     "/run/runc",
@@ -30,13 +32,25 @@ PRIVATE = (
     # podman's locks: those of containers whose files went with the test would be held for ever.
     "/dev/shm",
 )
+# Where runtimes make their containers' cgroups.
+_CGROUPS = ("libpod_parent/conmon", "libpod_parent", "k8s.io")
 _SETUP = """\
 set -e
-mount --make-rprivate /
 for each; do mkdir -p "$each"; mount -t tmpfs tmpfs "$each"; done
 echo
-exec sleep infinity
+sleep infinity &
+wait
 """
+_UNSHARE = (
+    "unshare",
+    "--mount",
+    "--propagation=private",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+    "--kill-child",
+)
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
 _BUSYBOX = Path("/bin/busybox")
 _COMMANDS = ("sh", "sleep", "ip", "ping", "wget", "httpd", "mkdir", "echo", "nc", "cat")
 
@@ -47,7 +61,7 @@ class Machine:
 
     Attributes:
         netns: its network.
-        pid: of the process that keeps it.
+        pid: of its first process, as others see it.
         directory: for the runtime's files; the test's own.
         environment: of programs.
     """
@@ -58,8 +72,8 @@ class Machine:
     environment: dict[str, str]
 
     def command(self, *argv: str | Path) -> list[str]:
-        """Return the command that runs *argv* here."""
-        return ["nsenter", f"--target={self.pid}", "--mount", "--net", *map(str, argv)]
+        """Return the command that runs *argv* here, as the child of the process that it makes."""
+        return ["nsenter", f"--target={self.pid}", "--mount", "--net", "--pid", *map(str, argv)]
 
     def run(self, *argv: str | Path, check: bool = True) -> str:
         """Run a program here and return what it prints; its complaint stands in the error."""
@@ -93,59 +107,48 @@ class Machine:
 
 @contextmanager
 def new_machine(netns: Netns, directory: Path) -> Iterator[Machine]:
-    """Make a machine; whatever still runs in its namespaces at the end is killed."""
+    """Make a machine; whatever still runs on it at the end is killed."""
     keeper = subprocess.Popen(
-        [
-            "nsenter",
-            f"--net={netns.path}",
-            "unshare",
-            "--mount",
-            "sh",
-            "-c",
-            _SETUP,
-            "sh",
-            *PRIVATE,
-        ],
+        ["nsenter", f"--net={netns.path}", *_UNSHARE, "sh", "-c", _SETUP, "sh", *PRIVATE],
         stdout=subprocess.PIPE,
     )
     try:
         assert keeper.stdout is not None
         assert keeper.stdout.readline() == b"\n"
         keeper.stdout.close()
-        yield Machine(netns, keeper.pid, directory, {"PATH": os.environ["PATH"], "HOME": "/root"})
+        environment = {"PATH": os.environ["PATH"], "HOME": "/root"}
+        yield Machine(netns, child_of(keeper.pid), directory, environment)
     finally:
-        _kill_all(_mounts_of(keeper.pid), keeper.pid)
+        _end(keeper)
+        _remove_unused_cgroups()
+
+
+def child_of(pid: int) -> int:
+    """Return the number of the only child of a process."""
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
+
+
+def _end(keeper: subprocess.Popen[bytes]) -> None:
+    """Kill the machine's first process, and wait until it is gone.
+
+    The kernel lets it go only after all others of its namespace (kernel/pid_namespace.c,
+    zap_pid_ns_processes).
+    """
+    if keeper.poll() is None:
+        first = os.pidfd_open(child_of(keeper.pid))
         keeper.kill()
-        keeper.wait()
+        select.select([first], [], [], 30)
+        os.close(first)
+    keeper.wait()
 
 
-def _mounts_of(pid: int | str) -> str:
-    return str(Path(f"/proc/{pid}/ns/mnt").readlink())
-
-
-def _kill_all(mounts: str, keeper: int) -> None:
-    """Kill what shares the machine's mounts, and wait until it is gone."""
-    deadline = time.monotonic() + 10
-    while others := [pid for pid in _processes(mounts) if pid != keeper]:
-        assert time.monotonic() < deadline, others
-        for pid in others:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.01)
-
-
-def _processes(mounts: str) -> Iterator[int]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                if _mounts_of(entry.name) == mounts and _runs(entry.name):
-                    yield int(entry.name)
-
-
-def _runs(pid: str) -> bool:
-    """Tell whether a process is more than an entry that its parent has not read yet."""
-    state = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0]
-    return state not in {"Z", "X"}
+def _remove_unused_cgroups() -> None:
+    """Remove the parents of cgroups that are gone, in each hierarchy (cgroups(7))."""
+    for hierarchy in (_CGROUP_ROOT, *_CGROUP_ROOT.iterdir()):
+        for name in _CGROUPS:
+            with suppress(OSError):  # not there, or somebody has one below it
+                hierarchy.joinpath(name).rmdir()
 
 
 def make_root(path: Path) -> Path:

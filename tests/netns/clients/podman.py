@@ -1,6 +1,8 @@
 """podman with its CNI back end, as Debian 12 has it, on podway's plugins."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +64,12 @@ class Podman:
         return settings
 
 
-def new_podman(machine: Machine, plugins: Path, root_archive: Path) -> Podman:
-    """Configure podman on *machine*, and make an image for it."""
+@contextmanager
+def new_podman(machine: Machine, plugins: Path, root_archive: Path) -> Iterator[Podman]:
+    """Configure podman on *machine*, and make an image for it; its containers end with the test.
+
+    By podman itself: their cgroups are the one thing of theirs that no namespace takes with it.
+    """
     directory = machine.directory
     for name in ("networks", "tmp"):
         directory.joinpath(name).mkdir()
@@ -73,4 +79,7 @@ def new_podman(machine: Machine, plugins: Path, root_archive: Path) -> Podman:
         machine.environment[variable] = str(file)
     podman = Podman(machine)
     podman("import", str(root_archive), _IMAGE)
-    return podman
+    try:
+        yield podman
+    finally:
+        podman("rm", "--all", "--force", "--time=0")
