@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from podway.lab.labs import read_statuses
 from podway.lab.names import LABS_DIR, NETNS_DIR, namespace_of
 from podway.lab.specs import LabSpec
+from podway.lab.statuses import read_statuses
 
 PODWAY = (sys.executable, "-m", "podway.cli")
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from lab.probes import PODWAY, all_use, eventually
-from podway.lab.labs import read_statuses
 from podway.lab.names import agent_socket, hub_socket, namespace_of
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec
+from podway.lab.statuses import read_statuses
 
 
 @pytest.fixture
@@ -149,6 +149,8 @@ def test_the_lab_s_status_says_what_the_network_is_now(lab: LabSpec) -> None:
     assert answer("lab", "status", "--name", lab.name)["backend"] == "host-gw"
     head = podway("lab", "status", "--name", lab.name).stdout.splitlines()[0]
     assert ", host-gw, pods " in head
+    kinds = {each["lab"]: each["kind"] for each in answer("lab", "list")["labs"]}
+    assert ", host-gw, pods " in kinds[lab.name]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import pytest
 
 from lab.probes import all_use, eventually
 from podway.lab import faults
-from podway.lab.labs import read_statuses
 from podway.lab.members import pod_stations
 from podway.lab.names import hub_socket, lab_dir, namespace_of
 from podway.lab.namespaces import inode_of
@@ -23,6 +22,7 @@ from podway.lab.processes import processes_in
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods
+from podway.lab.statuses import read_statuses
 from podway.lab.topology import plan_network
 from podway.model.addresses import Family
 from podway.model.kernel import Link

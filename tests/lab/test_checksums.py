@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from lab.probes import eventually
-from podway.lab.labs import read_statuses
 from podway.lab.names import namespace_of
 from podway.lab.namespaces import opened
 from podway.lab.specs import LabSpec
+from podway.lab.statuses import read_statuses
 from podway.lab.underlay import underlay_addresses
 from podway.model.addresses import Family
 from podway.netlink import entered

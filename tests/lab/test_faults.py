@@ -9,7 +9,7 @@ import pytest
 from lab.probes import eventually
 from podway.lab import faults
 from podway.lab.errors import LabError, PluginFailed
-from podway.lab.labs import add_node, bring_up, read_statuses, remove_node
+from podway.lab.labs import add_node, bring_up, remove_node
 from podway.lab.members import node_stations, pod_stations
 from podway.lab.names import namespace_of
 from podway.lab.ping import ping_all
@@ -17,6 +17,7 @@ from podway.lab.progress import silent
 from podway.lab.runtime import add_pods, remove_pods
 from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods, read_spec
+from podway.lab.statuses import read_statuses
 from podway.lab.teardown import take_down
 from podway.model.addresses import Family
 from podway.model.kernel import Route

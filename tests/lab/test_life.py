@@ -17,7 +17,7 @@ from lab.probes import PODWAY, eventually, leftovers, podway_json, run_podway
 from podway.errors import ConfigError
 from podway.lab.errors import LabDamaged, LabError, StartFailed
 from podway.lab.interrupts import interruptible
-from podway.lab.labs import bring_up, read_statuses
+from podway.lab.labs import bring_up
 from podway.lab.members import pod_stations
 from podway.lab.names import FABRIC, HUB, lab_dir, namespace_of
 from podway.lab.namespaces import create_namespace, inside, list_namespaces, run_in
@@ -27,6 +27,7 @@ from podway.lab.progress import silent
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods, read_spec
+from podway.lab.statuses import read_statuses
 from podway.lab.teardown import all_labs, take_down
 from podway.lab.topology import plan_lab
 from podway.netlink import current_identity

@@ -13,7 +13,7 @@ from lab.probes import eventually
 from lab.steady_pings import steady_pings
 from podway.lab import faults
 from podway.lab.errors import LabError
-from podway.lab.labs import add_node, read_statuses
+from podway.lab.labs import add_node
 from podway.lab.members import pod_stations
 from podway.lab.names import node_name
 from podway.lab.processes import is_running, read_pid_file
@@ -21,6 +21,7 @@ from podway.lab.progress import silent
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec, StoreName
 from podway.lab.state import read_pods
+from podway.lab.statuses import read_statuses
 from podway.lab.store_members import find_programs
 from podway.lab.stores import store_dir
 from podway.lab.topology import plan_agent

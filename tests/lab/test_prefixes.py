@@ -10,13 +10,13 @@ import pytest
 
 from lab.probes import PODWAY, eventually
 from lab.transfers import seen_as
-from podway.lab.labs import read_statuses
 from podway.lab.members import hub_station, pod_stations
 from podway.lab.names import hub_socket, namespace_of
 from podway.lab.ping import Outcome, ping_all
 from podway.lab.runtime import add_pods, remove_pods
 from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods
+from podway.lab.statuses import read_statuses
 from podway.lab.topology import plan_network
 from podway.model.addresses import Family
 

@@ -12,7 +12,6 @@ import pytest
 
 from lab.probes import PODWAY, eventually
 from podway.lab import faults
-from podway.lab.labs import read_statuses
 from podway.lab.members import pod_stations
 from podway.lab.names import HUB, agent_socket, lab_dir, namespace_of, node_name
 from podway.lab.namespaces import inode_of
@@ -21,6 +20,7 @@ from podway.lab.processes import processes_in
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec, StoreName
 from podway.lab.state import read_pods
+from podway.lab.statuses import read_statuses
 from podway.lab.stores import store_url
 from podway.lab.topology import plan_network
 from podway.model.addresses import Family

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from lab.probes import PODWAY, eventually
 from lab.transfers import AMOUNT_BYTES, seen_as, transfer
 from podway.lab import faults
-from podway.lab.labs import read_statuses
 from podway.lab.members import pod_stations
 from podway.lab.names import HUB, hub_socket, lab_dir, namespace_of
 from podway.lab.ping import Station, ping_all
@@ -20,6 +19,7 @@ from podway.lab.progress import silent
 from podway.lab.readiness import start_ready
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec
+from podway.lab.statuses import read_statuses
 from podway.lab.topology import plan_agent, plan_network
 from podway.model.addresses import Family
 

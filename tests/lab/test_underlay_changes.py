@@ -15,7 +15,6 @@ from lab.probes import eventually
 from lab.transfers import AMOUNT_BYTES, transfer
 from podway.agent.calls import call_agent
 from podway.lab import faults
-from podway.lab.labs import read_statuses
 from podway.lab.members import pod_stations
 from podway.lab.names import FABRIC, agent_socket, namespace_of, node_name
 from podway.lab.ping import Outcome, Station, ping_all
@@ -24,6 +23,7 @@ from podway.lab.readiness import start_ready
 from podway.lab.runtime import add_pods, check_pod, remove_pods
 from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods
+from podway.lab.statuses import read_statuses
 from podway.lab.topology import plan_agent
 from podway.model.addresses import Family
 

@@ -28,7 +28,6 @@ from podway.lab.errors import LabError, NoSuchLab
 from podway.lab.labs import (
     add_node,
     bring_up,
-    read_statuses,
     remove_node,
     warning_of,
 )
@@ -45,6 +44,7 @@ from podway.lab.pod_networks import parse_attachment
 from podway.lab.runtime import add_pods, check_pod, free_names, remove_pods
 from podway.lab.specs import MAX_NODES, LabSpec, check_spec
 from podway.lab.state import locked, read_pod, read_pods, read_spec
+from podway.lab.statuses import read_statuses
 from podway.lab.teardown import all_labs, take_down
 from podway.lab.throughput import measure
 from podway.model.addresses import Family
@@ -134,7 +134,7 @@ def _lab_row(name: str) -> dict[str, Any]:
         pods = len(read_pods(name))
     except LabError as error:
         return {"lab": name, "nodes": 0, "pods": 0, "kind": "", "damage": str(error)}
-    kind = describe_lab(spec)
+    kind = describe_lab(spec, read_statuses(spec)[0])
     return {"lab": name, "nodes": len(spec.nodes), "pods": pods, "kind": kind, "damage": ""}
 
 

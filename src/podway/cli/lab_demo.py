@@ -23,7 +23,7 @@ from podway.cli.lab_views import (
 from podway.cli.output import print_json, style_of
 from podway.cli.status_view import render_cluster
 from podway.lab.errors import LabExists
-from podway.lab.labs import bring_up, read_statuses
+from podway.lab.labs import bring_up
 from podway.lab.members import end_of, pod_stations
 from podway.lab.names import node_name
 from podway.lab.ping import Outcome, ping_all
@@ -31,6 +31,7 @@ from podway.lab.progress import silent
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec
 from podway.lab.state import Pod, natural
+from podway.lab.statuses import read_statuses
 from podway.lab.teardown import take_down
 from podway.lab.throughput import Measurement, measure
 

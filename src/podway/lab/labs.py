@@ -8,20 +8,16 @@ needs no memory of how far it had come.
 import json
 import os
 import shutil
-import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from podway.agent.calls import AgentAway, AgentError, NobodyListens, call_agent
 from podway.errors import ConfigError
-from podway.lab.errors import LabError, StartFailed
+from podway.lab.errors import LabError
 from podway.lab.interrupts import uninterrupted
 from podway.lab.kernels import check_kernel
-from podway.lab.names import FABRIC, agent_socket, lab_dir, namespace_of, node_name
+from podway.lab.names import FABRIC, lab_dir, namespace_of, node_name
 from podway.lab.namespaces import (
     create_namespace,
     delete_namespace,
@@ -30,10 +26,11 @@ from podway.lab.namespaces import (
 )
 from podway.lab.processes import ProcessId, is_running, kill_all, processes_in, read_pid_file
 from podway.lab.progress import Report
-from podway.lab.readiness import describe_failure, start_ready
+from podway.lab.readiness import start_ready
 from podway.lab.runtime import check_node, remove_pods
 from podway.lab.specs import MAX_NODES, LabSpec, check_spec
 from podway.lab.state import create_lab_dir, existing, read_pods, write_spec, write_whole
+from podway.lab.statuses import wait_linked
 from podway.lab.store_members import (
     add_members,
     find_programs,
@@ -47,8 +44,6 @@ from podway.lab.underlay import plan_cable, underlay_neighbours
 from podway.model.kernel import Sysctl
 from podway.plugins.install import install
 
-POLL_S = 0.01
-LINKED_TIMEOUT_S = 15.0
 # Per namespace since Linux 5.3; there where the kernel has br_netfilter.
 BRIDGE_SYSCTLS = Path("/proc/sys/net/bridge")
 NEIGHBOUR_LIMIT = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
@@ -122,7 +117,7 @@ def _build(spec: LabSpec, plan: Plan, report: Report) -> None:
         add_members(spec, spec.nodes)
         start_ready(plan.agents, report)
         plugin.result()
-    _wait_linked(spec, spec.nodes)
+    wait_linked(spec, spec.nodes)
     report("lab", "every node knows every other one")
 
 
@@ -157,7 +152,7 @@ def add_node(spec: LabSpec, report: Report) -> tuple[LabSpec, str]:
         make(namespace_of(spec.name, FABRIC), plan_cable(grown, number))
         add_members(spec, [number])
         start_ready([plan_agent(grown, number)], report)
-        _wait_linked(grown, grown.nodes)
+        wait_linked(grown, grown.nodes)
     except BaseException:
         _end_node(spec, name)
         raise
@@ -200,49 +195,3 @@ def _end_node(spec: LabSpec, name: str) -> None:
     kill_all(processes_in({inode_of(namespace)}))
     delete_namespace(namespace)
     shutil.rmtree(lab_dir(spec.name) / name, ignore_errors=True)
-
-
-def read_statuses(spec: LabSpec) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Return each node's status, and of those whose agent does not answer the reason."""
-    names = [node_name(number) for number in spec.nodes]
-    with ThreadPoolExecutor(min(len(names), 16), thread_name_prefix="status") as workers:
-        answers = list(workers.map(lambda name: _status_or_reason(spec, name), names))
-    pairs = list(zip(names, answers, strict=True))
-    return (
-        {name: answer for name, answer in pairs if isinstance(answer, dict)},
-        {name: answer for name, answer in pairs if isinstance(answer, str)},
-    )
-
-
-def _status_or_reason(spec: LabSpec, node: str) -> dict[str, Any] | str:
-    try:
-        return call_agent(agent_socket(spec.name, node), "status")
-    except NobodyListens:
-        return f"its agent does not run: 'podway lab --name {spec.name} fault start-agent {node}'"
-    except (AgentAway, AgentError) as error:
-        return str(error)
-
-
-def _wait_linked(spec: LabSpec, numbers: Sequence[int]) -> None:
-    """Wait until the agents of *numbers* are ready and have programmed all their peers.
-
-    An agent has no way of telling others that it has heard of a node, so it is asked.
-    """
-    deadline = time.monotonic() + LINKED_TIMEOUT_S
-    for number in numbers:
-        while (missing := _missing(spec, number)) is not None:
-            if time.monotonic() > deadline:
-                what = f"does not get there: {missing}"
-                raise StartFailed(describe_failure(plan_agent(spec, number), what))
-            time.sleep(POLL_S)
-
-
-def _missing(spec: LabSpec, number: int) -> str | None:
-    """Return what the node *number* still lacks, or None."""
-    status = call_agent(agent_socket(spec.name, node_name(number)), "status")
-    if not status["ready"]:
-        return "; ".join(status["ready_reasons"])
-    wanted = {node_name(other) for other in spec.nodes if other != number}
-    programmed = {peer["name"] for peer in status["peers"] if peer["state"] == "programmed"}
-    lacking = ", ".join(sorted(wanted - programmed))
-    return f"it has not programmed {lacking}" if lacking else None
