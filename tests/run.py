@@ -13,6 +13,7 @@ Beside others a test may find a processor so busy that something is late. So the
 there are tried once more, alone: a defect fails again, and what passes then is named at the end.
 
 A second stage that does not come to its end has failed, and so has every test that was left to it.
+A run that leaves anything on the machine has failed, too (``left_behind``).
 """
 
 import os
@@ -28,6 +29,7 @@ from pathlib import Path
 import pytest
 
 from lanes import Lane, Output, Running, await_choices
+from left_behind import left_behind, take_inventory
 from uml.machine import Machine, UmlError, run_under_uml
 from uml.reports import StageReport, read_report
 
@@ -303,5 +305,15 @@ def _end(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def main_and_look(arguments: Sequence[str]) -> int:
+    """Run all stages; a run that leaves anything behind has failed."""
+    before = take_inventory()
+    status = main(arguments, Machine())
+    left = left_behind(before, take_inventory())
+    for thing in left:
+        print(f"left behind: {thing}", flush=True)  # noqa: T201
+    return status or bool(left)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], Machine()))
+    sys.exit(main_and_look(sys.argv[1:]))
