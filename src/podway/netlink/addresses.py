@@ -17,7 +17,8 @@ Sources: include/uapi/linux/if_addr.h, net/ipv4/devinet.c, net/ipv6/addrconf.c.
 
 from __future__ import annotations
 
-from podway.netlink.attributes import ADDRESS, S32, TEXT, U8, U32, AttributeSet, Record
+from podway.netlink.attribute_types import ADDRESS, S32, TEXT, U8, U32, Record
+from podway.netlink.attributes import AttributeSet
 from podway.netlink.constants import (
     NLM_F_CREATE,
     NLM_F_DUMP,

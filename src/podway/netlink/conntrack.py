@@ -17,7 +17,8 @@ net/netfilter/nf_conntrack_netlink.c (ctnetlink_alloc_filter, ctnetlink_filter_m
 
 from __future__ import annotations
 
-from podway.netlink.attributes import BE16, BE32, BYTES, U8, U32, AttributeSet, Nested
+from podway.netlink.attribute_types import BE16, BE32, BYTES, U8, U32
+from podway.netlink.attributes import AttributeSet, Nested
 from podway.netlink.constants import NETLINK_NETFILTER, NLM_F_DUMP
 from podway.netlink.messages import Request, Schema
 from podway.netlink.socket import NetlinkSocket

@@ -10,7 +10,7 @@ Sources: include/uapi/linux/if_link.h, if_tunnel.h, if_tun.h, and the policies i
 
 from __future__ import annotations
 
-from podway.netlink.attributes import (
+from podway.netlink.attribute_types import (
     ADDRESS,
     BE16,
     BE32,
@@ -22,11 +22,9 @@ from podway.netlink.attributes import (
     U16,
     U32,
     U64,
-    AttributeSet,
-    Nested,
     Record,
-    Repeated,
 )
+from podway.netlink.attributes import AttributeSet, Nested, Repeated
 
 _VXLAN = AttributeSet(
     "IFLA_VXLAN",

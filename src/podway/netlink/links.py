@@ -25,21 +25,8 @@ from __future__ import annotations
 from _struct import Struct
 from sys import byteorder
 
-from podway.netlink.attributes import (
-    ADDRESS,
-    BYTES,
-    LLADDR,
-    S32,
-    TEXT,
-    U8,
-    U16,
-    U32,
-    AttributeSet,
-    Nested,
-    Record,
-    Repeated,
-    Selected,
-)
+from podway.netlink.attribute_types import ADDRESS, BYTES, LLADDR, S32, TEXT, U8, U16, U32, Record
+from podway.netlink.attributes import AttributeSet, Nested, Repeated, Selected
 from podway.netlink.constants import (
     AF_BRIDGE,
     AF_INET,

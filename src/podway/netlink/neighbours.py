@@ -21,17 +21,8 @@ drivers/net/vxlan/vxlan_core.c.
 
 from __future__ import annotations
 
-from podway.netlink.attributes import (
-    ADDRESS,
-    BE16,
-    LLADDR,
-    S32,
-    U8,
-    U16,
-    U32,
-    AttributeSet,
-    Record,
-)
+from podway.netlink.attribute_types import ADDRESS, BE16, LLADDR, S32, U8, U16, U32, Record
+from podway.netlink.attributes import AttributeSet
 from podway.netlink.constants import (
     AF_BRIDGE,
     NLM_F_APPEND,

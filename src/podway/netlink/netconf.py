@@ -9,7 +9,8 @@ Sources: include/uapi/linux/netconf.h, net/ipv4/devinet.c (inet_netconf_*), net/
 
 from __future__ import annotations
 
-from podway.netlink.attributes import S32, AttributeSet
+from podway.netlink.attribute_types import S32
+from podway.netlink.attributes import AttributeSet
 from podway.netlink.constants import NLM_F_DUMP, RTM_GETNETCONF
 from podway.netlink.messages import Request, Schema
 

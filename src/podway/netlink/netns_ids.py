@@ -11,7 +11,8 @@ Sources: include/uapi/linux/net_namespace.h, net/core/net_namespace.c.
 
 from __future__ import annotations
 
-from podway.netlink.attributes import S32, U32, AttributeSet
+from podway.netlink.attribute_types import S32, U32
+from podway.netlink.attributes import AttributeSet
 from podway.netlink.constants import RTM_GETNSID
 from podway.netlink.messages import Request, Schema
 

@@ -13,16 +13,8 @@ Sources: include/uapi/linux/netfilter/nf_tables.h; net/netfilter/nft_*.c.
 
 from __future__ import annotations
 
-from podway.netlink.attributes import (
-    BE32,
-    BYTES,
-    TEXT,
-    U8,
-    AttributeSet,
-    Nested,
-    Scalar,
-    Selected,
-)
+from podway.netlink.attribute_types import BE32, BYTES, TEXT, U8, Scalar
+from podway.netlink.attributes import AttributeSet, Nested, Selected
 from podway.netlink.constants import NFPROTO_IPV4, NFPROTO_IPV6
 
 TYPE_CHECKING = False

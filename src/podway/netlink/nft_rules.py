@@ -21,7 +21,8 @@ comments as libnftnl writes them (include/libnftnl/udata.h).
 
 from __future__ import annotations
 
-from podway.netlink.attributes import BE32, BYTES, TEXT, AttributeSet, Nested, Repeated, Scalar
+from podway.netlink.attribute_types import BE32, BYTES, TEXT, Scalar
+from podway.netlink.attributes import AttributeSet, Nested, Repeated
 from podway.netlink.constants import (
     NFNL_SUBSYS_NFTABLES,
     NFPROTO_BRIDGE,

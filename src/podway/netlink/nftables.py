@@ -18,7 +18,8 @@ Sources: include/uapi/linux/netfilter/nfnetlink.h and nf_tables.h, net/netfilter
 
 from __future__ import annotations
 
-from podway.netlink.attributes import BE32, TEXT, AttributeSet
+from podway.netlink.attribute_types import BE32, TEXT
+from podway.netlink.attributes import AttributeSet
 from podway.netlink.constants import (
     NFNL_SUBSYS_NFTABLES,
     NFT_MSG_DELCHAIN,

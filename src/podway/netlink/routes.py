@@ -34,16 +34,8 @@ from __future__ import annotations
 from _struct import Struct
 from errno import ENOENT
 
-from podway.netlink.attributes import (
-    ADDRESS,
-    TEXT,
-    U8,
-    U16,
-    U32,
-    AttributeSet,
-    Nested,
-    Record,
-)
+from podway.netlink.attribute_types import ADDRESS, TEXT, U8, U16, U32, Record
+from podway.netlink.attributes import AttributeSet, Nested
 from podway.netlink.constants import (
     AF_INET6,
     NLM_F_APPEND,

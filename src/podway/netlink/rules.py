@@ -18,7 +18,8 @@ Sources: include/uapi/linux/fib_rules.h, net/core/fib_rules.c.
 
 from __future__ import annotations
 
-from podway.netlink.attributes import ADDRESS, TEXT, U8, U32, AttributeSet, Record, Scalar
+from podway.netlink.attribute_types import ADDRESS, TEXT, U8, U32, Record, Scalar
+from podway.netlink.attributes import AttributeSet
 from podway.netlink.constants import (
     FIB_RULE_INVERT,
     FR_ACT_TO_TBL,

@@ -111,7 +111,7 @@ def _enlarge_queue(opened: Socket) -> None:
 class NetlinkSocket:
     """A netlink socket for requests; blocking, for one thread at a time."""
 
-    __slots__ = ("_answers_max", "_buffer", "_protocol", "_sequence", "_socket")
+    __slots__ = ("_answers_max", "_buffer", "_sequence", "_socket", "protocol")
 
     def __init__(self, protocol: int = NETLINK_ROUTE, netns_fd: int | None = None) -> None:
         """Open the socket.
@@ -124,7 +124,7 @@ class NetlinkSocket:
             NetlinkError: the kernel gives no such socket.
             NetnsError: the namespace cannot be entered.
         """
-        self._protocol = protocol
+        self.protocol = protocol
         self._sequence = 0
         self._buffer = bytearray(_BUFFER_BYTES)
         self._socket = open_socket(protocol, netns_fd)
@@ -161,12 +161,13 @@ class NetlinkSocket:
             NetlinkError: the kernel refused.
             EncodeError: the message has an unknown field or an impossible value.
         """
-        replies, ack = self._exchange(request)
+        replies, ack = self.exchange(request)
         if ack.errno:
             raise self._errors([(request, ack)])[0]
         return replies[-1] if replies else None
 
-    def _exchange(self, request: Request[Message]) -> tuple[list[Message], Ack]:
+    def exchange(self, request: Request[Message]) -> tuple[list[Message], Ack]:
+        """Send one request; return the replies and the acknowledgement, whatever it says."""
         payload = request.schema.encode(request.fields)
         sequence = self._take_sequences(1)
         self._send(encode_message(request.type, request.flags | NLM_F_ACK, sequence, payload))
@@ -254,6 +255,8 @@ class NetlinkSocket:
         self, requests: list[Request[Any]], failures: dict[int, Ack]
     ) -> list[NetlinkError | None]:
         results: list[NetlinkError | None] = [None] * len(requests)
+        if not failures:
+            return results
         errors = self._errors([(requests[index], ack) for index, ack in failures.items()])
         for index, error in zip(failures, errors, strict=True):
             results[index] = error
@@ -340,46 +343,6 @@ class NetlinkSocket:
 
     def _errors(self, failures: list[tuple[Request[Any], Ack]]) -> list[NetlinkError]:
         """Return the errors for *failures*, in words: devices by name, attributes by field."""
-        names: dict[int, str] = {}
+        from podway.netlink.refusals import explain  # noqa: PLC0415  # when something failed
 
-        def name_of(index: int) -> str:
-            if index not in names:
-                names[index] = self._read_name(index)
-            return names[index]
-
-        return [
-            NetlinkError(
-                ack.errno,
-                request.describe(name_of),
-                ack.reason,
-                _field_at_fault(request, ack),
-                is_missing=bool(ack.missing),
-            )
-            for request, ack in failures
-        ]
-
-    def _read_name(self, index: int) -> str:
-        """Return the name of device *index*, or ``#5`` when it has none here."""
-        if self._protocol != NETLINK_ROUTE:
-            return f"#{index}"
-        from podway.netlink.links import get_link  # noqa: PLC0415  # when something failed
-
-        try:
-            links, _ = self._exchange(get_link({"index": index}))
-        except NetlinkError:  # the error that this is a word of matters more
-            links = []
-        return links[0]["ifname"] if links else f"#{index}"
-
-
-def _field_at_fault(request: Request[Any], ack: Ack) -> str:
-    """Return the dotted name of the field that *ack* points at, "" for none."""
-    payload = request.schema.encode(request.fields)
-    attributes = request.schema.attributes
-    start = request.schema.header_size
-    if not ack.missing:
-        return attributes.locate(payload, start, len(payload), ack.offset - HEADER_SIZE)
-    nest = attributes.find(payload, start, len(payload), ack.missing_in - HEADER_SIZE)
-    if nest is None:
-        return attributes.name(ack.missing)
-    path, inner = nest
-    return f"{path}.{inner.name(ack.missing) if inner else ack.missing}"
+        return explain(self, failures)

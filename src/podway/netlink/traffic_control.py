@@ -27,17 +27,8 @@ sch_htb.c, sch_fq_codel.c.
 
 from __future__ import annotations
 
-from podway.netlink.attributes import (
-    BYTES,
-    TEXT,
-    U8,
-    U32,
-    U64,
-    AttributeSet,
-    Nested,
-    Record,
-    Selected,
-)
+from podway.netlink.attribute_types import BYTES, TEXT, U8, U32, U64, Record
+from podway.netlink.attributes import AttributeSet, Nested, Selected
 from podway.netlink.constants import (
     NLM_F_CREATE,
     NLM_F_DUMP,

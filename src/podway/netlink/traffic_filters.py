@@ -36,15 +36,8 @@ from __future__ import annotations
 from _struct import Struct
 from sys import byteorder
 
-from podway.netlink.attributes import (
-    BYTES,
-    TEXT,
-    U32,
-    AttributeSet,
-    Nested,
-    Record,
-    Selected,
-)
+from podway.netlink.attribute_types import BYTES, TEXT, U32, Record
+from podway.netlink.attributes import AttributeSet, Nested, Selected
 from podway.netlink.constants import (
     NLA_F_NESTED,
     NLM_F_CREATE,

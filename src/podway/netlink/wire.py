@@ -34,7 +34,8 @@ from __future__ import annotations
 
 from _struct import Struct
 
-from podway.netlink.attributes import BYTES, TEXT, U32, U64, AttributeSet, Nested
+from podway.netlink.attribute_types import BYTES, TEXT, U32, U64
+from podway.netlink.attributes import AttributeSet, Nested
 from podway.netlink.constants import NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE
 from podway.netlink.errors import DecodeError
 

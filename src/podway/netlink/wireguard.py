@@ -24,20 +24,8 @@ Sources: include/uapi/linux/wireguard.h, drivers/net/wireguard/netlink.c, net/ne
 
 from __future__ import annotations
 
-from podway.netlink.attributes import (
-    ADDRESS,
-    BYTES,
-    TEXT,
-    U8,
-    U16,
-    U32,
-    U64,
-    AttributeSet,
-    Bytes,
-    Nested,
-    Record,
-    Repeated,
-)
+from podway.netlink.attribute_types import ADDRESS, BYTES, TEXT, U8, U16, U32, U64, Bytes, Record
+from podway.netlink.attributes import AttributeSet, Nested, Repeated
 from podway.netlink.constants import (
     CTRL_CMD_GETFAMILY,
     GENL_ID_CTRL,

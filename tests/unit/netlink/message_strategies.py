@@ -8,10 +8,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from podway.netlink import attributes as a
+from podway.netlink import attribute_types as types
 from podway.netlink import links, routes
 from podway.netlink import traffic_filters as tf
 from podway.netlink.addresses import ADDRESS_OF_LINK
+from podway.netlink.attributes import AttributeSet, Nested, Repeated, Selected
 from podway.netlink.links import LINK
 from podway.netlink.messages import Embedded, Schema
 from podway.netlink.neighbours import NEIGHBOUR
@@ -64,11 +65,11 @@ def _runs(layout: str) -> list[tuple[str, str]]:
     return runs
 
 
-def _scalars(kind: a.Scalar) -> st.SearchStrategy[int]:
-    return integers("i" if kind is a.S32 else {1: "B", 2: "H", 4: "I", 8: "Q"}[kind._size])
+def _scalars(kind: types.Scalar) -> st.SearchStrategy[int]:
+    return integers("i" if kind is types.S32 else {1: "B", 2: "H", 4: "I", 8: "Q"}[kind._size])
 
 
-def _bytes(kind: a.Bytes) -> st.SearchStrategy[bytes]:
+def _bytes(kind: types.Bytes) -> st.SearchStrategy[bytes]:
     sizes = sorted(kind._lengths) or [0, 1, 8, 33]
     return st.sampled_from(sizes).flatmap(lambda n: st.binary(min_size=n, max_size=n))
 
@@ -92,7 +93,7 @@ def _actions(kind: tf._Actions) -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.lists(fields(tf._ACTION), max_size=3)
 
 
-def _nested(kind: a.Nested) -> st.SearchStrategy[Any]:
+def _nested(kind: Nested) -> st.SearchStrategy[Any]:
     return fields(kind._set)
 
 
@@ -101,17 +102,17 @@ def _embedded(kind: Embedded) -> st.SearchStrategy[Any]:
 
 
 _BY_TYPE: dict[type, Callable[[Any], st.SearchStrategy[Any]]] = {
-    a.Scalar: _scalars,
-    a.Text: lambda _: _TEXT,
-    a.Bytes: _bytes,
-    a.LinkLayer: lambda _: st.binary(max_size=16).map(lambda mac: mac.hex(":")),
-    a.Presence: lambda _: st.sampled_from([True]),
-    a.Record: lambda kind: records(kind._codec.format, kind._names),
-    a.Nested: _nested,
-    a.Repeated: lambda kind: st.lists(values(kind._item), min_size=1, max_size=3),
+    types.Scalar: _scalars,
+    types.Text: lambda _: _TEXT,
+    types.Bytes: _bytes,
+    types.LinkLayer: lambda _: st.binary(max_size=16).map(lambda mac: mac.hex(":")),
+    types.Presence: lambda _: st.sampled_from([True]),
+    types.Record: lambda kind: records(kind._codec.format, kind._names),
+    Nested: _nested,
+    Repeated: lambda kind: st.lists(values(kind._item), min_size=1, max_size=3),
     Embedded: _embedded,
     routes._Via: lambda _: st.fixed_dictionaries(
-        {"family": integers("H"), "addr": _bytes(a.ADDRESS)}
+        {"family": integers("H"), "addr": _bytes(types.ADDRESS)}
     ),
     routes._NextHops: _next_hops,
     tf._Selector: _selectors,
@@ -129,18 +130,18 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def fields(draw: st.DrawFn, table: a.AttributeSet, header: dict[str, Any] | None = None) -> Any:
+def fields(draw: st.DrawFn, table: AttributeSet, header: dict[str, Any] | None = None) -> Any:
     """Return some of a table's fields, those that depend on a sibling together with it."""
     rows = {name: kind for _, name, kind in table.rows if not isinstance(kind, _ONE_WAY)}
     chosen = draw(st.lists(st.sampled_from(sorted(rows)), unique=True, max_size=6)) if rows else []
     drawn: dict[str, Any] = {}
     for name in chosen:
         kind = rows[name]
-        if not isinstance(kind, a.Selected):
+        if not isinstance(kind, Selected):
             drawn[name] = draw(values(kind))
     for name in chosen:
         kind = rows[name]
-        if isinstance(kind, a.Selected):
+        if isinstance(kind, Selected):
             known = sorted(kind._sets)
             if kind._key in rows:
                 drawn.pop(kind._key, None)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from podway.netlink.attributes import (
+from podway.netlink.attribute_types import (
     ADDRESS,
     BE16,
     BE32,
@@ -18,13 +18,11 @@ from podway.netlink.attributes import (
     U16,
     U32,
     U64,
-    AttributeSet,
-    Nested,
     Record,
-    Repeated,
-    Selected,
 )
+from podway.netlink.attributes import AttributeSet, Nested, Repeated, Selected
 from podway.netlink.errors import DecodeError, EncodeError
+from podway.netlink.refusals import locate
 
 INNER = AttributeSet("INNER", ((1, "low", U8), (2, "port", BE16)))
 OTHER = AttributeSet("OTHER", ((1, "wide", U32),))
@@ -220,7 +218,7 @@ def test_what_cannot_be_decoded_names_its_field(data: bytes, field: str) -> None
 )
 def test_an_offset_leads_back_to_a_field(offset: int, expected: str) -> None:
     data = TABLE.encode({"u32": 1, "nest": {"low": 1, "port": 2}, "text": "x"})
-    assert TABLE.locate(data, 0, len(data), offset) == expected
+    assert locate(TABLE, data, 0, len(data), offset) == expected
 
 
 def test_names_of_unknown_numbers_show_the_prefix() -> None:

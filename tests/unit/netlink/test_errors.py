@@ -32,7 +32,7 @@ from podway.netlink.constants import (
     NTF_PROXY,
     RTN_BLACKHOLE,
 )
-from podway.netlink.socket import _field_at_fault
+from podway.netlink.refusals import field_at_fault
 from podway.netlink.wire import Ack
 
 V4, V6 = pack_address("10.244.1.0"), pack_address("2001:db8::")
@@ -215,6 +215,6 @@ def test_an_operation_in_words(request_: Request[Any], expected: str) -> None:
         pytest.param({"miss_type": 99}, "IFLA#99", id="missing, and unknown to us"),
     ],
 )
-def test_the_field_at_fault(details: dict[str, Any], expected: str) -> None:
+def test_thefield_at_fault(details: dict[str, Any], expected: str) -> None:
     request = create_link({"ifname": "x", "linkinfo": {"kind": "vxlan", "data": {"id": 1 << 24}}})
-    assert _field_at_fault(request, Ack(errno.EINVAL, details)) == expected
+    assert field_at_fault(request, Ack(errno.EINVAL, details)) == expected

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podway.netlink.errors import DecodeError
+from podway.netlink.refusals import locate
 from podway.netlink.wire import decode_ack, encode_message, iter_frames
 from unit.netlink.message_strategies import SCHEMAS, fields, messages
 
@@ -42,7 +43,7 @@ def test_every_field_is_found_by_its_offset(name: str, data: st.DataObject) -> N
     before: dict[str, Any] = {}
     for field, value in given_fields.items():
         offset = len(table.encode(before))
-        assert table.locate(encoded, 0, len(encoded), offset).split(".")[0] == field
+        assert locate(table, encoded, 0, len(encoded), offset).split(".")[0] == field
         before[field] = value
 
 

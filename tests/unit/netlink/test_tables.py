@@ -18,9 +18,10 @@ from pyroute2.netlink.rtnl.tcmsg import (
     sched_tbf,
 )
 
-from podway.netlink import attributes as a
+from podway.netlink import attribute_types as types
 from podway.netlink import constants, link_kinds, links, routes, traffic_control, traffic_filters
 from podway.netlink.addresses import ADDRESS_OF_LINK
+from podway.netlink.attributes import AttributeSet
 from podway.netlink.neighbours import NEIGHBOUR
 from podway.netlink.nftables import NFT_MESSAGES
 from podway.netlink.rules import RULE
@@ -37,14 +38,14 @@ WIDTHS = {
     "be64": ">Q",
 }
 TYPES: dict[str, type] = {
-    "asciiz": a.Text,
-    "flag": a.Presence,
-    "l2addr": a.LinkLayer,
-    "lladdr": a.LinkLayer,
-    "ipaddr": a.Bytes,
-    "ip4addr": a.Bytes,
-    "ip6addr": a.Bytes,
-    "target": a.Bytes,
+    "asciiz": types.Text,
+    "flag": types.Presence,
+    "l2addr": types.LinkLayer,
+    "lladdr": types.LinkLayer,
+    "ipaddr": types.Bytes,
+    "ip4addr": types.Bytes,
+    "ip6addr": types.Bytes,
+    "target": types.Bytes,
 }
 DEVIATIONS = {
     ("IFLA", "target_netnsid"): "the same number's newer name; s32 in net/core/rtnetlink.c",
@@ -76,8 +77,8 @@ def nla_map(message: Any) -> dict[int, tuple[str, str]]:
 
 def struct_format(kind: Any) -> str:
     sizes = {1: "B", 2: "H", 4: "I", 8: "Q"}
-    order = ">" if kind in {a.BE16, a.BE32} or kind._pack(1)[-1] == 1 != kind._size else "="
-    return "=i" if kind is a.S32 else order + sizes[kind._size]
+    order = ">" if kind in {types.BE16, types.BE32} or kind._pack(1)[-1] == 1 != kind._size else "="
+    return "=i" if kind is types.S32 else order + sizes[kind._size]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def struct_format(kind: Any) -> str:
         pytest.param(traffic_filters._MATCHALL, cls_matchall.options, id="matchall"),
     ],
 )
-def test_names_and_types_of_attributes(table: a.AttributeSet, witness: Any) -> None:
+def test_names_and_types_of_attributes(table: AttributeSet, witness: Any) -> None:
     theirs = nla_map(witness)
     known = [row for row in table.rows if row[0] in theirs]
     assert known
