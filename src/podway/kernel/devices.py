@@ -8,6 +8,13 @@ and may be used from any thread (net/core/dev_ioctl.c; netdevice(7)).
 import errno
 from fcntl import ioctl
 from struct import Struct
+from typing import TYPE_CHECKING
+
+from podway.netlink import NetlinkError, NetlinkSocket, get_link
+from podway.netlink.constants import RTEXT_FILTER_SKIP_STATS
+
+if TYPE_CHECKING:
+    from podway.netlink.links import LinkMessage
 
 _SIOCGIFNAME = 0x8910
 _SIOCGIFINDEX = 0x8933
@@ -48,3 +55,13 @@ class Devices:
             if error.errno in {errno.ENODEV, errno.ENXIO}:
                 return None
             raise
+
+
+def find_link(netlink: NetlinkSocket, name: str) -> "LinkMessage | None":
+    """Return the device called *name* as the kernel describes it, None when there is none."""
+    try:
+        return netlink.request(get_link({"ifname": name, "ext_mask": RTEXT_FILTER_SKIP_STATS}))
+    except NetlinkError as error:
+        if error.is_not_found:
+            return None
+        raise

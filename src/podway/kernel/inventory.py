@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from podway.kernel.addresses import parse_address
-from podway.kernel.devices import Devices
+from podway.kernel.devices import Devices, find_link
 from podway.kernel.links import parse_link
 from podway.kernel.neighbours import parse_neighbour
 from podway.kernel.offloads import read_tx_checksum
@@ -38,7 +38,6 @@ from podway.model.kernel import (
     Wireguard,
 )
 from podway.netlink import (
-    NetlinkError,
     NetlinkSocket,
     dump_addresses,
     dump_fdb,
@@ -46,9 +45,8 @@ from podway.netlink import (
     dump_neighbours,
     dump_routes,
     dump_rules,
-    get_link,
 )
-from podway.netlink.constants import IFAPROT_KERNEL_LL, RTEXT_FILTER_SKIP_STATS
+from podway.netlink.constants import IFAPROT_KERNEL_LL
 
 if TYPE_CHECKING:
     from podway.netlink.addresses import AddressMessage
@@ -95,14 +93,7 @@ class Inventory:
 
     def link(self, dev: str) -> "LinkMessage | None":
         """Return device *dev* as the kernel describes it, None when there is none."""
-        try:
-            return self._netlink.request(
-                get_link({"ifname": dev, "ext_mask": RTEXT_FILTER_SKIP_STATS})
-            )
-        except NetlinkError as error:
-            if error.is_not_found:
-                return None
-            raise
+        return find_link(self._netlink, dev)
 
     def read(self, messages: "Sequence[LinkMessage]", wanted: Collection[Key]) -> State:
         """Return everything of ours, and what else has a key in *wanted*.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from podway.diff.compare import Difference, compare
-from podway.kernel.devices import Devices
+from podway.kernel.devices import Devices, find_link
 from podway.kernel.errors import NoDeviceError, kernel_error
 from podway.kernel.links import (
     change_requests,
@@ -33,7 +33,7 @@ from podway.kernel.wireguard_process import WireguardProcesses
 from podway.model.instances import PODWAY, Marks
 from podway.model.kernel import Bridge, Link, PodSide, Tun, Veth, Vxlan, Wireguard
 from podway.model.networks import MIN_MTU_IPV6
-from podway.netlink import NetlinkError, NetlinkSocket, Request, change_link, entered, get_link
+from podway.netlink import NetlinkError, NetlinkSocket, Request, change_link, entered
 from podway.udp.tun import create_tun, keep_tun
 
 if TYPE_CHECKING:
@@ -168,23 +168,20 @@ class LinkMaker:
 
     def _is_orphan(self, link: Link) -> bool:
         """Tell whether a process of ours made *link*'s device, and it got no mark any more."""
-        if not (isinstance(link.kind, Wireguard) and self._processes.answers(link.name)):
+        if not isinstance(link.kind, Wireguard):
             return False
-        message = self._netlink.request(get_link({"ifname": link.name}))
-        return message is not None and not message.get("ifalias")
+        message = find_link(self._netlink, link.name)
+        unmarked = message is not None and not message.get("ifalias")
+        return unmarked and self._processes.answers(link.name)
 
     def _mend(self, link: Link) -> bool:
         """Turn the device of *link*'s name into *link*; False when there is none."""
-        operation = f"create link {link.name}"
-        try:
-            message = self._netlink.request(get_link({"ifname": link.name}))
-        except NetlinkError as error:
-            if error.is_not_found:
-                return False
-            raise
-        assert message is not None
+        message = find_link(self._netlink, link.name)
+        if message is None:
+            return False
         there = parse_link(message, self._devices.name, self._marks)
         if there is None or compare(link, there) is Difference.REMAKE:
+            operation = f"create link {link.name}"
             raise KernelError(errno.EEXIST, operation, _difference(message, there, link))
         self._send(change_requests(link, there, self._index))
         return True

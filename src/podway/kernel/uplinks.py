@@ -4,6 +4,7 @@ import errno
 import os
 from ipaddress import ip_address
 
+from podway.kernel.devices import find_link
 from podway.model.addresses import Family, IPAddress, family_of, interface_in
 from podway.model.nodes import Uplink
 from podway.netlink import (
@@ -12,7 +13,6 @@ from podway.netlink import (
     dump_addresses,
     dump_links,
     dump_routes,
-    get_link,
     get_route,
 )
 
@@ -27,13 +27,9 @@ _MAIN_TABLE = 254
 
 def read_uplink(netlink: NetlinkSocket, dev: str) -> Uplink | None:
     """Return the device *dev* as uplink; None when there is none of that name."""
-    try:
-        link = netlink.request(get_link({"ifname": dev}))
-    except NetlinkError as error:
-        if error.is_not_found:
-            return None
-        raise
-    assert link is not None
+    link = find_link(netlink, dev)
+    if link is None:
+        return None
     messages = netlink.dump(dump_addresses(index=link["index"]))
     return _uplink(link, messages)
 

@@ -249,6 +249,39 @@ def test_a_device_whose_process_does_not_answer_is_made_anew(node: Node) -> None
 
 
 @in_user_space
+def test_a_device_is_made_anew_once_the_process_before_has_ended(node: Node) -> None:
+    """It would remove the new one's socket, and has the port: here it does not end by itself."""
+    node.reconcile(*node.own, *PEERS)
+    (before,) = node.processes()
+    os.kill(before, signal.SIGSTOP)
+    node.netns.ip("link", "delete", DEV)
+    node.reconcile(*node.own, *PEERS)
+    assert before not in node.processes()
+    assert len(node.processes()) == 1
+    assert node.peers().keys() == {key_number(2), key_number(3)}
+
+
+@in_user_space
+def test_a_device_that_goes_again_and_again_is_made_anew_at_once(node: Node) -> None:
+    for _ in range(4):
+        node.reconcile(*node.own, *PEERS)
+        node.netns.ip("link", "delete", DEV)
+    node.reconcile(*node.own, *PEERS)
+    assert node.peers().keys() == {key_number(2), key_number(3)}
+    assert len(node.processes()) == 1
+
+
+@in_user_space
+def test_a_device_that_is_renamed_goes_and_is_made_anew(node: Node) -> None:
+    node.reconcile(*node.own, *PEERS)
+    node.netns.ip("link", "set", DEV, "down")
+    node.netns.ip("link", "set", DEV, "name", "elsewhere")
+    node.reconcile(*node.own, *PEERS)
+    assert node.peers().keys() == {key_number(2), key_number(3)}
+    assert "elsewhere" not in node.netns.ip("link", "show")
+
+
+@in_user_space
 def test_a_device_without_mark_is_taken_over(node: Node) -> None:
     """As an agent leaves it that is killed right after it started the process."""
     node.reconcile(*node.own)
