@@ -5,6 +5,7 @@ import importlib
 import sys
 
 from bench.report import Row, render, write
+from podway.lab.interrupts import interruptible
 
 SECTIONS = (
     "cni",
@@ -17,6 +18,7 @@ SECTIONS = (
     "hub_fanout",
     "etcd_join",
     "kubernetes",
+    "continuity",
 )
 
 
@@ -26,10 +28,14 @@ def main() -> int:
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
     chosen = parser.parse_args().sections or list(SECTIONS)
     rows: list[Row] = []
-    for name in chosen:
-        print(f"measuring: {name}", file=sys.stderr, flush=True)
-        module = importlib.import_module(f"bench.{name}")
-        rows += module.run()
+    try:
+        with interruptible():
+            for name in chosen:
+                print(f"measuring: {name}", file=sys.stderr, flush=True)
+                rows += importlib.import_module(f"bench.{name}").run()
+    except KeyboardInterrupt:
+        print("interrupted; what was made is gone again", file=sys.stderr)
+        return 130
     print(render(rows))
     if list(chosen) == list(SECTIONS):
         write(rows)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from podway.lab.interrupts import uninterrupted
+
 PODWAY = str(Path(sys.executable).parent / "podway")
 _RUN = Path("/run/podway/lab")
 
@@ -58,10 +60,11 @@ def cluster(*options: str, name: str = "") -> Iterator[Cluster]:
     """Bring a lab up with *options* of ``podway lab up``; take it down whatever happens."""
     made = Cluster(name or f"bench{os.getpid()}")
     try:
-        made.podway("up", *options)
-    except RuntimeError as error:
-        raise LabRefused(str(error).rpartition("podway: ")[2].strip()) from error
-    try:
+        try:
+            made.podway("up", *options)
+        except RuntimeError as error:
+            raise LabRefused(str(error).rpartition("podway: ")[2].strip()) from error
         yield made
     finally:
-        made.podway("down")
+        with uninterrupted():
+            made.podway("down")

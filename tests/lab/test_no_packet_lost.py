@@ -10,26 +10,23 @@ from pathlib import Path
 import pytest
 
 from lab.probes import eventually
-from lab.steady_pings import steady_pings
 from podway.lab import faults
+from podway.lab import steady_pings as module
 from podway.lab.errors import LabError
 from podway.lab.labs import add_node
 from podway.lab.members import pod_stations
 from podway.lab.names import node_name
-from podway.lab.processes import is_running, read_pid_file
 from podway.lab.progress import silent
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec, StoreName
 from podway.lab.state import read_pods
-from podway.lab.statuses import read_statuses
+from podway.lab.statuses import in_order, read_statuses, store_is_away
+from podway.lab.steady_pings import steady_pings
 from podway.lab.store_members import find_programs
-from podway.lab.stores import store_dir
-from podway.lab.topology import plan_agent
+from podway.lab.stores import data_dir
 from podway.model.addresses import Family
 
 DUAL = (Family.IPV4, Family.IPV6)
-# Where each store keeps what it knows.
-DATA = {"hub": "data", "etcd": "etcd"}
 LEAST_PINGS = 1000
 
 
@@ -59,47 +56,26 @@ def nothing_lost(spec: LabSpec) -> Iterator[None]:
     assert pings.unanswered == []
 
 
-def test_a_loss_would_be_seen(open_lab: Callable[[StoreName], LabSpec]) -> None:
+def test_a_loss_would_be_seen(
+    open_lab: Callable[[StoreName], LabSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one, with its place among all: also when its sequence number is needed again."""
+    monkeypatch.setattr(module, "_SEQUENCES", 32)
     spec = open_lab("hub")
     with steady_pings(pod_stations(spec, read_pods(spec.name))) as pings:
         eventually("pings are under way", lambda: pings.sent > LEAST_PINGS / 10)
+        first = pings.sent
         faults.pull_cable(spec, "n1")
         count = pings.sent
-        eventually("some were lost", lambda: pings.sent > count + LEAST_PINGS / 10)
+        eventually("many were lost", lambda: pings.sent > count + LEAST_PINGS / 2)
         faults.link_up(spec, "n1")
-    assert pings.unanswered
+    lost = [request.number for request in pings.unanswered]
+    assert LEAST_PINGS / 4 < len(set(lost)) == len(lost)
+    assert min(lost) >= first
 
 
 def nodes_of(spec: LabSpec) -> list[str]:
     return [node_name(number) for number in spec.nodes]
-
-
-def stores_are(spec: LabSpec, state: str) -> bool:
-    statuses, away = read_statuses(spec)
-    return not away and {status["store"]["state"] for status in statuses.values()} == {state}
-
-
-def in_order(spec: LabSpec) -> bool:
-    statuses, away = read_statuses(spec)
-    others = len(spec.nodes) - 1
-    return not away and all(
-        status["ready"]
-        and status["store"]["state"] == "connected"
-        and [peer["state"] for peer in status["peers"]] == ["programmed"] * others
-        for status in statuses.values()
-    )
-
-
-def end_agent(spec: LabSpec, node: str, number: signal.Signals) -> None:
-    """End the agent by a signal that it can answer, or by one that it cannot."""
-    if number is signal.SIGKILL:
-        faults.kill_agent(spec, node)
-        return
-    process = plan_agent(spec, spec.nodes[nodes_of(spec).index(node)])
-    identity = read_pid_file(process.pid_file)
-    assert identity is not None
-    os.kill(identity.pid, number)
-    eventually("the agent ends", lambda: not is_running(identity))
 
 
 @pytest.mark.parametrize("store", ["hub", "etcd", "kubernetes"])
@@ -109,13 +85,13 @@ def test_agents_and_stores_come_and_go(
     spec = open_lab(store)
     with nothing_lost(spec):
         for node, number in zip(nodes_of(spec), (signal.SIGKILL, signal.SIGTERM), strict=True):
-            end_agent(spec, node, number)
+            faults.kill_agent(spec, node, number)
             faults.start_agent(spec, node)
         eventually("in order", lambda: in_order(spec))
         faults.kill_hub(spec)
-        eventually("agents notice", lambda: stores_are(spec, "away"))
+        eventually("agents notice", lambda: store_is_away(spec))
         # One that starts meanwhile finds nobody to ask.
-        end_agent(spec, "n2", signal.SIGKILL)
+        faults.kill_agent(spec, "n2")
         faults.start_agent(spec, "n2")
         faults.start_hub(spec)
         eventually("in order", lambda: in_order(spec))
@@ -127,7 +103,7 @@ def test_the_store_is_lost_and_a_backup_put_back(
 ) -> None:
     """A node that joined after the backup was made is not in it, and comes back by itself."""
     spec = open_lab(store)
-    live, backup = store_dir(spec) / DATA[store], tmp_path / "backup"
+    live, backup = data_dir(spec), tmp_path / "backup"
     faults.kill_hub(spec)
     shutil.copytree(live, backup)
     faults.start_hub(spec)
@@ -142,7 +118,7 @@ def test_the_store_is_lost_and_a_backup_put_back(
         faults.start_hub(spec)
         eventually("agents hear of it", lambda: in_order(spec))
         for node in nodes_of(spec):
-            end_agent(spec, node, signal.SIGKILL)
+            faults.kill_agent(spec, node)
             faults.start_agent(spec, node)
         eventually("in order", lambda: in_order(spec))
     assert subnets_of(spec) == before
@@ -154,7 +130,7 @@ def test_everything_in_the_store_is_lost(open_lab: Callable[[StoreName], LabSpec
     before = subnets_of(spec)
     with nothing_lost(spec):
         faults.kill_hub(spec)
-        shutil.rmtree(store_dir(spec) / DATA["hub"])
+        shutil.rmtree(data_dir(spec))
         faults.start_hub(spec)
         eventually("in order", lambda: in_order(spec))
     assert subnets_of(spec) == before

@@ -5,6 +5,7 @@ partitioned, somebody flushes routes. `heal` undoes what podway cannot undo by i
 a dead program); routes, devices and rules are left to the agent: that it mends them is the point.
 """
 
+import signal
 from collections.abc import Callable, Collection
 from ipaddress import ip_network
 
@@ -39,6 +40,8 @@ from podway.model.kernel import (
     Wireguard,
 )
 
+# For what an agent does before it ends.
+END_TIMEOUT_S = 20.0
 FIREWALL = NftTable("inet", TABLE_NAME, "").key
 
 
@@ -67,9 +70,12 @@ def link_up(spec: LabSpec, node: str) -> None:
     make(namespace, plan_uplink(spec, number))
 
 
-def kill_agent(spec: LabSpec, node: str) -> None:
-    """End the node's agent without warning (SIGKILL). Raises `LabError` when it does not run."""
-    _kill(plan_agent(spec, check_node(spec, node)))
+def kill_agent(spec: LabSpec, node: str, number: signal.Signals = signal.SIGKILL) -> None:
+    """End the node's agent: without warning, or by a signal that it can answer (SIGTERM).
+
+    Raises `LabError` when it does not run, or does not end.
+    """
+    _kill(plan_agent(spec, check_node(spec, node)), number)
 
 
 def start_agent(spec: LabSpec, node: str, report: Report = silent) -> None:
@@ -187,10 +193,11 @@ def _runs(process: Process) -> bool:
     return is_running(read_pid_file(process.pid_file))
 
 
-def _kill(process: Process) -> None:
+def _kill(process: Process, number: signal.Signals = signal.SIGKILL) -> None:
     identity = read_pid_file(process.pid_file)
-    if identity is None or not kill_all([identity]):
-        raise LabError(f"the {process.title} does not run")
+    if identity is None or not kill_all([identity], number, timeout_s=END_TIMEOUT_S):
+        what = f"does not end after {number.name}" if is_running(identity) else "does not run"
+        raise LabError(f"the {process.title} {what}")
 
 
 def _start(process: Process, report: Report) -> None:

@@ -111,8 +111,13 @@ def processes_in(inodes: Iterable[int]) -> list[ProcessId]:
     return found
 
 
-def kill_all(identities: Iterable[ProcessId], *, timeout_s: float = 5.0) -> list[ProcessId]:
-    """Send SIGKILL to all of *identities* and wait until they are gone.
+def kill_all(
+    identities: Iterable[ProcessId],
+    number: signal.Signals = signal.SIGKILL,
+    *,
+    timeout_s: float = 5.0,
+) -> list[ProcessId]:
+    """Send the signal *number* to all of *identities* and wait until they are gone.
 
     Returns:
         Those that were there and are gone now. One that does not go in time is left out.
@@ -122,7 +127,7 @@ def kill_all(identities: Iterable[ProcessId], *, timeout_s: float = 5.0) -> list
     try:
         for pidfd in opened.values():
             with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(pidfd, number)
         gone = _wait_for_exit(opened, time.monotonic() + timeout_s)
     finally:
         for pidfd in opened.values():

@@ -59,6 +59,11 @@ def store_dir(spec: LabSpec) -> Path:
     return lab_dir(spec.name) / HUB
 
 
+def data_dir(spec: LabSpec) -> Path:
+    """Return where the store keeps what it knows; copied while it is at rest, it is a backup."""
+    return store_dir(spec) / ("data" if spec.store == "hub" else "etcd")
+
+
 def kubeconfig_path(spec: LabSpec, user: str) -> Path:
     """Return the file by which *user* logs in to the lab's API server."""
     return store_dir(spec) / f"{user}.kubeconfig"
@@ -77,14 +82,14 @@ def _plan_hub(spec: LabSpec) -> Process:
         "--plaintext",
         f"--listen={store_url(spec)}",
         f"--listen=unix:{hub_socket(spec.name)}",
-        f"--data-dir={store_dir(spec) / 'data'}",
+        f"--data-dir={data_dir(spec)}",
         f"--net-conf={net_conf_path(spec)}",
     )
 
 
 def _plan_etcd(spec: LabSpec, url: str) -> Process:
     peer_url = f"{_local_etcd(spec).rpartition(':')[0]}:{ETCD_PORT + 1}"
-    arguments = etcd_arguments(store_dir(spec) / "etcd", url, peer_url)
+    arguments = etcd_arguments(data_dir(spec), url, peer_url)
     return _process(spec, "etcd", *arguments, program=spec.etcd)
 
 

@@ -1,7 +1,8 @@
-"""Pings between all pods, a hundred times a second each way, for as long as a test's body runs.
+"""Pings between all stations, a hundred times a second each way, for as long as a body runs.
 
-Counted is what was never answered: not how long anything took. A thread of the test's own sends and
-receives; its sockets belong to the pods' namespaces.
+Counted is what was never answered: not how long anything took. One thread sends and receives; its
+sockets belong to the stations' namespaces. Tests and benchmarks break a lab meanwhile, and ask what
+its pods have noticed.
 """
 
 import select
@@ -9,17 +10,40 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from secrets import randbits
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from podway.lab.icmp import echo_request, parse_answer
 from podway.lab.ping import Station, open_socket
-from podway.model.addresses import Family, IPAddress, family_of
+from podway.model.addresses import Family, family_of
 
 INTERVAL_S = 0.01
 # For what is under way at the end.
 PATIENCE_S = 3.0
+PAYLOAD_BYTES = 56
 _SEQUENCES = 1 << 16
+
+
+class Request(Struct, frozen=True):
+    """One ping.
+
+    Attributes:
+        number: how many had been sent before it.
+        source: name of the station that pinged.
+        target: address that was pinged.
+        moment_s: when, in seconds from the first one.
+        reason: why there is no answer.
+    """
+
+    number: int
+    source: str
+    target: str
+    moment_s: float
+    reason: str = "no reply"
 
 
 class SteadyPings:
@@ -27,12 +51,12 @@ class SteadyPings:
 
     Attributes:
         sent: how many requests.
-        unanswered: which ones, in words; whole once the pinging has ended.
+        unanswered: which ones; whole once the pinging has ended.
     """
 
     def __init__(self, stack: ExitStack, stations: Sequence[Station]) -> None:
         self.sent = 0
-        self.unanswered: list[str] = []
+        self.unanswered: list[Request] = []
         self._began_s = time.monotonic()
         self._identifier = randbits(16)
         self._poll = select.poll()
@@ -58,18 +82,24 @@ class SteadyPings:
             self.unanswered += leg.waiting.values()
 
     def _send(self, leg: "_Leg") -> None:
-        for address in leg.targets:
-            leg.sequence = (leg.sequence + 1) % _SEQUENCES
-            request = echo_request(leg.family, self._identifier, leg.sequence, 56)
+        for target in leg.targets:
             moment_s = time.monotonic() - self._began_s
-            said = f"{leg.name} to {address} after {moment_s:.2f} s"
+            request = Request(self.sent, leg.name, target, moment_s)
+            leg.sequence = (leg.sequence + 1) % _SEQUENCES
+            # Whoever had this number last has waited while all others were used.
+            self._give_up(leg.waiting.pop(leg.sequence, None))
+            packet = echo_request(leg.family, self._identifier, leg.sequence, PAYLOAD_BYTES)
             self.sent += 1
             try:
-                leg.connection.sendto(request, (str(address), 0))
+                leg.connection.sendto(packet, (target, 0))
             except OSError as error:
-                self.unanswered.append(f"{said}: {error.strerror}")
+                self._give_up(request, error.strerror)
             else:
-                leg.waiting[leg.sequence] = said
+                leg.waiting[leg.sequence] = request
+
+    def _give_up(self, request: Request | None, reason: str | None = None) -> None:
+        if request is not None:
+            self.unanswered.append(replace(request, reason=reason or request.reason))
 
     def _receive_until(self, deadline: float) -> None:
         while (left_s := deadline - time.monotonic()) > 0:
@@ -87,32 +117,32 @@ class SteadyPings:
             answer = parse_answer(leg.family, packet)
             if answer is None or answer.identifier != self._identifier:
                 continue
-            said = leg.waiting.pop(answer.sequence, None)
-            if said is not None and answer.reason:
-                self.unanswered.append(f"{said}: {answer.reason}")
+            request = leg.waiting.pop(answer.sequence, None)
+            if answer.reason:
+                self._give_up(request, answer.reason)
 
 
 class _Leg:
-    """One pod in one family, and whom it pings."""
+    """One station in one family, and whom it pings."""
 
     def __init__(
         self,
         name: str,
         family: Family,
         connection: socket.socket,
-        targets: Sequence[IPAddress],
+        targets: Sequence[str],
     ) -> None:
         self.name = name
         self.family = family
         self.connection = connection
         self.targets = targets
         self.sequence = 0
-        self.waiting: dict[int, str] = {}
+        self.waiting: dict[int, Request] = {}
 
 
-def _addresses(stations: Sequence[Station], family: Family) -> list[IPAddress]:
+def _addresses(stations: Sequence[Station], family: Family) -> list[str]:
     return [
-        address
+        str(address)
         for station in stations
         for address in station.addresses
         if family_of(address) is family
@@ -121,14 +151,17 @@ def _addresses(stations: Sequence[Station], family: Family) -> list[IPAddress]:
 
 @contextmanager
 def steady_pings(stations: Sequence[Station]) -> Iterator[SteadyPings]:
-    """Ping between *stations* while the body runs; the result is whole after it."""
-    with ExitStack() as stack:
+    """Ping between *stations* while the body runs; the result is whole after it.
+
+    Raises:
+        OSError: a namespace cannot be entered.
+    """
+    ended = threading.Event()
+    with ExitStack() as stack, ThreadPoolExecutor(1, thread_name_prefix="pings") as thread:
         pings = SteadyPings(stack, stations)
-        ended = threading.Event()
-        thread = threading.Thread(target=pings.run, args=(ended,))
-        thread.start()
+        work = thread.submit(pings.run, ended)
         try:
             yield pings
         finally:
             ended.set()
-            thread.join()
+        work.result()
