@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 DEFAULT_BRIDGE: "Final" = "cni0"
 VLAN_MAX: "Final" = 4094
+# Where the spoof check begins; table and chain stay when the last one goes.
+SPOOF_TABLE: "Final" = "nat"
+SPOOF_BASE: "Final" = "PREROUTING"
 
 
 class BridgeConf(Value):

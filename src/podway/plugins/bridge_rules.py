@@ -7,7 +7,9 @@ after a deletion waits for a grace period, however much it was (`podway.netlink.
 
 from podway.netlink.constants import NFPROTO_BRIDGE
 from podway.netlink.nft_transactions import NftSocket
-from podway.plugins.masquerade import (
+from podway.plugins.bridge_conf import SPOOF_BASE, SPOOF_TABLE
+from podway.plugins.masquerade import masquerade_of
+from podway.plugins.masquerade_rules import (
     add_masquerade,
     check_masquerade,
     choose_backend,
@@ -15,22 +17,18 @@ from podway.plugins.masquerade import (
     delete_legacy_masquerade,
     find_masquerade,
     find_masquerade_garbage,
-    masquerade_of,
 )
 from podway.plugins.nft_commits import commit_found
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Final
+    from typing import Any
 
     from podway.netlink.messages import Request
     from podway.plugins.bridge_conf import BridgeConf
     from podway.plugins.skeleton import Call
 
-# Where the spoof check begins; the base chain stays when the last one goes.
-SPOOF_TABLE: "Final" = "nat"
-SPOOF_BASE: "Final" = "PREROUTING"
 # The spoof check is rare: who has none does not load it.
 # ruff: noqa: PLC0415
 

@@ -58,7 +58,7 @@ PARTS: Final = tuple(
         "plugins.interfaces plugins.delegation",
         # rules
         "netlink.nft_transactions netlink.nft_expressions plugins.iptables_kinds",
-        "plugins.masquerade_iptables plugins.masquerade",
+        "plugins.masquerade_iptables plugins.masquerade_rules",
         # plugins
         "plugins.host_local plugins.host_local_add",
         "plugins.bridge plugins.bridge_add",

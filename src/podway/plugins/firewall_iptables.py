@@ -18,7 +18,9 @@ from podway.plugins.firewall_rules import (
     shared_chains,
 )
 from podway.plugins.iptables_chains import NFPROTO, deletion, program_of, shape_of
-from podway.plugins.iptables_changes import IptablesPlan, check_plan, write_plans
+from podway.plugins.iptables_changes import check_plan, write_plans
+from podway.plugins.iptables_kinds import legacy_families
+from podway.plugins.iptables_rules import IptablesPlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,7 +141,6 @@ def delete_legacy(addresses: "Iterable[str]") -> None:
     """
     from podway.plugins.iptables_lines import (  # noqa: PLC0415 - rarely needed
         change_legacy,
-        legacy_families,
         line_of,
         read_legacy,
     )

@@ -58,8 +58,8 @@ from podway.plugins.firewall_rules import (
     shared_chains,
 )
 from podway.plugins.iptables_chains import deletion, program_of, shape_of
-from podway.plugins.iptables_changes import INET, IptablesPlan, check_plan, compute_additions
-from podway.plugins.iptables_rules import IptablesRule
+from podway.plugins.iptables_changes import check_plan, compute_additions
+from podway.plugins.iptables_rules import INET, IptablesPlan, IptablesRule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,16 +17,16 @@ table of nftables, `firewall_nftables`. The reference plugin's::
 What leaves one such bridge for another one is dropped; what comes from elsewhere is not.
 """
 
-from podway.plugins.iptables_rules import (
+from podway.plugins.iptables_phrases import (
     accept,
     comment,
     drop,
     established,
     jump,
     leave,
-    make_rule,
     through,
 )
+from podway.plugins.iptables_rules import make_rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
-"""The container's interface: its addresses and routes planned, written, and checked.
+"""The container's interface: its addresses and routes, planned and written (`interface_checks`).
 
-In: the result of an ADD, as IPAM and the main plugin made it. Out: one batch of netlink requests,
-or, for CHECK, what is missing. Called by every main plugin. As the reference plugins'
-``ipam.ConfigureIface``, but that a route's mtu and advmss are applied, that routes given twice are
-written once, and that nothing waits for duplicate address detection unless it was asked for.
+In: the result of an ADD, as IPAM and the main plugin made it. Out: one batch of netlink requests.
+Called by every main plugin. As the reference plugins' ``ipam.ConfigureIface``, but that a route's
+mtu and advmss are applied, that routes given twice are written once, and that nothing waits for
+duplicate address detection unless it was asked for.
 
 A netlink socket speaks of the namespace in which it was opened; kernel parameters are those of the
 calling thread. So: ``with entered(netns), NetlinkSocket() as netlink: configure_interface(...)``.
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from podway.netlink.links import LinkMessage
     from podway.netlink.messages import Request
     from podway.netlink.routes import RouteMessage, ViaFields
-    from podway.plugins.interface_checks import check_interface as check_interface  # noqa: PLC0414
-    from podway.plugins.interface_checks import required_link as required_link  # noqa: PLC0414
 
 # How long duplicate address detection may take; the kernel needs about 1.5 s.
 _SETTLED_WITHIN_S = 10.0
@@ -278,12 +276,3 @@ def assigned_addresses(netlink: NetlinkSocket, index: int) -> "list[AddressMessa
 
 def _family(packed: bytes) -> int:
     return AF_INET if len(packed) == 4 else AF_INET6
-
-
-def __getattr__(name: str) -> object:
-    """Load what CHECK needs when it is first asked for (PEP 562)."""
-    if name not in {"check_interface", "required_link"}:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from podway.plugins import interface_checks  # noqa: PLC0415
-
-    return getattr(interface_checks, name)

@@ -45,12 +45,6 @@ def restore(family: int, table: str, lines: "Iterable[str]", *, legacy: bool = F
     _run([path, "--noflush", "--wait", _WAIT_S], text.encode())
 
 
-def quote(text: str) -> str:
-    """Return *text* as iptables-save prints an argument with blanks or quotes."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
 def _program(family: int, tool: str, *, legacy: bool) -> str:
     command = COMMANDS[family]
     path = find_program(f"{command}-legacy-{tool}") if legacy else None

@@ -13,8 +13,6 @@ and nobody jumps to it, which need not be looked up.
 """
 
 from podway.cni.errors import CHECK_FAILED, CniError
-from podway.cni.values import Value
-from podway.netlink.constants import NFPROTO_INET
 from podway.netlink.nft_rules import (
     NF_INET_FORWARD,
     NF_INET_LOCAL_IN,
@@ -29,8 +27,9 @@ from podway.netlink.nft_rules import (
     append_rule,
     insert_rule,
 )
-from podway.plugins.iptables_chains import NFPROTO, deletion, program_of, shape_of
+from podway.plugins.iptables_chains import deletion, program_of, shape_of
 from podway.plugins.iptables_kinds import IPV4, IPV6, writes_nft
+from podway.plugins.iptables_rules import INET, in_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from podway.netlink.messages import Request
     from podway.netlink.nft_rules import NftFields
     from podway.netlink.nft_transactions import NftSocket
-    from podway.plugins.iptables_rules import IptablesRule
+    from podway.plugins.iptables_rules import IptablesPlan, IptablesRule
 
     Requests: TypeAlias = list[Request[Any]]
     Program: TypeAlias = list[dict[str, Any]]
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
 # What only some systems need is loaded there.
 # ruff: noqa: PLC0415
 
-# A table of nftables' own, for both families; iptables has none.
-INET: "Final" = 0
 # Built-in chains: hook and priority.
 _BASE_CHAINS: "Final" = {
     "nat": {
@@ -67,30 +64,7 @@ _BASE_CHAINS: "Final" = {
 _LONG_CHAIN: "Final" = "POSTROUTING"
 
 
-class IptablesPlan(Value):
-    """What one table of one family must have.
-
-    Attributes:
-        family: IPV4 or IPV6; INET, and then it is no table of iptables.
-        table: "nat" or "filter".
-        chains: that plugins share; made unless they are there.
-        own: chain of the container's, "" for none; likewise.
-        rules: in their order.
-    """
-
-    family: int
-    table: str
-    chains: tuple[str, ...]
-    own: str
-    rules: "tuple[IptablesRule, ...]"
-
-    @property
-    def nfproto(self) -> int:
-        """The family as netlink numbers it."""
-        return NFPROTO.get(self.family, NFPROTO_INET)
-
-
-def compute_additions(nft: "NftSocket", plan: IptablesPlan) -> "Requests":
+def compute_additions(nft: "NftSocket", plan: "IptablesPlan") -> "Requests":
     """Return the requests that make what is missing and netlink can write."""
     place: NftFields = {"family": plan.nfproto, "table": plan.table}
     missing, replaced, known = _compare(nft, plan)
@@ -123,15 +97,6 @@ def _write(place: "NftFields", rule: "IptablesRule") -> "Request[Any]":
     return (insert_rule if rule.is_first else append_rule)(fields, rule.expressions or [])
 
 
-def in_order(rules: "Iterable[IptablesRule]") -> "list[IptablesRule]":
-    """Return *rules* as they are to be written: of those put first the last one comes first."""
-    rules = list(rules)
-    return [
-        *reversed([rule for rule in rules if rule.is_first]),
-        *(rule for rule in rules if not rule.is_first),
-    ]
-
-
 def write_plans(nft: "NftSocket", plans: "Iterable[IptablesPlan]") -> None:
     """Make what is missing: by netlink in one transaction, what is left by the programs.
 
@@ -148,7 +113,7 @@ def write_plans(nft: "NftSocket", plans: "Iterable[IptablesPlan]") -> None:
         add_by_program(plan)
 
 
-def add_by_program(plan: IptablesPlan) -> None:
+def add_by_program(plan: "IptablesPlan") -> None:
     """Write what netlink cannot: everything, or on the nft kind conditions in iptables' words.
 
     Raises:
@@ -167,7 +132,7 @@ def add_by_program(plan: IptablesPlan) -> None:
         add_all(plan)
 
 
-def find_missing(nft: "NftSocket", plan: IptablesPlan) -> "list[IptablesRule]":
+def find_missing(nft: "NftSocket", plan: "IptablesPlan") -> "list[IptablesRule]":
     """Return the rules that are not there, for CHECK.
 
     Rules that another version of iptables wrote in another form are found in its own listing.
@@ -181,7 +146,7 @@ def find_missing(nft: "NftSocket", plan: IptablesPlan) -> "list[IptablesRule]":
     return find_missing_lines(plan, missing)
 
 
-def check_plan(nft: "NftSocket", plan: IptablesPlan) -> None:
+def check_plan(nft: "NftSocket", plan: "IptablesPlan") -> None:
     """See that everything is there.
 
     Raises:
@@ -194,7 +159,7 @@ def check_plan(nft: "NftSocket", plan: IptablesPlan) -> None:
 
 
 def _compare(
-    nft: "NftSocket", plan: IptablesPlan
+    nft: "NftSocket", plan: "IptablesPlan"
 ) -> "tuple[list[IptablesRule], Requests, set[str]]":
     """Return what is missing, requests that delete what stands in its way, chains that were seen.
 
@@ -225,7 +190,7 @@ def _compare(
 
 
 def _find_replaced(
-    nft: "NftSocket", plan: IptablesPlan, missing: "list[IptablesRule]"
+    nft: "NftSocket", plan: "IptablesPlan", missing: "list[IptablesRule]"
 ) -> "Requests":
     wanted = [
         shape_of(rule.expressions)[:-1]

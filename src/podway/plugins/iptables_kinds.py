@@ -49,6 +49,16 @@ def has_legacy_table(family: int, table: str) -> bool:
         posix.close(descriptor)
 
 
+def legacy_families(table: str) -> list[int]:
+    """Return the families that may have rules in *table* of the legacy kind."""
+    return [
+        family
+        for family in (IPV4, IPV6)
+        if has_legacy_table(family, table)
+        and (has_program(family, "legacy-restore") or not writes_nft(family))
+    ]
+
+
 def _next_link(path: str) -> str | None:
     """Return what a symbolic link leads to, None if *path* is none."""
     try:

@@ -7,21 +7,13 @@ kind still has.
 
 from podway.cni.errors import CniError
 from podway.plugins.iptables import read_table, restore
-from podway.plugins.iptables_changes import in_order
-from podway.plugins.iptables_kinds import (
-    IPV4,
-    IPV6,
-    has_legacy_table,
-    has_program,
-    writes_nft,
-)
+from podway.plugins.iptables_rules import in_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from podway.plugins.iptables_changes import IptablesPlan
-    from podway.plugins.iptables_rules import IptablesRule
+    from podway.plugins.iptables_rules import IptablesPlan, IptablesRule
 
 
 def add_all(plan: "IptablesPlan") -> None:
@@ -113,16 +105,6 @@ def delete_own_chains(saved: "Iterable[str]", chains: "Iterable[str]") -> list[s
             lines += [f"-D{line.removeprefix('-A')}" for line in jumps]
             lines += [f"-F {chain}", f"-X {chain}"]
     return lines
-
-
-def legacy_families(table: str) -> list[int]:
-    """Return the families that may have rules in *table* of the legacy kind."""
-    return [
-        family
-        for family in (IPV4, IPV6)
-        if has_legacy_table(family, table)
-        and (has_program(family, "legacy-restore") or not writes_nft(family))
-    ]
 
 
 def read_legacy(family: int, table: str) -> list[str]:

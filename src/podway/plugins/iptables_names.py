@@ -1,6 +1,7 @@
-"""Names that a configuration gives to iptables: protocols, chains.
+"""Words of iptables: protocols, names of chains, text in quotes.
 
-In: text. Out: it is one, or an error. Called by whoever parses a configuration.
+In: text. Out: it is a name, or an error; or as iptables-save prints it. Called by whoever parses a
+configuration or writes rules.
 """
 
 from podway.cni.errors import broken_rule
@@ -30,3 +31,9 @@ def check_chain_name(field: str, name: str) -> None:
         rule = "must not begin with '-'"
     if rule:
         raise broken_rule(field, name, rule)
+
+
+def quote(text: str) -> str:
+    """Return *text* as iptables-save prints an argument with blanks or quotes."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

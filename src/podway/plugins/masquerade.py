@@ -1,35 +1,29 @@
 """Masquerade: a container's traffic to the outside bears the node's address (``ipMasq``).
 
-In: the addresses of an attachment. Out: rules of netfilter. Called by bridge and ptp. Two back ends
-with the reference plugins' names, so that a node may change between the implementations:
-`masquerade_iptables` (the default where iptables is installed) and `masquerade_nftables`. Both are
-written through one nftables socket; what one call takes away is one transaction, because the wait
-after a deletion is the same for one rule and for a hundred.
-
-DEL looks in both back ends, since the configuration may have changed; it needs neither namespace
-nor prevResult.
+In: a request, its configuration. Out: `Masquerade`, what is masqueraded for an attachment, and the
+names of it in netfilter: tables, chains, comments, as the reference plugins have them, so that a
+node may change between the implementations. Pure. The rules: `masquerade_rules`.
 """
 
-from podway.cni.errors import UNSUPPORTED_FIELD, CniError
 from podway.cni.values import Value
-from podway.netlink.constants import NFPROTO_INET
-from podway.plugins.iptables_kinds import IPV4, IPV6, has_legacy_table, has_program
+from podway.plugins.digests import sha512_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Final
+    from typing import Final
 
     from podway.cni.fields import Fields
     from podway.cni.requests import Request
-    from podway.netlink.messages import Request as NetlinkRequest
-    from podway.netlink.nft_transactions import NftSocket
 
-# Each call loads the back end that it needs.
-# ruff: noqa: PLC0415
-
+BACKENDS: "Final" = ("iptables", "nftables")
+# By iptables.
+TABLE: "Final" = "nat"
+POSTROUTING: "Final" = "POSTROUTING"
+MULTICAST: "Final" = {4: "224.0.0.0/4", 6: "ff00::/8"}
+_CHAIN_DIGITS: "Final" = 24
+# By nftables.
 NFT_TABLE: "Final" = "cni_plugins_masquerade"
 NFT_CHAIN: "Final" = "masq_checks"
-BACKENDS: "Final" = ("iptables", "nftables")
 
 
 class Masquerade(Value):
@@ -68,97 +62,27 @@ def parse_backend(fields: "Fields") -> str:
     return fields.choice("ipMasqBackend", BACKENDS)
 
 
-def choose_backend(configured: str) -> str:
-    """Return the back end to use: the configured one, or iptables where it is installed.
-
-    Raises:
-        CniError: UNSUPPORTED_FIELD, iptables is wanted and not installed.
-    """
-    if configured != "iptables":
-        return configured or ("iptables" if has_program(IPV4, "restore") else "nftables")
-    if not has_program(IPV4, "restore"):
-        raise CniError(
-            UNSUPPORTED_FIELD,
-            "ipMasqBackend = 'iptables': iptables-restore is not installed; use 'nftables'",
-        )
-    return configured
+def chain_name(network: str, container_id: str) -> str:
+    """Return the chain of a container in a network."""
+    return f"CNI-{sha512_hex(network + container_id)[:_CHAIN_DIGITS]}"
 
 
-def add_masquerade(nft: "NftSocket", masquerade: Masquerade, backend: str) -> None:
-    """Write the rules; what is there already stays.
-
-    Raises:
-        NetlinkError, CniError: they cannot be written; nothing has changed.
-    """
-    if backend == "iptables":
-        from podway.plugins import masquerade_iptables
-
-        masquerade_iptables.add(nft, masquerade)
-    else:
-        from podway.plugins import masquerade_nftables
-
-        masquerade_nftables.add(nft, masquerade)
+def comment_start(network: str) -> str:
+    """Return what the comments of all rules of a network begin with."""
+    return f'name: "{network}" id: "'
 
 
-def find_masquerade(nft: "NftSocket", masquerade: Masquerade) -> "list[NetlinkRequest[Any]]":
-    """Return the requests that take the rules away, for a transaction of the caller's.
-
-    Without addresses everything of the attachment's container goes, with them what has them.
-    """
-    from podway.plugins import masquerade_iptables
-
-    requests = masquerade_iptables.find(nft, masquerade)
-    if nft.has_chain(NFPROTO_INET, NFT_TABLE, NFT_CHAIN):
-        from podway.plugins import masquerade_nftables
-
-        requests += masquerade_nftables.find(nft, masquerade)
-    return requests
+def comment_text(network: str, container_id: str) -> str:
+    """Return the comment of a container's rules."""
+    return f'{comment_start(network)}{container_id}"'
 
 
-def delete_legacy_masquerade(masquerade: Masquerade) -> None:
-    """Take away rules that only the legacy iptables sees."""
-    if has_legacy_table(IPV4, "nat") or has_legacy_table(IPV6, "nat"):
-        from podway.plugins.masquerade_lines import delete_legacy
-
-        delete_legacy(masquerade)
+def cidrs_of(wanted: Masquerade, family: int) -> list[str]:
+    """Return the addresses of family 4 or 6."""
+    return [cidr for cidr in wanted.cidrs if (":" in cidr) is (family == 6)]
 
 
-def check_masquerade(nft: "NftSocket", masquerade: Masquerade, backend: str) -> None:
-    """See that the rules are there.
-
-    Raises:
-        CniError: CHECK_FAILED.
-    """
-    if backend == "iptables":
-        from podway.plugins import masquerade_iptables
-
-        masquerade_iptables.check(nft, masquerade)
-    else:
-        from podway.plugins import masquerade_nftables
-
-        masquerade_nftables.check(nft, masquerade)
-
-
-def find_masquerade_garbage(
-    nft: "NftSocket", network: str, valid: "frozenset[tuple[str, str]]"
-) -> "list[NetlinkRequest[Any]]":
-    """Return the requests that take away the rules of attachments of *network* not in *valid*.
-
-    Args:
-        nft: to look with.
-        network: name.
-        valid: (container, interface) of attachments that stay.
-    """
-    from podway.plugins import masquerade_iptables, masquerade_nftables
-
-    return [
-        *masquerade_iptables.find_garbage(nft, network, valid),
-        *masquerade_nftables.find_garbage(nft, network, valid),
-    ]
-
-
-def delete_legacy_garbage(network: str, valid: "frozenset[tuple[str, str]]") -> None:
-    """Likewise, for rules that only the legacy iptables sees."""
-    from podway.plugins import masquerade_lines
-
-    masquerade_lines.delete_legacy_garbage(network, valid)
+def host_prefix(cidr: str) -> str:
+    """Return the address of *cidr* alone, as iptables prints it: ``10.1.0.5/32``."""
+    address = cidr.partition("/")[0]
+    return f"{address}/{128 if ':' in address else 32}"

@@ -1,6 +1,6 @@
 r"""Masquerade by iptables, in the reference plugins' chains.
 
-In: `Masquerade`. Out: rules in table nat. Called by `masquerade` alone. ::
+In: `Masquerade`. Out: rules in table nat. Called by `masquerade_rules` alone. ::
 
     -A POSTROUTING -s 10.1.0.5/32 -m comment --comment "name: \"net\" id: \"c1\"" -j CNI-<24 digits>
     -A CNI-... -d 10.1.0.0/16 -m comment ... -j ACCEPT
@@ -55,7 +55,7 @@ from podway.plugins.iptables_chains import (
     shape_of,
 )
 from podway.plugins.iptables_kinds import IPV4, IPV6, writes_nft
-from podway.plugins.masquerade_chains import (
+from podway.plugins.masquerade import (
     MULTICAST,
     POSTROUTING,
     TABLE,

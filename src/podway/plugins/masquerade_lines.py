@@ -1,16 +1,17 @@
 """Masquerade through the programs of iptables: of the legacy kind, and where there is no table yet.
 
 In: `Masquerade`, and what iptables-save prints. Out: lines for iptables-restore. Called by
-`masquerade_iptables` and `masquerade`. What is there is read first, so that nothing is written
-twice and a chain that two interfaces of a container share stays as long as one of them.
+`masquerade_iptables` and `masquerade_rules`. What is there is read first, so that nothing is
+written twice and a chain that two interfaces of a container share stays as long as one of them.
 """
 
 from podway.cni.addresses import parse_address, render_address
 from podway.cni.errors import IO_FAILURE, CniError
 from podway.netlink.nft_expressions import network_of
-from podway.plugins.iptables import quote, read_table, restore
-from podway.plugins.iptables_kinds import IPV4, IPV6, has_legacy_table, has_program, writes_nft
-from podway.plugins.masquerade_chains import (
+from podway.plugins.iptables import read_table, restore
+from podway.plugins.iptables_kinds import legacy_families
+from podway.plugins.iptables_names import quote
+from podway.plugins.masquerade import (
     MULTICAST,
     POSTROUTING,
     TABLE,
@@ -97,7 +98,7 @@ def delete_legacy(wanted: "Masquerade") -> None:
     def compute(saved: list[str], family: int) -> list[str]:
         return compute_deletions(saved, wanted, family)
 
-    for family in _legacy_families():
+    for family in legacy_families(TABLE):
         _change(family, compute, legacy=True)
 
 
@@ -108,7 +109,7 @@ def delete_legacy_garbage(network: str, valid: "frozenset[tuple[str, str]]") -> 
     def compute(saved: list[str], _: int) -> list[str]:
         return compute_garbage(saved, network, kept)
 
-    for family in _legacy_families():
+    for family in legacy_families(TABLE):
         _change(family, compute, legacy=True)
 
 
@@ -143,16 +144,6 @@ def _change(
                 raise
         else:
             return
-
-
-def _legacy_families() -> list[int]:
-    """Return the families that may have rules in the legacy kind's tables."""
-    return [
-        family
-        for family in (IPV4, IPV6)
-        if has_legacy_table(family, TABLE)
-        and (has_program(family, "legacy-restore") or not writes_nft(family))
-    ]
 
 
 def _chain_of_line(line: str) -> str:

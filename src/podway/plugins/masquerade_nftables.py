@@ -1,6 +1,6 @@
 """Masquerade by nftables, in the reference plugins' table.
 
-In: `Masquerade`. Out: requests for an `NftSocket`. Called by `masquerade` alone. ::
+In: `Masquerade`. Out: requests for an `NftSocket`. Called by `masquerade_rules` alone. ::
 
     table inet cni_plugins_masquerade {
         chain masq_checks {

@@ -13,7 +13,7 @@ from podway.netlink.nft_expressions import match_address, match_l4proto, match_p
 from podway.netlink.nft_rules import comment_of
 from podway.plugins.iptables_chains import NFPROTO, comment_in, jump_of, program_of, shape_of
 from podway.plugins.iptables_names import PROTOCOLS
-from podway.plugins.iptables_rules import to_port
+from podway.plugins.iptables_phrases import to_port
 from podway.plugins.portmap_chains import DNAT, TABLE, chain_name
 from podway.plugins.portmap_conf import NFT_CHAIN, NFT_TABLE
 

@@ -20,14 +20,12 @@ rule is stands in its ``userdata``, which iptables does not show.
 
 from podway.cni.values import replace
 from podway.plugins.iptables_chains import ifname_note
-from podway.plugins.iptables_changes import IptablesPlan
-from podway.plugins.iptables_rules import (
+from podway.plugins.iptables_phrases import (
     MULTIPORT_MAX,
     comment,
     conditions,
     forward_to,
     jump,
-    make_rule,
     marked,
     masquerade,
     set_mark,
@@ -35,6 +33,7 @@ from podway.plugins.iptables_rules import (
     to_ports,
     to_this_host,
 )
+from podway.plugins.iptables_rules import IptablesPlan, make_rule
 from podway.plugins.portmap_chains import DNAT, TABLE, chain_name, comment_text
 
 TYPE_CHECKING = False

@@ -4,13 +4,9 @@ In: what is published, or whose is valid. Out: the rules are gone. Called by `po
 the legacy kind has a table nat.
 """
 
-from podway.plugins.iptables import quote
-from podway.plugins.iptables_lines import (
-    change_legacy,
-    delete_own_chains,
-    legacy_families,
-    read_legacy,
-)
+from podway.plugins.iptables_kinds import legacy_families
+from podway.plugins.iptables_lines import change_legacy, delete_own_chains, read_legacy
+from podway.plugins.iptables_names import quote
 from podway.plugins.portmap_chains import TABLE, chain_name, comment_start
 
 TYPE_CHECKING = False

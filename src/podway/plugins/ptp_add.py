@@ -128,10 +128,10 @@ def _configure_container(call: "Call", plan: PtpPlan) -> "LinkMessage":
 
 def _add_masquerade(call: "Call", conf: PtpConf, result: Result, undo: Undo) -> None:
     from podway.netlink.nft_transactions import NftSocket  # noqa: PLC0415 - not for every call
-    from podway.plugins.masquerade import (  # noqa: PLC0415
+    from podway.plugins.masquerade import masquerade_of  # noqa: PLC0415
+    from podway.plugins.masquerade_rules import (  # noqa: PLC0415
         add_masquerade,
         choose_backend,
-        masquerade_of,
     )
     from podway.plugins.ptp_removal import delete_masquerade  # noqa: PLC0415
 

@@ -15,12 +15,12 @@ from podway.plugins.delegation import pass_to_ipam
 from podway.plugins.interfaces import assigned_addresses, find_link
 from podway.plugins.lingering import LinkDeletion, leave_sockets_to_child
 from podway.plugins.marks import mark_of, network_mark, valid_marks
-from podway.plugins.masquerade import (
+from podway.plugins.masquerade import masquerade_of
+from podway.plugins.masquerade_rules import (
     delete_legacy_garbage,
     delete_legacy_masquerade,
     find_masquerade,
     find_masquerade_garbage,
-    masquerade_of,
 )
 from podway.plugins.nft_commits import commit_found, open_if_any
 from podway.plugins.previous import container_interface, required_previous_result

@@ -35,8 +35,8 @@ from podway.netlink.nft_rules import (
     delete_chain,
     delete_rule,
 )
-from podway.plugins.bridge_rules import SPOOF_BASE as PREROUTING
-from podway.plugins.bridge_rules import SPOOF_TABLE as TABLE
+from podway.plugins.bridge_conf import SPOOF_BASE as PREROUTING
+from podway.plugins.bridge_conf import SPOOF_TABLE as TABLE
 from podway.plugins.digests import sha512_hex
 
 TYPE_CHECKING = False

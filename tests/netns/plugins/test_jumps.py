@@ -13,7 +13,7 @@ from podway.netlink.constants import NFPROTO_IPV4
 from podway.netlink.netns import entered
 from podway.netlink.nft_transactions import NftSocket
 from podway.plugins.iptables_chains import find_jumps, jump_of
-from podway.plugins.masquerade_chains import POSTROUTING, TABLE, chain_name
+from podway.plugins.masquerade import POSTROUTING, TABLE, chain_name
 
 if TYPE_CHECKING:
     from podway.netlink.nft_rules import NftFields

@@ -2,8 +2,7 @@
 
 import pytest
 
-from podway.plugins.masquerade import Masquerade
-from podway.plugins.masquerade_chains import chain_name
+from podway.plugins.masquerade import Masquerade, chain_name
 from podway.plugins.masquerade_lines import compute_additions, compute_deletions
 from podway.plugins.masquerade_nftables import instance_digest
 
