@@ -29,7 +29,6 @@ from podway.netlink.constants import (
     RTM_NEWADDR,
 )
 from podway.netlink.messages import Request, Schema
-from podway.netlink.text import format_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +58,8 @@ if TYPE_CHECKING:
 
 
 def _describe(fields: Mapping[str, Any], name_of: NameOf) -> str:
+    from podway.netlink.text import format_prefix  # noqa: PLC0415  # when something failed
+
     packed = fields.get("local") or fields.get("address")
     words = ["address", format_prefix(packed, fields.get("prefixlen", 0)) if packed else ""]
     if fields.get("index"):

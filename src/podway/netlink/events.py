@@ -38,13 +38,13 @@ from podway.netlink.netconf import NETCONF
 from podway.netlink.nftables import NFT_MESSAGES
 from podway.netlink.routes import ROUTE
 from podway.netlink.rules import RULE
-from podway.netlink.socket import open_socket
+from podway.netlink.socket import OpenSocket, open_socket
 from podway.netlink.wire import iter_frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any, Self
+    from typing import Any
 
     from podway.netlink.messages import Schema
 
@@ -97,10 +97,10 @@ class Event:
 OVERRUN = Event(NLMSG_OVERRUN, "NLMSG_OVERRUN", {}, 0)
 
 
-class EventSocket:
+class EventSocket(OpenSocket):
     """A non-blocking socket for notifications; give `fileno` to the event loop."""
 
-    __slots__ = ("_buffer", "_messages", "_socket")
+    __slots__ = ("_buffer", "_messages")
 
     def __init__(
         self, groups: Sequence[int], protocol: int = NETLINK_ROUTE, netns_fd: int | None = None
@@ -121,20 +121,6 @@ class EventSocket:
             self._socket.close()
             operation = f"join netlink groups {list(groups)} of protocol {protocol}"
             raise NetlinkError(error.errno or 0, operation) from error
-
-    def fileno(self) -> int:
-        """Return the file descriptor; -1 once closed."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Close the socket; may be called twice."""
-        self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     def drain(
         self, limit: int = 10_000, ignored_ports: frozenset[int] = frozenset()

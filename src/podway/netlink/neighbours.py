@@ -39,7 +39,6 @@ from podway.netlink.constants import (
     RTM_NEWNEIGH,
 )
 from podway.netlink.messages import Request, Schema
-from podway.netlink.text import format_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +72,8 @@ if TYPE_CHECKING:
 
 
 def _describe(fields: Mapping[str, Any], name_of: NameOf) -> str:
+    from podway.netlink.text import format_address  # noqa: PLC0415  # when something failed
+
     dst, lladdr = fields.get("dst"), fields.get("lladdr", "")
     if fields.get("family") == AF_BRIDGE:
         words = ["fdb", lladdr, f"dst {format_address(dst)}" if dst else ""]

@@ -13,7 +13,7 @@ Sources: include/uapi/linux/netfilter/nf_tables.h; net/netfilter/nft_*.c.
 
 from __future__ import annotations
 
-from podway.netlink.attribute_types import BE32, BYTES, TEXT, U8, Scalar
+from podway.netlink.attribute_types import BE32, BE64, BE_S32, BYTES, TEXT, U8
 from podway.netlink.attributes import AttributeSet, Nested, Selected
 from podway.netlink.constants import NFPROTO_IPV4, NFPROTO_IPV6
 
@@ -53,16 +53,15 @@ NFT_GOTO = -4
 NFT_RETURN = -5
 _IFNAMSIZ = 16
 
-_S32BE = Scalar(">i", "must be an integer from -2^31 to 2^31 - 1")
-_U64BE = Scalar(">Q", "must be an integer from 0 to 2^64 - 1")
-_VERDICT = AttributeSet("NFTA_VERDICT", ((1, "code", _S32BE), (2, "chain", TEXT)))
-_DATA = Nested(AttributeSet("NFTA_DATA", ((1, "value", BYTES), (2, "verdict", Nested(_VERDICT)))))
+_VERDICT = AttributeSet("NFTA_VERDICT", ((1, "code", BE_S32), (2, "chain", TEXT)))
+# Of expressions and of elements of sets.
+DATA = Nested(AttributeSet("NFTA_DATA", ((1, "value", BYTES), (2, "verdict", Nested(_VERDICT)))))
 _KINDS = {
-    "immediate": AttributeSet("NFTA_IMMEDIATE", ((1, "dreg", BE32), (2, "data", _DATA))),
-    "cmp": AttributeSet("NFTA_CMP", ((1, "sreg", BE32), (2, "op", BE32), (3, "data", _DATA))),
+    "immediate": AttributeSet("NFTA_IMMEDIATE", ((1, "dreg", BE32), (2, "data", DATA))),
+    "cmp": AttributeSet("NFTA_CMP", ((1, "sreg", BE32), (2, "op", BE32), (3, "data", DATA))),
     "range": AttributeSet(
         "NFTA_RANGE",
-        ((1, "sreg", BE32), (2, "op", BE32), (3, "from_data", _DATA), (4, "to_data", _DATA)),
+        ((1, "sreg", BE32), (2, "op", BE32), (3, "from_data", DATA), (4, "to_data", DATA)),
     ),
     "bitwise": AttributeSet(
         "NFTA_BITWISE",
@@ -70,10 +69,10 @@ _KINDS = {
             (1, "sreg", BE32),
             (2, "dreg", BE32),
             (3, "len", BE32),
-            (4, "mask", _DATA),
-            (5, "xor", _DATA),
+            (4, "mask", DATA),
+            (5, "xor", DATA),
             (6, "op", BE32),
-            (7, "data", _DATA),
+            (7, "data", DATA),
         ),
     ),
     "payload": AttributeSet(
@@ -104,7 +103,7 @@ _KINDS = {
         "NFTA_CT", ((1, "dreg", BE32), (2, "key", BE32), (3, "direction", U8), (4, "sreg", BE32))
     ),
     "fib": AttributeSet("NFTA_FIB", ((1, "dreg", BE32), (2, "result", BE32), (3, "flags", BE32))),
-    "counter": AttributeSet("NFTA_COUNTER", ((1, "bytes", _U64BE), (2, "packets", _U64BE))),
+    "counter": AttributeSet("NFTA_COUNTER", ((1, "bytes", BE64), (2, "packets", BE64))),
     "masq": AttributeSet(
         "NFTA_MASQ", ((1, "flags", BE32), (2, "reg_proto_min", BE32), (3, "reg_proto_max", BE32))
     ),

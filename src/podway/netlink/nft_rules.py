@@ -21,7 +21,9 @@ comments as libnftnl writes them (include/libnftnl/udata.h).
 
 from __future__ import annotations
 
-from podway.netlink.attribute_types import BE32, BYTES, TEXT, Scalar
+from errno import ENOENT
+
+from podway.netlink.attribute_types import BE32, BE64, BE_S32, BYTES, TEXT
 from podway.netlink.attributes import AttributeSet, Nested, Repeated
 from podway.netlink.constants import (
     NFNL_SUBSYS_NFTABLES,
@@ -44,7 +46,7 @@ from podway.netlink.constants import (
     NLM_F_DUMP,
 )
 from podway.netlink.messages import Request, Schema
-from podway.netlink.nft_expressions import EXPRESSION
+from podway.netlink.nft_expressions import DATA, EXPRESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,8 +106,6 @@ NF_IP_PRI_NAT_SRC = 100
 NF_DROP = 0
 NF_ACCEPT = 1
 
-_S32BE = Scalar(">i", "must be an integer from -2^31 to 2^31 - 1")
-_U64BE = Scalar(">Q", "must be an integer from 0 to 2^64 - 1")
 _FAMILIES = {
     NFPROTO_INET: "inet",
     NFPROTO_IPV4: "ip",
@@ -132,11 +132,11 @@ def _schema(noun: str, *rows: tuple[int, str, Any]) -> Schema[NftFields]:
 
 
 _TABLE = _schema("table", (1, "name", TEXT), (2, "flags", BE32), (6, "userdata", BYTES))
-_HOOK = AttributeSet("NFTA_HOOK", ((1, "hooknum", BE32), (2, "priority", _S32BE), (3, "dev", TEXT)))
+_HOOK = AttributeSet("NFTA_HOOK", ((1, "hooknum", BE32), (2, "priority", BE_S32), (3, "dev", TEXT)))
 _CHAIN = _schema(
     "chain",
     (1, "table", TEXT),
-    (2, "handle", _U64BE),
+    (2, "handle", BE64),
     (3, "name", TEXT),
     (4, "hook", Nested(_HOOK)),
     (5, "policy", BE32),
@@ -153,10 +153,10 @@ RULE = _schema(
     "rule",
     (1, "table", TEXT),
     (2, "chain", TEXT),
-    (3, "handle", _U64BE),
+    (3, "handle", BE64),
     (4, "expressions", Nested(_EXPRESSIONS)),
     (5, "compat", Nested(_COMPAT)),
-    (6, "position", _U64BE),
+    (6, "position", BE64),
     (7, "userdata", BYTES),
 )
 _SET = _schema(
@@ -169,20 +169,18 @@ _SET = _schema(
     (6, "data_type", BE32),
     (7, "data_len", BE32),
     (10, "id", BE32),
-    (11, "timeout", _U64BE),
+    (11, "timeout", BE64),
     (13, "userdata", BYTES),
 )
-_VERDICT = AttributeSet("NFTA_VERDICT", ((1, "code", _S32BE), (2, "chain", TEXT)))
-_DATA = AttributeSet("NFTA_DATA", ((1, "value", BYTES), (2, "verdict", Nested(_VERDICT))))
 _ELEMENT = AttributeSet(
     "NFTA_SET_ELEM",
     (
-        (1, "key", Nested(_DATA)),
-        (2, "data", Nested(_DATA)),
+        (1, "key", DATA),
+        (2, "data", DATA),
         (3, "flags", BE32),
-        (4, "timeout", _U64BE),
+        (4, "timeout", BE64),
         (6, "userdata", BYTES),
-        (10, "key_end", Nested(_DATA)),
+        (10, "key_end", DATA),
     ),
 )
 _ELEMENTS = AttributeSet("NFTA_LIST", ((1, "elem", Repeated("elem", Nested(_ELEMENT))),))
@@ -253,11 +251,12 @@ def get_rule(fields: NftFields) -> Request[NftFields]:
 
 
 def dump_rules(family: int, table: str, chain: str = "") -> Request[NftFields]:
-    """Return the request that lists the rules of a table or chain; ENOENT if there is none."""
+    """Return the request that lists the rules of a table or chain: none where that is not there."""
     fields: NftFields = {"family": family, "table": table}
     if chain:
         fields["chain"] = chain
-    return _request("list", RULE, NFT_MSG_GETRULE, NLM_F_DUMP, fields)
+    type_ = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE
+    return Request("list", RULE, type_, NLM_F_DUMP, fields, empty_errno=ENOENT)
 
 
 def add_set(fields: NftFields) -> Request[NftFields]:

@@ -16,19 +16,16 @@ from __future__ import annotations
 
 from _socket import SOL_SOCKET
 from _struct import Struct
-from errno import EINTR, ENOENT
 
 from podway.netlink.constants import (
     NETLINK_NETFILTER,
     NFNL_SUBSYS_NFTABLES,
-    NLM_F_ACK,
     NLM_F_REQUEST,
-    NLMSG_ERROR,
 )
 from podway.netlink.errors import NetlinkError
 from podway.netlink.nft_rules import dump_rules, get_chain, get_rule
 from podway.netlink.socket import NetlinkSocket
-from podway.netlink.wire import decode_ack, encode_message, iter_frames
+from podway.netlink.wire import SEQUENCE_MASK, encode_batch, encode_message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +40,6 @@ _NFNL_MSG_BATCH_BEGIN = 16
 _NFNL_MSG_BATCH_END = 17
 # struct nfgenmsg: family, version, res_id: the subsystem of the batch.
 _BATCH = Struct(">BBH").pack(0, 0, NFNL_SUBSYS_NFTABLES)
-_MASK = 0xFFFFFFFF
 _SO_SNDBUFFORCE = 32
 _USUAL_SEND_BYTES = 64 * 1024
 # Any commit on the node tears a listing that is under way.
@@ -79,37 +75,23 @@ class NftSocket(NetlinkSocket):
 
     def _encode_batch(self, requests: Sequence[Request[Any]], first: int) -> bytes:
         begin = encode_message(_NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, first, _BATCH)
-        last = len(requests)
-        parts = [
-            encode_message(
-                request.type,
-                request.flags | (NLM_F_ACK if n == last else 0),
-                first + n & _MASK,
-                request.schema.encode(request.fields),
-            )
-            for n, request in enumerate(requests, 1)
-        ]
-        end = encode_message(_NFNL_MSG_BATCH_END, NLM_F_REQUEST, first + last + 1 & _MASK, _BATCH)
-        return b"".join((begin, *parts, end))
+        payloads = [request.schema.encode(request.fields) for request in requests]
+        messages = encode_batch(requests, payloads, first + 1)
+        last = first + len(requests) + 1 & SEQUENCE_MASK
+        return begin + messages + encode_message(_NFNL_MSG_BATCH_END, NLM_F_REQUEST, last, _BATCH)
 
     def _await_commit(self, requests: Sequence[Request[Any]], first: int) -> None:
         """Read answers up to that of the last request; errors come before it, in order."""
         error: NetlinkError | None = None
-        while True:
-            data = self._receive()
-            for frame in iter_frames(data):
-                n = frame[2] - first & _MASK
-                if frame[0] != NLMSG_ERROR or n > len(requests) + 1:
-                    continue
-                ack = decode_ack(data, frame)
-                if not 1 <= n <= len(requests):
-                    raise NetlinkError(ack.errno, "commit to nftables", ack.reason)
-                if ack.errno and error is None:
-                    error = self._errors([(requests[n - 1], ack)])[0]
-                if n == len(requests):
-                    if error is not None:
-                        raise error
-                    return
+        for n, ack in self._acks(first, len(requests) + 1):
+            if not 1 <= n <= len(requests):
+                raise NetlinkError(ack.errno, "commit to nftables", ack.reason)
+            if ack.errno and error is None:
+                error = self._errors([(requests[n - 1], ack)])[0]
+            if n == len(requests):
+                break
+        if error is not None:
+            raise error
 
     def has_chain(self, family: int, table: str, chain: str) -> bool:
         """Tell whether a chain exists."""
@@ -141,20 +123,11 @@ class NftSocket(NetlinkSocket):
         """
         needles = needles or (b"",)
         request = dump_rules(family, table, chain)
-        for _ in range(_LIST_ATTEMPTS):
-            datagrams, ack, is_torn = self._list_once(request)
-            if ack.errno == ENOENT:
-                return []
-            if ack.errno:
-                raise self._errors([(request, ack)])[0]
-            if not is_torn:
-                return [
-                    request.schema.decode(data, frame[4], frame[5])
-                    for data, frames in datagrams
-                    for frame in _holding(data, frames, needles)
-                ]
-        reason = "it changed while being read"
-        raise NetlinkError(EINTR, request.describe(str), reason)
+        return [
+            request.schema.decode(data, frame[4], frame[5])
+            for data, frames in self._list(request, _LIST_ATTEMPTS)
+            for frame in _holding(data, frames, needles)
+        ]
 
 
 def _holding(data: bytes, frames: list[Frame], needles: Sequence[bytes]) -> list[Frame]:

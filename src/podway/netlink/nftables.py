@@ -19,7 +19,7 @@ Sources: include/uapi/linux/netfilter/nfnetlink.h and nf_tables.h, net/netfilter
 from __future__ import annotations
 
 from podway.netlink.attribute_types import BE32, TEXT
-from podway.netlink.attributes import AttributeSet
+from podway.netlink.attributes import AttributeSet, Nested
 from podway.netlink.constants import (
     NFNL_SUBSYS_NFTABLES,
     NFT_MSG_DELCHAIN,
@@ -51,8 +51,9 @@ if TYPE_CHECKING:
         """What one notification is about.
 
         ``family`` is NFPROTO_*; ``name`` is the object's own name (of a chain, set, object or
-        flow table; a table's name is in ``table``); ``chain`` is the chain of a rule. A generation
-        has ``gen_id``, ``proc_pid`` and ``proc_name`` alone.
+        flow table; a table's name is in ``table``); ``chain`` is the chain of a rule; ``hook``
+        says where a base chain stands. A generation has ``gen_id``, ``proc_pid`` and ``proc_name``
+        alone.
         """
 
         family: int
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         table: str
         name: str
         chain: str
+        hook: Mapping[str, Any]
         set: str
         gen_id: int
         proc_pid: int
@@ -78,7 +80,8 @@ def _schema(noun: str, *rows: tuple[int, str, Any]) -> Schema[NftMessage]:
 
 
 _TABLE = _schema("table", (1, "table", TEXT))
-_CHAIN = _schema("chain", (1, "table", TEXT), (3, "name", TEXT))
+_HOOK = AttributeSet("NFTA_HOOK", ((1, "hooknum", BE32),))
+_CHAIN = _schema("chain", (1, "table", TEXT), (3, "name", TEXT), (4, "hook", Nested(_HOOK)))
 _RULE = _schema("rule", (1, "table", TEXT), (2, "chain", TEXT))
 _SET = _schema("set", (1, "table", TEXT), (2, "name", TEXT))
 _SETELEM = _schema("set_elem_list", (1, "table", TEXT), (2, "set", TEXT))

@@ -53,7 +53,6 @@ from podway.netlink.constants import (
 )
 from podway.netlink.errors import DecodeError
 from podway.netlink.messages import Request, Schema
-from podway.netlink.text import format_address, format_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -208,6 +207,8 @@ _KINDS = {2: "local ", 3: "broadcast ", 6: "blackhole ", 7: "unreachable ", 8: "
 
 
 def _describe_hop(hop: Mapping[str, Any], name_of: NameOf) -> str:
+    from podway.netlink.text import format_address  # noqa: PLC0415  # when something failed
+
     words = []
     gateway = hop.get("gateway") or hop.get("via", {}).get("addr")
     if gateway:
@@ -219,6 +220,8 @@ def _describe_hop(hop: Mapping[str, Any], name_of: NameOf) -> str:
 
 
 def _describe(fields: Mapping[str, Any], name_of: NameOf) -> str:
+    from podway.netlink.text import format_prefix  # noqa: PLC0415  # when something failed
+
     if "dst" in fields:
         prefix = format_prefix(fields["dst"], fields.get("dst_len", 0))
     else:

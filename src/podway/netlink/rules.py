@@ -18,7 +18,7 @@ Sources: include/uapi/linux/fib_rules.h, net/core/fib_rules.c.
 
 from __future__ import annotations
 
-from podway.netlink.attribute_types import ADDRESS, TEXT, U8, U32, Record, Scalar
+from podway.netlink.attribute_types import ADDRESS, BE64, TEXT, U8, U32, Record
 from podway.netlink.attributes import AttributeSet
 from podway.netlink.constants import (
     FIB_RULE_INVERT,
@@ -31,7 +31,6 @@ from podway.netlink.constants import (
     RTM_NEWRULE,
 )
 from podway.netlink.messages import Request, Schema
-from podway.netlink.text import format_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ if TYPE_CHECKING:
 
 
 def _describe(fields: Mapping[str, Any], name_of: NameOf) -> str:
+    from podway.netlink.text import format_prefix  # noqa: PLC0415  # when something failed
+
     del name_of
     words = [f"rule priority {fields.get('priority', 0)}"]
     if fields.get("flags", 0) & FIB_RULE_INVERT:
@@ -89,7 +90,6 @@ def _describe(fields: Mapping[str, Any], name_of: NameOf) -> str:
 
 
 _RANGE_RULE = ("start", "end")
-_BE64 = Scalar(">Q", "must be an integer from 0 to 2^64 - 1")
 
 RULE: Schema[RuleMessage] = Schema(
     "rule",
@@ -105,7 +105,7 @@ RULE: Schema[RuleMessage] = Schema(
             (6, "priority", U32),
             (10, "fwmark", U32),
             (11, "flow", U32),
-            (12, "tun_id", _BE64),
+            (12, "tun_id", BE64),
             (13, "suppress_ifgroup", U32),
             (14, "suppress_prefixlen", U32),
             (15, "table", U32),

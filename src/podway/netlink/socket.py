@@ -36,7 +36,15 @@ from podway.netlink.constants import (
     SOL_NETLINK,
 )
 from podway.netlink.errors import DecodeError, NetlinkError
-from podway.netlink.wire import HEADER_SIZE, Ack, decode_ack, encode_message, iter_frames
+from podway.netlink.wire import (
+    SEQUENCE_MASK,
+    Ack,
+    decode_ack,
+    encode_batch,
+    encode_message,
+    iter_chunks,
+    iter_frames,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +69,6 @@ _DUMP_ATTEMPTS = 20
 _ANSWER_WITHIN_S = 10
 _SO_RCVTIMEO = 20
 _TIMEVAL = Struct("@ll")
-_SEQUENCE_MASK = 0xFFFFFFFF
 
 
 def open_socket(protocol: int, netns_fd: int | None) -> Socket:
@@ -108,10 +115,35 @@ def _enlarge_queue(opened: Socket) -> None:
         opened.setsockopt(SOL_SOCKET, SO_RCVBUF, _RECEIVE_QUEUE_BYTES)
 
 
-class NetlinkSocket:
-    """A netlink socket for requests; blocking, for one thread at a time."""
+class OpenSocket:
+    """A netlink socket, whatever for: its descriptor and its end. A context manager."""
 
-    __slots__ = ("_answers_max", "_buffer", "_sequence", "_socket", "protocol")
+    __slots__ = ("_socket",)
+    _socket: Socket
+
+    def fileno(self) -> int:
+        """Return the file descriptor; -1 once closed."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close the socket; may be called twice."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class NetlinkSocket(OpenSocket):
+    """A netlink socket for requests; blocking, for one thread at a time.
+
+    Attributes:
+        protocol: NETLINK_*.
+    """
+
+    __slots__ = ("_answers_max", "_buffer", "_sequence", "protocol")
 
     def __init__(self, protocol: int = NETLINK_ROUTE, netns_fd: int | None = None) -> None:
         """Open the socket.
@@ -136,20 +168,6 @@ class NetlinkSocket:
         """The socket's address: notifications of what it did carry it (`Event.port_id`)."""
         port_id: int = self._socket.getsockname()[0]
         return port_id
-
-    def fileno(self) -> int:
-        """Return the file descriptor; -1 once closed."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Close the socket; may be called twice."""
-        self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     def request(self, request: Request[Message]) -> Message | None:
         """Carry out one request.
@@ -198,53 +216,23 @@ class NetlinkSocket:
         requests = list(requests)
         payloads = [request.schema.encode(request.fields) for request in requests]
         failures: dict[int, Ack] = {}
-        start = 0
-        while start < len(requests):
-            stop = self._chunk_end(payloads, start)
-            failures |= self._send_chunk(requests, payloads, start, stop)
-            start = stop
+        for start, stop in iter_chunks(payloads, _SEND_BYTES, self._answers_max):
+            failed = self._send_chunk(requests[start:stop], payloads[start:stop])
+            failures |= {start + n: ack for n, ack in failed.items()}
         return self._results(requests, failures)
 
-    def _chunk_end(self, payloads: list[bytes], start: int) -> int:
-        """Return the index behind the last message that goes out together with *start*."""
-        room = _SEND_BYTES
-        stop = start
-        while stop < len(payloads) and stop - start < self._answers_max:
-            room -= HEADER_SIZE + len(payloads[stop])
-            if room < 0 and stop > start:
-                break
-            stop += 1
-        return stop
-
-    def _send_chunk(
-        self, requests: list[Request[Any]], payloads: list[bytes], start: int, stop: int
-    ) -> dict[int, Ack]:
-        """Send messages *start* to *stop* in one call; return the failures by index."""
-        first = self._take_sequences(stop - start)
-        last = stop - start - 1
-        self._send(
-            b"".join(
-                encode_message(
-                    requests[start + n].type,
-                    requests[start + n].flags | (NLM_F_ACK if n == last else 0),
-                    first + n & _SEQUENCE_MASK,
-                    payloads[start + n],
-                )
-                for n in range(stop - start)
-            )
-        )
-        failures = {}
-        for n, ack in self._acks(first, last):
-            if ack.errno:
-                failures[start + n] = ack
-        return failures
+    def _send_chunk(self, requests: list[Request[Any]], payloads: list[bytes]) -> dict[int, Ack]:
+        """Send messages in one call; return the failures by index."""
+        first = self._take_sequences(len(requests))
+        self._send(encode_batch(requests, payloads, first))
+        return {n: ack for n, ack in self._acks(first, len(requests) - 1) if ack.errno}
 
     def _acks(self, first: int, last: int) -> Iterator[tuple[int, Ack]]:
         """Yield ``(n, ack)`` for sequence *first* + n, up to and with n = *last*."""
         while True:
             data = self._receive()
             for frame in iter_frames(data):
-                n = frame[2] - first & _SEQUENCE_MASK
+                n = frame[2] - first & SEQUENCE_MASK
                 if frame[0] != NLMSG_ERROR or n > last:
                     continue
                 yield n, decode_ack(data, frame)
@@ -269,23 +257,26 @@ class NetlinkSocket:
             NetlinkError: the kernel refused; EINTR when the objects kept changing under the
                 listing, however often it was begun anew.
         """
-        for _ in range(_DUMP_ATTEMPTS):
+        messages = [
+            request.schema.decode(data, frame[4], frame[5])
+            for data, frames in self._list(request, _DUMP_ATTEMPTS)
+            for frame in frames
+        ]
+        keep = request.keep
+        return [m for m in messages if keep(m)] if keep else messages
+
+    def _list(self, request: Request[Any], attempts: int) -> list[tuple[bytes, list[Frame]]]:
+        """Return the datagrams of a listing that is whole, each with the messages in it."""
+        for _ in range(attempts):
             datagrams, ack, is_torn = self._list_once(request)
             if ack.errno and ack.errno == request.empty_errno:
                 return []
             if ack.errno:
                 raise self._errors([(request, ack)])[0]
             if not is_torn:
-                messages = [
-                    request.schema.decode(data, frame[4], frame[5])
-                    for data, frames in datagrams
-                    for frame in frames
-                ]
-                keep = request.keep
-                return [m for m in messages if keep(m)] if keep else messages
-        raise self._errors([(request, Ack(errnos.EINTR, {"msg": "it changed while being read"}))])[
-            0
-        ]
+                return datagrams
+        torn = Ack(errnos.EINTR, {"msg": "it changed while being read"})
+        raise self._errors([(request, torn)])[0]
 
     def _list_once(
         self, request: Request[Any]
@@ -316,8 +307,8 @@ class NetlinkSocket:
             raise
 
     def _take_sequences(self, count: int) -> int:
-        first = self._sequence + 1 & _SEQUENCE_MASK
-        self._sequence = first + count - 1 & _SEQUENCE_MASK
+        first = self._sequence + 1 & SEQUENCE_MASK
+        self._sequence = first + count - 1 & SEQUENCE_MASK
         return first
 
     def _send(self, data: bytes) -> None:

@@ -36,18 +36,21 @@ from _struct import Struct
 
 from podway.netlink.attribute_types import BYTES, TEXT, U32, U64
 from podway.netlink.attributes import AttributeSet, Nested
-from podway.netlink.constants import NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE
+from podway.netlink.constants import NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE
 from podway.netlink.errors import DecodeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any, TypeAlias
+
+    from podway.netlink.messages import Request
 
     # type, flags, sequence, port id, start of the payload, end of the payload
     Frame: TypeAlias = tuple[int, int, int, int, int, int]
 
 HEADER_SIZE = 16
+SEQUENCE_MASK = 0xFFFFFFFF
 _NLMSGHDR = Struct("=IHHII")
 _S32 = Struct("=i")
 _LENGTH = Struct("=I")
@@ -100,6 +103,46 @@ def _bounds(policy: dict[str, int]) -> str:
 def encode_message(type: int, flags: int, sequence: int, payload: bytes) -> bytes:  # noqa: A002
     """Return one message; *payload* is a multiple of 4 bytes, as `Schema.encode` gives it."""
     return _NLMSGHDR.pack(HEADER_SIZE + len(payload), type, flags, sequence, 0) + payload
+
+
+def encode_batch(requests: Iterable[Request[Any]], payloads: list[bytes], first: int) -> bytes:
+    """Return messages of consecutive sequence numbers, the last of which asks for an answer.
+
+    Args:
+        requests: say type and flags of each.
+        payloads: what stands behind the nlmsghdr of each.
+        first: sequence number of the first one.
+    """
+    last = len(payloads) - 1
+    return b"".join(
+        encode_message(
+            request.type,
+            request.flags | (NLM_F_ACK if n == last else 0),
+            first + n & SEQUENCE_MASK,
+            payload,
+        )
+        for n, (request, payload) in enumerate(zip(requests, payloads, strict=True))
+    )
+
+
+def iter_chunks(
+    payloads: list[bytes], bytes_max: int, messages_max: int
+) -> Iterator[tuple[int, int]]:
+    """Yield ``(start, stop)`` of the messages that go out together: as many as the limits allow.
+
+    A message that is larger than *bytes_max* goes alone.
+    """
+    start = 0
+    while start < len(payloads):
+        room = bytes_max
+        stop = start
+        while stop < len(payloads) and stop - start < messages_max:
+            room -= HEADER_SIZE + len(payloads[stop])
+            if room < 0 and stop > start:
+                break
+            stop += 1
+        yield start, stop
+        start = stop
 
 
 def iter_frames(data: bytes) -> Iterator[Frame]:

@@ -5,9 +5,16 @@ from struct import pack
 
 import pytest
 
-from podway.netlink.constants import NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE, NLMSG_ERROR
+from podway.netlink.constants import (
+    NLM_F_ACK,
+    NLM_F_ACK_TLVS,
+    NLM_F_CAPPED,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+)
 from podway.netlink.errors import DecodeError
-from podway.netlink.wire import decode_ack, encode_message, iter_frames
+from podway.netlink.links import delete_link
+from podway.netlink.wire import decode_ack, encode_batch, encode_message, iter_chunks, iter_frames
 
 # The answer of Linux 6.18 to a VXLAN device with an impossible VNI: NLMSG_ERROR, flags CAPPED and
 # ACK_TLVS, ERANGE, the header of the request, reason (attribute 1) and offset 60 (attribute 2).
@@ -27,6 +34,32 @@ def test_a_message_is_its_header_and_its_payload() -> None:
     assert encode_message(18, 0x305, 9, b"\x07" * 4) == bytes.fromhex(
         "14000000 1200 0503 09000000 00000000 07070707"
     )
+
+
+def test_the_last_message_of_a_batch_asks_for_an_answer() -> None:
+    requests = [delete_link({"index": index}) for index in (1, 2, 3)]
+    data = encode_batch(requests, [b"", b"\0" * 4, b""], 0xFFFFFFFE)
+    flags = requests[0].flags
+    assert [frame[:3] for frame in iter_frames(data)] == [
+        (17, flags, 0xFFFFFFFE),
+        (17, flags, 0xFFFFFFFF),
+        (17, flags | NLM_F_ACK, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        pytest.param([], [], id="nothing"),
+        pytest.param([4], [(0, 1)], id="one"),
+        pytest.param([14, 14], [(0, 2)], id="as many bytes as may be"),
+        pytest.param([14, 15], [(0, 1), (1, 2)], id="one byte more"),
+        pytest.param([0] * 5, [(0, 3), (3, 5)], id="as many messages as may be"),
+        pytest.param([0, 99, 0], [(0, 1), (1, 2), (2, 3)], id="a large one goes alone"),
+    ],
+)
+def test_messages_that_go_out_together(sizes: list[int], expected: list[tuple[int, int]]) -> None:
+    assert list(iter_chunks([bytes(size) for size in sizes], 60, 3)) == expected
 
 
 def test_a_datagram_is_cut_into_its_messages() -> None:
