@@ -25,6 +25,7 @@ from podway.cni.frames import encode_request
 from podway.diff.operations import Verb
 from podway.model.instances import BRIDGE_NAME
 from podway.model.kernel import link_key
+from unit.diff.tracked import remembered
 
 BRIDGE: dict[str, Any] = {"Network": "10.9.0.0/16", "Backend": {"Type": "host-gw"}}
 ROUTED = {**BRIDGE, "Attach": "routed"}
@@ -167,10 +168,9 @@ def test_two_interfaces_of_one_container(tmp_path: Path) -> None:
 
 def test_pods_that_came_and_went_leave_nothing_in_memory(tmp_path: Path) -> None:
     def sizes(node: Node) -> dict[str, int]:
-        tracker = node.agent.tracker
         found = {
             name: len(value)
-            for name, value in vars(tracker).items()
+            for name, value in remembered(node.agent.tracker).items()
             if isinstance(value, (set, dict))
         }
         found["endpoints"] = len(node.agent.endpoints) + len(node.agent.endpoints.dirty)

@@ -11,8 +11,8 @@ from ipaddress import ip_address, ip_interface, ip_network
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from podway.diff.claims import Source
 from podway.diff.order import device_of
-from podway.diff.tracker import Source
 from podway.model.addresses import Family
 from podway.model.kernel import (
     Address,

@@ -13,10 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from podway.diff.claims import Source
 from podway.diff.compare import Difference, compare
 from podway.diff.operations import Operation, Verb
 from podway.diff.order import device_of
-from podway.diff.tracker import Source, Tracker
+from podway.diff.tracker import Tracker
 from podway.kernel.fake import FakeKernel
 from podway.kernel.protocol import DeviceChanged, KernelError, Overrun, Seen
 from podway.model.kernel import (

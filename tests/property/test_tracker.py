@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podway.diff.claims import Source
 from podway.diff.operations import Operation, Verb
 from podway.diff.order import device_of, in_order
-from podway.diff.tracker import Source, Tracker
+from podway.diff.tracker import Tracker
 from podway.model.kernel import KernelObject, Key, Link
 from property.objects import DEVICES, KEYS, SOURCES, on_device, parts, states, wishes
 

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from podway.diff.tracker import Source
+from podway.diff.claims import Source
 from podway.model.kernel import KernelObject
 
 # What every source wants; one that is missing wants nothing.

@@ -19,7 +19,8 @@ from podway.compute.node import (
     compute_own,
     compute_peer,
 )
-from podway.diff.tracker import Source, Tracker
+from podway.diff.claims import Source
+from podway.diff.tracker import Tracker
 from podway.kernel.protocol import SILENT_KINDS
 from podway.model.endpoints import EndpointKey
 from podway.model.instances import DEFAULT_INSTANCE, Instance

@@ -5,24 +5,24 @@ kernel holds. Out: `plan` gives the operations that lead from the one to the oth
 in how they went. Nothing here has effects, and nothing walks over all objects to serve one: a set
 of dirty keys is all that a plan looks at.
 
-Why it is hard: two sources may want the same key (two nodes that claim one subnet). The winner must
-not depend on who spoke first, so every key remembers all its claimants and the smallest source
-wins. And the kernel takes things away in silence: with a device go its addresses, routes,
-neighbours and FDB entries, so each object is also found by its device.
+Why it is hard: the kernel takes things away in silence (with a device go its addresses, routes,
+neighbours and FDB entries), what it holds may be another's, and what nobody ever wanted here may be
+wanted as soon as the store has told all. Who wins where two sources want one key is for
+`podway.diff.claims` to say, what stands on a device for `podway.diff.places`.
 
 The state after any sequence of calls depends only on the last value per source and per key.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from podway.diff.claims import Claims, Source
 from podway.diff.compare import Difference, compare
 from podway.diff.operations import Operation, Verb
 from podway.diff.order import device_of, in_order
+from podway.diff.places import Places
 from podway.model.instances import PODWAY, Marks
 from podway.model.kernel import (
     KernelObject,
@@ -31,8 +31,6 @@ from podway.model.kernel import (
     Route,
     Rule,
 )
-
-Source: TypeAlias = tuple[str, ...]
 
 
 class Failure(Struct, frozen=True):
@@ -55,12 +53,10 @@ class Tracker:
         self._marks = marks
         self.sweeping = False
         self.drift_repaired = 0
-        self._parts: dict[Source, dict[Key, KernelObject]] = {}
-        self._claims: dict[Key, dict[Source, KernelObject]] = {}
+        self._claims = Claims()
+        self._places = Places()
         self._observed: dict[Key, KernelObject] = {}
         self._ours: set[Key] = set()
-        self._by_device: defaultdict[str, set[Key]] = defaultdict(set)
-        self._ports: defaultdict[str, set[Key]] = defaultdict(set)
         self._dirty: set[Key] = set()
         self._withheld: set[Key] = set()
         self._drifted: set[Key] = set()
@@ -70,34 +66,27 @@ class Tracker:
 
     def desire(self, source: Source, objects: Iterable[KernelObject]) -> None:
         """Make *objects* the whole of what *source* wants; nothing means that it is gone."""
-        new = {item.key: item for item in objects}
-        old = self._parts.pop(source, {})
-        if new:
-            self._parts[source] = new
-        for key in old.keys() - new.keys():
-            self._withdraw(key, source)
-        for key, item in new.items():
-            before = old.get(key)
-            if before != item:
-                self._claims.setdefault(key, {})[source] = item
-                self._index(key, item)
-                self._unindex(key, before)
-                self._touch(key)
+        for change in self._claims.replace(source, objects):
+            key = change.key
+            if change.after is None:
+                # What we once wanted is ours to remove, sweeping or not.
+                self._ours.add(key)
+            else:
+                self._places.add(key, change.after)
+            self._leave(key, change.before)
+            self._dirty.add(key)
 
     def part(self, source: Source) -> Mapping[Key, KernelObject]:
         """Return what *source* wants, by key."""
-        return self._parts.get(source, {})
+        return self._claims.part(source)
 
     def sources(self) -> Iterable[Source]:
         """Return every source that wants something."""
-        return self._parts.keys()
+        return self._claims.sources()
 
     def desired(self, key: Key) -> KernelObject | None:
         """Return what shall be at *key*: the claim of the smallest source."""
-        claims = self._claims.get(key)
-        if not claims:
-            return None
-        return claims[min(claims)] if len(claims) > 1 else next(iter(claims.values()))
+        return self._claims.winner(key)
 
     def wanted(self) -> Iterable[Key]:
         """Return every key that somebody wants."""
@@ -107,17 +96,13 @@ class Tracker:
         """Return the wanted keys of objects on device *dev*, its link among them."""
         return [
             key
-            for key in self._by_device.get(dev, ())
-            if any(device_of(item) == dev for item in self._claims.get(key, {}).values())
+            for key in self._places.on(dev)
+            if any(device_of(item) == dev for item in self._claims.all_at(key))
         ]
 
     def conflicts(self) -> dict[Key, list[Source]]:
         """Return the keys that more than one source wants differently, the winner first."""
-        return {
-            key: sorted(claims)
-            for key, claims in self._claims.items()
-            if len(claims) > 1 and len(set(claims.values())) > 1
-        }
+        return self._claims.conflicts()
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -125,7 +110,7 @@ class Tracker:
         """Take in that the kernel now holds *found* at *key* (None: nothing)."""
         before = self._matches(key)
         self._store(key, found)
-        self._touch(key)
+        self._dirty.add(key)
         if found is None and key.kind == "link":
             self._drop_device(str(key.parts[0]))
         if before and not self._matches(key):
@@ -163,14 +148,14 @@ class Tracker:
         links = [key for key in dirty if key.kind == "link"]
         remade = {str(key.parts[0]) for key in links if self._is_remade(key)}
         for dev in remade:
-            dirty |= self._by_device.get(dev, set()) | self._ports.get(dev, set())
+            dirty.update(self._places.on(dev), self._places.ports_of(dev))
         return in_order(op for key in dirty for op in self._difference(key, remade))
 
     def preview(self, state: Mapping[Key, KernelObject]) -> list[Operation]:
         """Return what would be planned if *state* were all that there is; changes nothing."""
         other = Tracker(self._marks)
-        for source, part in self._parts.items():
-            other.desire(source, part.values())
+        for source in self.sources():
+            other.desire(source, self.part(source).values())
         other.sweeping = self.sweeping
         other.observe_all(state)
         return other.plan()
@@ -224,46 +209,22 @@ class Tracker:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _withdraw(self, key: Key, source: Source) -> None:
-        claims = self._claims[key]
-        item = claims.pop(source)
-        if not claims:
-            del self._claims[key]
-        # What we once wanted is ours to remove, sweeping or not.
-        self._ours.add(key)
-        self._unindex(key, item)
-        self._touch(key)
-
-    def _touch(self, key: Key) -> None:
-        self._dirty.add(key)
-
     def _lose(self, keys: Iterable[Key]) -> None:
         """Take in that *keys* are gone; what went along with a device is no drift of its own."""
         for key in sorted(keys, key=lambda key: key.kind != "link"):
             self.observe(key, None)
 
-    def _index(self, key: Key, item: KernelObject) -> None:
-        dev = device_of(item)
-        if dev:
-            self._by_device[dev].add(key)
-        if _master_of(item):
-            self._ports[_master_of(item)].add(key)
-
-    def _unindex(self, key: Key, old: KernelObject | None) -> None:
+    def _leave(self, key: Key, old: KernelObject | None) -> None:
         """Forget that *key* stands where *old* stood, unless it still does by claim or kernel."""
-        left = [*self._claims.get(key, {}).values(), self._observed.get(key)]
-        if device_of(old) not in {device_of(item) for item in left}:
-            _discard(self._by_device, device_of(old), key)
-        if _master_of(old) not in {_master_of(item) for item in left}:
-            _discard(self._ports, _master_of(old), key)
+        self._places.leave(key, old, (*self._claims.all_at(key), self._observed.get(key)))
 
     def _store(self, key: Key, found: KernelObject | None) -> None:
         old = self._observed.pop(key, None)
         if found is not None:
             self._observed[key] = found
-            self._index(key, found)
+            self._places.add(key, found)
         if old is not None and old != found:
-            self._unindex(key, old)
+            self._leave(key, old)
         if found is None and key not in self._claims:
             self._forget(key)
 
@@ -340,16 +301,16 @@ class Tracker:
         for key in self._standing_on(dev):
             self._store(key, None)
             if key in self._claims:
-                self._touch(key)
-        for key in list(self._ports.get(dev, ())):
+                self._dirty.add(key)
+        for key in list(self._places.ports_of(dev)):
             port = self._observed.get(key)
             if isinstance(port, Link) and port.master == dev:
                 self._store(key, replace(port, master=""))
-                self._touch(key)
+                self._dirty.add(key)
 
     def _standing_on(self, dev: str) -> list[Key]:
         """Return the keys of what was last seen on device *dev*, its link among them."""
-        keys = self._by_device.get(dev, ())
+        keys = self._places.on(dev)
         return [key for key in keys if device_of(self._observed.get(key)) == dev]
 
     def _is_foreign(self, item: KernelObject) -> bool:
@@ -365,15 +326,3 @@ class Tracker:
 
 def _stands_on(operation: Operation) -> str:
     return device_of(operation.desired or operation.observed)
-
-
-def _master_of(item: KernelObject | None) -> str:
-    return item.master if isinstance(item, Link) else ""
-
-
-def _discard(index: defaultdict[str, set[Key]], name: str, key: Key) -> None:
-    keys = index.get(name)
-    if keys is not None:
-        keys.discard(key)
-        if not keys:
-            del index[name]

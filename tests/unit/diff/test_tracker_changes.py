@@ -30,6 +30,7 @@ from unit.diff.tracked import (
     VTEP_AND_ALL,
     VTEP_QUIET,
     carry_out,
+    remembered,
     settled_with,
     verbs,
 )
@@ -313,8 +314,7 @@ def test_a_wish_that_moved_and_never_came_true_is_not_remembered_on_its_first_de
     tracker.desire(PEER, [DIRECT])
     tracker.desire(PEER, ())
     tracker.plan()
-    state = {name: value for name, value in vars(tracker).items() if name != "_marks"}
-    assert not any(state.values())
+    assert not any(remembered(tracker).values())
 
 
 def test_preview_says_what_would_be_done_and_changes_nothing() -> None:
@@ -348,7 +348,7 @@ def test_nothing_is_remembered_of_what_is_gone(refused: list[Key]) -> None:
         carry_out(tracker)
         carry_out(tracker)
     assert tracker.plan() == []
-    kept = {name: value for name, value in vars(tracker).items() if value and name != "_marks"}
+    kept = {name: value for name, value in remembered(tracker).items() if value}
     assert kept.pop("sweeping") is True
     kept.pop("drift_repaired", None)
     assert kept == {}

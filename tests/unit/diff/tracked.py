@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any
 
 from msgspec.structs import replace
 
+from podway.diff.claims import Claims
 from podway.diff.operations import Operation
+from podway.diff.places import Places
 from podway.diff.tracker import Tracker
 from podway.model.addresses import Family
 from podway.model.kernel import (
@@ -70,3 +73,15 @@ def settled_with(*parts: tuple[tuple[str, ...], Iterable[KernelObject]]) -> Trac
 
 def verbs(operations: Iterable[Operation]) -> list[tuple[str, str]]:
     return [(operation.verb.value, operation.key.kind) for operation in operations]
+
+
+def remembered(tracker: Tracker) -> dict[str, Any]:
+    """Return what *tracker* keeps between calls, with what its parts keep."""
+    kept: dict[str, Any] = {}
+    for name, value in vars(tracker).items():
+        if isinstance(value, Claims | Places):
+            kept |= vars(value)
+        else:
+            kept[name] = value
+    del kept["_marks"]
+    return kept
