@@ -28,6 +28,14 @@ from podway.plugins.install import install
 
 PATIENCE_S = 20.0
 AWAY_S = 2.0
+# Where an agent that was started with ``--http`` serves, inside of its node.
+HTTP = "127.0.0.1:9099"
+_GET = """
+import sys, urllib.request, urllib.error
+try: answer = urllib.request.urlopen(sys.argv[1])
+except urllib.error.HTTPError as error: answer = error
+print(answer.status); print(answer.read().decode())
+"""
 
 
 class RealNode:
@@ -96,6 +104,12 @@ class RealNode:
             return self.call("status")
         except AgentAway:
             return {}
+
+    def http(self, path: str) -> tuple[int, str]:
+        """Ask its HTTP end point, started with ``--http HTTP``, from inside the node."""
+        said = self.netns.exec(sys.executable, "-c", _GET, f"http://{HTTP}{path}")
+        status, _, body = said.partition("\n")
+        return int(status), body
 
     def ready(self) -> None:
         """Wait until it is ready."""

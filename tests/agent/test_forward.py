@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.real_nodes import RealNode, pods, real_cluster, wait_until
+from agent.real_nodes import HTTP, RealNode, pods, real_cluster, wait_until
 from netns.conftest import Netns
 
 pytestmark = pytest.mark.root
@@ -184,10 +184,34 @@ def test_what_cannot_be_helped_is_told_once() -> None:
         node.ready()
         wait_until(lambda: "iptables-legacy: chain FORWARD drops" in node.status()["forward"])
         assert "ip6tables-legacy" in node.status()["forward"]
-        argv = [sys.executable, "-P", "-m", "podway.cli", "status", "--socket"]
-        shown = node.netns.exec(*argv, str(node.directory / "agent.sock"))
-        assert "packets may be dropped: iptables-legacy" in shown
+        assert "packets may be dropped: iptables-legacy" in shown(node)
         assert node.log.count(DROPS) == 1
         for program in ("iptables-legacy", "ip6tables-legacy"):
             node.netns.exec(program, "-P", "FORWARD", "ACCEPT")
         wait_until(lambda: node.status()["forward"] == "")
+
+
+def test_chains_of_others_that_drop_are_named_and_make_no_node_unready() -> None:
+    def drops() -> list[str]:
+        return list(node.status()["forward_drops"])
+
+    chain = "add chain inet fw f { type filter hook forward priority 0; policy drop; }"
+    with real_cluster(DUAL) as (_, (node,)):
+        node.netns.exec("nft", f"add table inet fw; {chain}")
+        node.start("--http", HTTP)
+        node.ready()
+        wait_until(lambda: drops() == ["inet fw f"])
+        assert node.status()["ready"]
+        assert "podway_forward_drops 1.0" in node.http("/metrics")[1]
+        assert "chain inet fw f drops" in shown(node)
+        node.netns.exec("nft", "delete chain inet fw f")
+        wait_until(lambda: drops() == [])
+        assert "drops" not in shown(node)
+        node.netns.exec("nft", chain)
+        wait_until(lambda: drops() == ["inet fw f"])
+        assert node.log.count("others drop what is forwarded") == 2
+
+
+def shown(node: RealNode) -> str:
+    argv = [sys.executable, "-P", "-m", "podway.cli", "status", "--socket"]
+    return node.netns.exec(*argv, str(node.directory / "agent.sock"))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agent.nodes import Answer
-from agent.real_nodes import PATIENCE_S, RealNode, pods, real_cluster, wait_until
+from agent.real_nodes import HTTP, PATIENCE_S, RealNode, pods, real_cluster, wait_until
 from hub.hub_process import HubProcess
 from netns.conftest import Netns
 from podway.agent.attachments import CHECK_FAILED, KERNEL_REFUSED
@@ -371,37 +371,24 @@ def drifting() -> Iterator[RealNode]:
 # --- the store and the uplink -------------------------------------------------------------------
 
 
-def _http(node: RealNode, path: str) -> tuple[int, str]:
-    """Ask the agent's HTTP end point from inside the node."""
-    program = (
-        "import sys, urllib.request, urllib.error\n"
-        "try: answer = urllib.request.urlopen(sys.argv[1])\n"
-        "except urllib.error.HTTPError as error: answer = error\n"
-        "print(answer.status); print(answer.read().decode())\n"
-    )
-    said = node.netns.exec(sys.executable, "-c", program, f"http://127.0.0.1:9099{path}")
-    status, _, body = said.partition("\n")
-    return int(status), body
-
-
 def test_readiness_follows_the_store_and_metrics_tell(pod: Netns) -> None:
     with real_cluster(DUAL) as (hub, (node,)):
         hub.stop()
-        node.start("--http", "127.0.0.1:9099", "--store-grace", "0.2")
+        node.start("--http", HTTP, "--store-grace", "0.2")
         wait_until(node.status)
-        assert _http(node, "/readyz")[0] == 503
-        assert _http(node, "/healthz")[0] == 200
+        assert node.http("/readyz")[0] == 503
+        assert node.http("/healthz")[0] == 200
         assert node.cni("STATUS").code == UNAVAILABLE
         hub.start()
         node.ready()
-        assert _http(node, "/readyz") == (200, "ready\n\n")
+        assert node.http("/readyz") == (200, "ready\n\n")
         assert node.cni("ADD", "c1", pod).code == 0
 
         hub.kill()
-        wait_until(lambda: _http(node, "/readyz")[0] == 503)
-        assert "has been away" in _http(node, "/readyz")[1]
+        wait_until(lambda: node.http("/readyz")[0] == 503)
+        assert "has been away" in node.http("/readyz")[1]
         assert node.cni("DEL", "c1", pod).code == 0
-        metrics = _http(node, "/metrics")[1]
+        metrics = node.http("/metrics")[1]
         assert "podway_store_connected 0.0" in metrics
         assert 'podway_cni_duration_seconds_count{command="ADD",result="ok"} 1.0' in metrics
         assert 'podway_operations_total{kind="link",result="ok",verb="create"}' in metrics

@@ -49,6 +49,7 @@ class Lookout:
         uplink_error: why there is none now, for people.
         complete: everything was read at least once.
         forward_due: iptables' FORWARD may have changed since somebody last took this mark away.
+        forward_drops: chains of others that drop what is forwarded and they do not accept.
         error: why what is known may be wrong, for people.
     """
 
@@ -64,6 +65,7 @@ class Lookout:
         self.uplink_error = ""
         self.complete = False
         self.forward_due = True
+        self.forward_drops: tuple[str, ...] = ()
         self.error = ""
         self._choice = choice
         self._tracker = tracker
@@ -74,6 +76,7 @@ class Lookout:
         self._spoke = False
         self._uplink_due = True
         self._all_due = True
+        self._drops_due = True
         self._sysctls_due = False
         self._devices_due: set[str] = set()
         self._again: asyncio.TimerHandle | None = None
@@ -94,7 +97,7 @@ class Lookout:
 
     def look_at_all(self) -> None:
         """Have everything of ours, and the uplink, read again."""
-        self._all_due = self._uplink_due = self.forward_due = True
+        self._doubt_all()
         self.wake()
 
     def look_at(self, dev: str) -> None:
@@ -170,6 +173,8 @@ class Lookout:
                 await self._read_all()
             if self._sysctls_due:
                 await self._read_sysctls(list(sysctls))
+            if self._drops_due:
+                await self._read_forward_drops()
             # Last: whoever had a device looked at meanwhile may wait for the pass under way.
             while self._devices_due:
                 await self._read_device(self._devices_due.pop())
@@ -201,9 +206,12 @@ class Lookout:
             case UplinkChanged(dev):
                 self._doubt_uplink(dev)
             case ForwardChanged():
-                self.forward_due = True
+                self.forward_due = self._drops_due = True
             case Overrun():
-                self._all_due = self._uplink_due = self.forward_due = True
+                self._doubt_all()
+
+    def _doubt_all(self) -> None:
+        self._all_due = self._uplink_due = self.forward_due = self._drops_due = True
 
     def _doubt_uplink(self, dev: str) -> None:
         if self.uplink is None or self.uplink_error or dev in self.uplink.devices:
@@ -247,3 +255,11 @@ class Lookout:
         if keys:
             for seen in await self._thread.call(self._kernel.check_sysctls, keys):
                 self._tracker.observe(seen.key, seen.found)
+
+    async def _read_forward_drops(self) -> None:
+        assert self._kernel is not None
+        self._drops_due = False
+        before = self.forward_drops
+        self.forward_drops = await self._thread.call(self._kernel.find_forward_drops)
+        if self.forward_drops and self.forward_drops != before:
+            self._log.info("others drop what is forwarded", chains=", ".join(self.forward_drops))

@@ -260,6 +260,11 @@ def _watch(agent: Agent, metrics: Metrics) -> None:
         lambda: float(len(agent.tracker.failures)),
     )
     metrics.watch(
+        "podway_forward_drops",
+        "Chains of others that drop forwarded packets which their rules do not accept.",
+        lambda: float(len(agent.lookout.forward_drops)),
+    )
+    metrics.watch(
         "podway_store_connected",
         "1 while the store answers.",
         lambda: float(agent.watch.state == "connected"),

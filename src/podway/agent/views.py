@@ -47,6 +47,7 @@ def view_status(agent: "Agent", reasons: list[str], now: float) -> dict[str, Any
         "drift_repaired": agent.tracker.drift_repaired,
         "checksum_errors": agent.checksum_errors(),
         "forward": agent.forward.error,
+        "forward_drops": list(agent.lookout.forward_drops),
         "conflicts": [
             {"object": str(key), "claimants": ["/".join(source) for source in sources]}
             for key, sources in agent.tracker.conflicts().items()

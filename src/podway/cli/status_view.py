@@ -44,7 +44,8 @@ def _facts(status: Mapping[str, Any], style: Style, now_s: float) -> list[tuple[
         ("addresses", _pools(status)),
         ("drift", f"{plural(status['drift_repaired'], 'object')} repaired"),
         *_checksums(status.get("checksum_errors", 0)),
-        *_forward(status.get("forward", ""), style),
+        *(("forward", style.bad(text)) for text in _refused_forwarding(status)),
+        *(("firewall", style.warn(text)) for text in _foreign_drops(status)),
         *_last_reconcile(status.get("last_reconcile"), now_s),
     ]
 
@@ -56,8 +57,15 @@ def _checksums(errors: int) -> list[tuple[str, str]]:
     return [("checksums", f"{came}: see TxChecksumOffload")]
 
 
-def _forward(error: str, style: Style) -> list[tuple[str, str]]:
-    return [("forward", style.bad(f"packets may be dropped: {error}"))] if error else []
+def _refused_forwarding(status: Mapping[str, Any]) -> list[str]:
+    error = status.get("forward", "")
+    return [f"packets may be dropped: {error}"] if error else []
+
+
+def _foreign_drops(status: Mapping[str, Any]) -> list[str]:
+    """Return a remark on each chain of somebody else's that drops; it may accept our packets."""
+    rule = "drops forwarded packets that it does not accept: it must accept the network's"
+    return [f"chain {chain} {rule}" for chain in status.get("forward_drops", ())]
 
 
 def _mtu(mtu: Mapping[str, int | None]) -> str:
@@ -209,4 +217,5 @@ def _cluster_row(name: str, status: Mapping[str, Any], style: Style) -> tuple[st
 
 def _troubles(status: Mapping[str, Any]) -> list[str]:
     reasons = [] if status["ready"] else list(status["ready_reasons"])
-    return [*reasons, *(f"{entry['operation']}: {entry['error']}" for entry in status["failing"])]
+    failing = [f"{entry['operation']}: {entry['error']}" for entry in status["failing"]]
+    return [*reasons, *failing, *_refused_forwarding(status), *_foreign_drops(status)]

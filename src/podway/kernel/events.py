@@ -78,7 +78,7 @@ from podway.netlink.constants import (
 from podway.netlink.events import OVERRUN, Event
 
 if TYPE_CHECKING:
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
 
 GROUPS = (
     RTNLGRP_LINK,
@@ -114,10 +114,20 @@ class Translator:
         name_of: gives a device's name for its index, "" for none; for devices that no
             notification spoke of yet.
         marks: tell what is ours.
+        is_drop: tells whether a notification of nftables is about a chain of somebody else's that
+            may drop what is forwarded.
     """
 
-    def __init__(self, known: Known, name_of: Callable[[int], str], marks: Marks = PODWAY) -> None:
+    def __init__(
+        self,
+        known: Known,
+        name_of: Callable[[int], str],
+        marks: Marks = PODWAY,
+        *,
+        is_drop: Callable[[Event], bool] = lambda _event: False,
+    ) -> None:
         self._marks = marks
+        self._is_drop = is_drop
         self._known = known
         self._name_of = name_of
         self._devices: dict[int, _Device] = {}
@@ -391,7 +401,7 @@ class Translator:
         if name == self._marks.table or key in self._known:
             gone = event.name == "NFT_MSG_DELTABLE"
             self._tables[key] = None if gone else changed(family, name)
-        if concerns_forward(event, self._marks.forward_chain):
+        if concerns_forward(event, self._marks.forward_chain) or self._is_drop(event):
             self._forward = True
 
     def _device(self, fields: Mapping[str, Any]) -> _Device:

@@ -145,6 +145,10 @@ class FakeKernel:
             self._known.put(item.key, item.found)
         return seen
 
+    def find_forward_drops(self) -> tuple[str, ...]:
+        """Return nothing: there are no tables of others in memory."""
+        return ()
+
     def check_pod(self, pod: PodSide) -> list[str]:
         """Return what is not as *pod* says inside its namespace."""
         return self._pods.check(pod)

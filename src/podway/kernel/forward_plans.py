@@ -82,6 +82,11 @@ def concerns_forward(event: "Event", own: str) -> bool:
     return event.name.endswith("TABLE") or chain in {BASE, own}
 
 
+def drops_unknown(policy: "int | None", rules: "Sequence[NftFields]") -> bool:
+    """Tell whether a base chain with *policy* and *rules* drops what its rules do not accept."""
+    return _drops(FoundForward(policy, rules), _end_of(rules))
+
+
 def plan_forward(
     family: int, name: str, found: FoundForward, prefixes: Sequence[IPNetwork]
 ) -> ForwardPlan:
@@ -94,7 +99,7 @@ def plan_forward(
         prefixes: of this family, at least one.
     """
     end = _end_of(found.base)
-    drops = _drops(found, end)
+    drops = drops_unknown(found.policy, found.base)
     if not drops and found.own is None:
         return ForwardPlan()
     chain = tuple(_chain(family, name, found.own, prefixes))

@@ -23,6 +23,7 @@ from podway.diff.operations import Operation, Verb
 from podway.kernel.devices import Devices
 from podway.kernel.errors import worded
 from podway.kernel.events import GROUPS, Translator
+from podway.kernel.forward_drops import ForwardDrops
 from podway.kernel.inventory import Inventory
 from podway.kernel.known import Known
 from podway.kernel.link_maker import LinkMaker
@@ -101,7 +102,10 @@ class NodeKernel:
         self._devices = Devices(self._netlink.fileno())
         self._busy = threading.Lock()
         self._known = Known()
-        self._translator = Translator(self._known, self._devices.name, marks)
+        self._forward_drops = ForwardDrops(marks.table, netns_fd)
+        self._translator = Translator(
+            self._known, self._devices.name, marks, is_drop=self._forward_drops.concerned
+        )
         self._tables: Tables | None = None
         processes = WireguardProcesses(run_dir / "wireguard")
         self._wireguard = WireguardDevices(
@@ -180,6 +184,11 @@ class NodeKernel:
             for key in keys:
                 self._known.put(key, found.get(key))
         return [Seen(key, found.get(key)) for key in keys]
+
+    def find_forward_drops(self) -> tuple[str, ...]:
+        """Return the chains of others that drop what they do not accept of what passes."""
+        with self._busy:
+            return self._forward_drops.find()
 
     def check_pod(self, pod: PodSide) -> list[str]:
         """Return what is not as *pod* says inside its namespace, in sentences."""

@@ -56,7 +56,10 @@ class UplinkChanged(Struct, frozen=True):
 
 
 class ForwardChanged(Struct, frozen=True):
-    """Somebody changed iptables' chain FORWARD, or ours there; maybe we did."""
+    """A chain at hook forward changed: iptables', ours there (maybe by us), or another's.
+
+    Answer with `ForwardChain.keep` and `Kernel.find_forward_drops`.
+    """
 
 
 class Overrun(Struct, frozen=True):
@@ -116,6 +119,17 @@ class Kernel(Protocol):
 
     def check_sysctls(self, wanted: Collection[Key]) -> list[Seen]:
         """Return a `Seen` for what of *wanted* changes without notification (`SILENT_KINDS`)."""
+        ...
+
+    def find_forward_drops(self) -> tuple[str, ...]:
+        """Return the nftables chains of others that drop what they do not accept of what passes.
+
+        Each as "inet fw forward"; iptables' FORWARD is not among them. `ForwardChanged` is told
+        when that may be other ones.
+
+        Raises:
+            KernelError: nftables cannot be read.
+        """
         ...
 
     def fileno(self) -> int:

@@ -146,6 +146,8 @@ TROUBLED = status(
     stranded=[{"pod": "default/web", "addresses": ["10.244.7.5", "fd00:10:244:7::5"]}],
     drift_repaired=1,
     checksum_errors=12,
+    forward="iptables-legacy: chain FORWARD drops what it does not know",
+    forward_drops=["inet firewalld filter_FORWARD"],
     last_reconcile={"operations": 9, "failed": 1, "duration_ms": 12.0, "at": NOW - 3600},
 )
 
