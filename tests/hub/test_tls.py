@@ -2,42 +2,21 @@
 
 import asyncio
 import ssl
-import stat
 from pathlib import Path
 
 import pytest
 
 from hub.clients import claim, next_event, patiently, until
 from hub.hub_process import QUICK, RunningHub, run_scenario, running_hub
+from hub.tls_clients import files, open_tls
 from podway.errors import ConfigError
 from podway.hub import tls
-from podway.hub.certs import write_certificates
 from podway.hub.sessions import Limits
 from podway.store.engines import open_hub
-from podway.store.hub import HubStore
 from podway.store.protocol import Away, Delta, Snapshot, StoreAway
 from podway.store.refusals import NotAllowed
 from podway.store.tls import TlsFiles, client_context
 from podway.store.wire import Hello, Watch, encode_frame
-
-
-@pytest.fixture(scope="module")
-def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, the hub, admin and nodes a and b; and a foreign authority with the same."""
-    directory = tmp_path_factory.mktemp("pem")
-    write_certificates(directory / "ours", ["a", "b"])
-    write_certificates(directory / "foreign", ["a"])
-    return directory
-
-
-def files(pem: Path, name: str, *, ca: str = "ours", cert: str = "ours") -> TlsFiles:
-    return TlsFiles(
-        ca=pem / ca / "ca.crt", cert=pem / cert / f"{name}.crt", key=pem / cert / f"{name}.key"
-    )
-
-
-def open_tls(hub: RunningHub, with_files: TlsFiles) -> HubStore:
-    return open_hub(hub.tcp_url, tls=with_files, options=QUICK)
 
 
 def port_of(hub: RunningHub) -> int:
@@ -258,27 +237,6 @@ def test_plaintext_trusts_everybody() -> None:
     run_scenario(scenario)
 
 
-def test_a_renewed_certificate_is_used_without_a_restart(pem: Path, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        mine = tmp_path / "mine"
-        mine.mkdir()
-        for name in ("a.crt", "a.key"):
-            (mine / name).write_bytes((pem / "foreign" / name).read_bytes())
-        renewed = TlsFiles(ca=pem / "ours" / "ca.crt", cert=mine / "a.crt", key=mine / "a.key")
-        async with running_hub(tcp=True, tls=files(pem, "hub")) as hub:
-            store = open_tls(hub, renewed)
-            events = store.watch()
-            assert "refused our certificate" in (await next_event(events, Away)).reason
-            for name in ("a.crt", "a.key"):
-                (mine / name).write_bytes((pem / "ours" / name).read_bytes())
-            event = await anext(events)
-            while not isinstance(event, Snapshot):
-                event = await anext(events)
-            await store.close()
-
-    run_scenario(scenario)
-
-
 @pytest.mark.parametrize(
     ("name", "field"),
     [
@@ -297,42 +255,3 @@ def test_files_that_cannot_be_used(pem: Path, tmp_path: Path, name: str, field: 
     with pytest.raises(ConfigError) as caught:
         open_hub("tcp:127.0.0.1:1", tls=TlsFiles(ca=ca, cert=cert, key=key))
     assert caught.value.field == field
-
-
-# -- podway hub certs
-
-
-def test_private_keys_are_private(pem: Path) -> None:
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (pem / "ours").iterdir()}
-    assert modes == {
-        f"{name}.{suffix}": mode
-        for name in ("ca", "hub", "admin", "a", "b")
-        for suffix, mode in (("crt", 0o644), ("key", 0o600))
-    }
-    assert stat.S_IMODE((pem / "ours").stat().st_mode) == 0o700
-
-
-def test_nodes_can_be_added_later(tmp_path: Path) -> None:
-    write_certificates(tmp_path, ["a"])
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    written = write_certificates(tmp_path, ["a", "late"], ["192.0.2.1", "hub.example"])
-    assert {path.name for path in written} == {"late.crt", "late.key"}
-    assert {path: path.read_bytes() for path in before} == before
-
-    async def scenario() -> None:
-        hub_files = TlsFiles(
-            ca=tmp_path / "ca.crt", cert=tmp_path / "hub.crt", key=tmp_path / "hub.key"
-        )
-        late = TlsFiles(ca=tmp_path / "ca.crt", cert=written[0], key=written[1])
-        async with running_hub(tcp=True, tls=hub_files) as hub:
-            store = open_tls(hub, late)
-            await store.claim(claim("late", 1))
-            await store.close()
-
-    run_scenario(scenario)
-
-
-@pytest.mark.parametrize("name", ["", "admin", "hub", "ca", "../a", "a b", "n" * 65])
-def test_names_that_cannot_stand_in_a_certificate(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError):
-        write_certificates(tmp_path / "pem", [name])

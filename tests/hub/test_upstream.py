@@ -9,6 +9,7 @@ import pytest
 
 from hub.clients import claim, next_event, patiently
 from hub.hub_process import QUICK, run_scenario
+from hub.tls_clients import files_in
 from podway.errors import ConfigError
 from podway.hub.certs import write_certificates
 from podway.hub.listeners import bound_address, listen
@@ -21,8 +22,9 @@ from podway.store.hub import HubStore
 from podway.store.protocol import Delta, Snapshot, StoreAway, StoreEvent
 from podway.store.refusals import NotAllowed
 from podway.store.tls import TlsFiles
+from store.backings import NET
 from store.etcd_process import EtcdProcess
-from store.test_contract import NET, current
+from store.streams import current
 
 PREFIX = "/coreos.com/network"
 
@@ -172,12 +174,12 @@ def test_a_new_hub_tells_everything_anew(etcd: EtcdProcess, tmp_path: Path) -> N
 def test_nodes_may_claim_for_themselves_alone(etcd: EtcdProcess, tmp_path: Path) -> None:
     """The hub's own login may do everything; its clients still may only do theirs."""
     write_certificates(tmp_path, ["a"])
-    ours = TlsFiles(ca=tmp_path / "ca.crt", cert=tmp_path / "hub.crt", key=tmp_path / "hub.key")
-    node_a = TlsFiles(ca=tmp_path / "ca.crt", cert=tmp_path / "a.crt", key=tmp_path / "a.key")
 
     async def scenario() -> None:
-        async with front(etcd, tmp_path, ours) as hub:
-            agent = open_hub(str(hub.server.addresses[0]), tls=node_a, options=QUICK)
+        async with front(etcd, tmp_path, files_in(tmp_path, "hub")) as hub:
+            agent = open_hub(
+                str(hub.server.addresses[0]), tls=files_in(tmp_path, "a"), options=QUICK
+            )
             node = await agent.claim(claim("a", 1))
             with pytest.raises(NotAllowed):
                 await agent.claim(claim("b", 2))

@@ -31,6 +31,7 @@ from podway.lab.kube_programs import (
     needed_feature_gates,
     token_line,
 )
+from store.pem import Authority
 
 ADMIN_TOKEN = "admin-token"
 START_S = 60.0
@@ -55,6 +56,7 @@ class KubeServer:
     Attributes:
         directory: of everything.
         port: of the API server on 127.0.0.1.
+        clients: signs certificates that the API server takes; the common name is the user's.
         etcd_url: of etcd.
     """
 
@@ -69,6 +71,7 @@ class KubeServer:
         self._gates = needed_feature_gates(self._program)
         tokens = token_line(ADMIN_TOKEN, "admin", "system:masters")
         (self.directory / "tokens.csv").write_text(tokens)
+        self.clients = Authority(self.directory / "clients")
 
     @property
     def ca(self) -> Path:
@@ -83,7 +86,8 @@ class KubeServer:
         arguments = kube_apiserver_arguments(
             self.directory, "127.0.0.1", self.port, self.etcd_url, feature_gates=self._gates
         )
-        self._spawn("kube-apiserver", self._program, arguments)
+        known = f"--client-ca-file={self.clients.ca}"
+        self._spawn("kube-apiserver", self._program, (*arguments, known))
         self._wait_ready()
 
     def kill(self, name: str = "kube-apiserver") -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from podway.model.addresses import Family
 from podway.model.nodes import BackendData, Claim, VtepData, Wish
 from podway.store.kube import KubeOptions, KubeStore
 from podway.store.kube_api import KubeApiOptions
-from podway.store.kube_login import login_by_kubeconfig
 from podway.store.kube_watch import Pauses
+from podway.store.kubeconfig import login_by_kubeconfig
+from podway.store.renewed import Renewed
 
 __all__ = ["claim", "net_conf", "next_event", "opened", "run_scenario", "until"]
 
@@ -58,7 +60,7 @@ def open_kube_store(
         set_available_s=0.05,
         api=api or KubeApiOptions(),
     )
-    return KubeStore(login_by_kubeconfig(kubeconfig), options)
+    return KubeStore(Renewed(partial(login_by_kubeconfig, kubeconfig)), options)
 
 
 @contextlib.asynccontextmanager

@@ -98,7 +98,7 @@ def test_another_server_than_the_kubeconfigs(server: KubeServer, tmp_path: Path)
 
 def test_a_server_without_a_login() -> None:
     query = urlencode({"server": "http://127.0.0.1:8001"})
-    login = login_of(f"kubernetes:?{query}", None)
+    login = login_of(f"kubernetes:?{query}", None).now()
     assert (str(login.server), login.headers()) == ("http://127.0.0.1:8001", {})
     with pytest.raises(ConfigError):
         login_of("kubernetes:?server=ftp://x", None)

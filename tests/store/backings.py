@@ -12,6 +12,8 @@ from hub.hub_process import HubProcess
 from podway.store.protocol import AdminStore
 from store.etcd_process import EtcdProcess
 
+NET = '{"Network": "10.9.0.0/16", "Backend": {"Type": "host-gw"}}'
+
 
 class Backing(Protocol):
     """A network of its own in a real store."""

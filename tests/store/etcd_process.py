@@ -29,6 +29,8 @@ from podway.store.etcd import EtcdStore
 from podway.store.etcd_open import open_etcd
 from podway.store.etcd_watch import EtcdOptions
 
+CONFIG = "/coreos.com/network/config"
+SUBNETS = "/coreos.com/network/subnets/"
 START_S = 30.0
 # So that a test that lost its store waits for milliseconds and not for seconds.
 QUICK = EtcdOptions(backoff_min_s=0.01, backoff_max_s=0.1, request_s=20.0)
@@ -180,16 +182,17 @@ class EtcdProcess:
         self._process.send_signal(number)
         self._process.wait(timeout=START_S)
 
-    def ctl(self, *words: str) -> str:
-        """Return what ``etcdctl words...`` prints."""
-        done = self._try_ctl(*words)
+    def ctl(self, *words: str, stdin: str = "") -> str:
+        """Return what ``etcdctl words...`` prints, which reads *stdin*."""
+        done = self._try_ctl(*words, stdin=stdin)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def _try_ctl(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def _try_ctl(self, *words: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             ["etcdctl", f"--endpoints={self.endpoint}", *self.ctl_arguments, *words],
             env={**os.environ, "ETCDCTL_API": "3"},
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,

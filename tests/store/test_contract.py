@@ -1,7 +1,7 @@
 """What every engine promises, whatever is behind it: the `Store` and `AdminStore` protocols."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -18,12 +18,11 @@ from podway.store.protocol import (
     LeaseLost,
     Snapshot,
     StoreAway,
-    StoreEvent,
 )
 from podway.store.refusals import Conflict, ValueRefused
-from store.backings import BACKINGS, Backing
+from store.backings import BACKINGS, NET, Backing
+from store.streams import current
 
-NET = '{"Network": "10.9.0.0/16", "Backend": {"Type": "host-gw"}}'
 DUAL = (
     '{"Network": "10.9.0.0/16", "EnableIPv6": true, "IPv6Network": "fd00:9::/48",'
     ' "Backend": {"Type": "vxlan"}}'
@@ -39,22 +38,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[Callable[[], Backing]]:
 @pytest.fixture
 def backing(server: Callable[[], Backing]) -> Backing:
     return server()
-
-
-async def current(events: AsyncIterator[StoreEvent], name: str, node: Node | None) -> None:
-    """Read *events* until the node called *name* is *node*."""
-    async with asyncio.timeout(30):
-        async for event in events:
-            match event:
-                case Snapshot(nodes=nodes):
-                    found = {each.name: each for each in nodes}
-                    if found.get(name) == node:
-                        return
-                case Delta(changes=changes):
-                    if Change(name, node) in changes:
-                        return
-                case _:
-                    pass
 
 
 def dual_claim(name: str, number: int, subnets: tuple[str, str] | None = None) -> Claim:

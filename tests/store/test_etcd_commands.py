@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from store.backings import NET
 from store.etcd_process import EtcdProcess
-from store.test_contract import NET
 
 PREFIX = "/coreos.com/network"
 PEER = '{"PublicIP":"192.0.2.3","PublicIPv6":null,"BackendType":"host-gw"}'

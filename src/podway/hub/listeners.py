@@ -15,6 +15,7 @@ from podway.hub.access import Peer, identify_certified, identify_local, identify
 from podway.hub.server import HubServer
 from podway.hub.tls import TlsConnection, peer_name
 from podway.store.address import HubAddress, TcpAddress, UnixAddress
+from podway.store.renewed import Renewed
 from podway.store.tls import TlsFiles, server_context
 
 # A whole cluster may reconnect within one second.
@@ -84,10 +85,10 @@ async def _listen_tcp(
     if tls is None:
         factory = partial(server.connect, _identify_plain)
         return await loop.create_server(factory, host, port, backlog=BACKLOG)
-    context = server_context(tls)
+    context = Renewed(partial(server_context, tls))
     make = partial(server.connect, _identify_tls)
     return await loop.create_server(
-        lambda: TlsConnection(server, context, make), host, port, backlog=BACKLOG
+        lambda: TlsConnection(server, context.now(), make), host, port, backlog=BACKLOG
     )
 
 

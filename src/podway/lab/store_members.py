@@ -35,7 +35,7 @@ from podway.lab.stores import (
 from podway.lab.underlay import plan_subnets
 from podway.store.engines import open_store
 from podway.store.http_client import HttpClient, HttpRequest
-from podway.store.kube_login import KubeLogin, login_by_kubeconfig
+from podway.store.kubeconfig import login_by_kubeconfig
 from podway.store.protocol import AdminStore
 
 Result = TypeVar("Result")
@@ -178,7 +178,7 @@ async def _request(
     spec: LabSpec, method: str, path: str, document: dict[str, Any] | None, fine: set[int]
 ) -> None:
     """Ask the API server; statuses *fine* are no errors."""
-    login: KubeLogin = login_by_kubeconfig(kubeconfig_path(spec, ADMIN))
+    login = login_by_kubeconfig(kubeconfig_path(spec, ADMIN))
     headers = {"Content-Type": "application/json", **login.headers()}
     body = json.dumps(document).encode() if document else b""
     reply = await HttpClient(login.server).call(

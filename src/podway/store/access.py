@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from podway.errors import ArgumentError, ConfigError
 from podway.model.secret import Secret
+from podway.store.renewed import Reading
 
 # A password in the environment, for where there is no file (a container's secret).
 PASSWORD_VARIABLE = "PODWAY_STORE_PASSWORD"  # noqa: S105  (a name)
@@ -59,7 +60,7 @@ def access_from(values: object) -> StoreAccess:
     return StoreAccess(**{name: getattr(values, name) for name in StoreAccess.__struct_fields__})
 
 
-def read_password(access: StoreAccess) -> Secret:
+def read_password(access: StoreAccess, reading: Reading = Path) -> Secret:
     """Return the password for the store's user; an empty one where there is no user.
 
     Raises:
@@ -68,7 +69,7 @@ def read_password(access: StoreAccess) -> Secret:
     if not access.store_user:
         return Secret("")
     if access.store_password_file is not None:
-        return _read_secret("--store-password-file", access.store_password_file)
+        return _read_secret("--store-password-file", reading(access.store_password_file))
     password = os.environ.get(PASSWORD_VARIABLE, "")
     if not password:
         rule = f"needs --store-password-file or ${PASSWORD_VARIABLE}"
@@ -82,6 +83,11 @@ def _read_secret(field: str, path: Path) -> Secret:
             if os.fstat(file.fileno()).st_mode & 0o077:
                 raise ConfigError(field, str(path), "must be for its owner's eyes alone: chmod 600")
             text = file.read(4096).decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigError(field, str(path), f"cannot be read: {error}") from error
-    return Secret(text.rstrip("\r\n"))
+    except UnicodeDecodeError:  # quotes what stands there
+        raise ConfigError(field, str(path), "must be UTF-8 text") from None
+    password = text.rstrip("\r\n")
+    if not password:  # it is just being written, or nobody has put one there
+        raise ConfigError(field, str(path), "must hold the password, alone")
+    return Secret(password)

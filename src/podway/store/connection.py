@@ -1,6 +1,6 @@
 """One connection to a hub, from the client: hello, requests and their answers, the watched stream.
 
-In: an address, its TLS files, and a sink for the frames of the stream. Out: an open connection, or
+In: an address, TLS for it, and a sink for the frames of the stream. Out: an open connection, or
 `StoreAway` with a reason that tells a person what to do. A connection ends once, for one reason;
 `HubStore` then makes another.
 """
@@ -10,12 +10,11 @@ import ssl
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from podway.errors import ConfigError
 from podway.store.address import HubAddress, UnixAddress
 from podway.store.local_addresses import is_stranded
 from podway.store.protocol import StoreAway
 from podway.store.refusals import error_of
-from podway.store.tls import TlsFiles, client_context
+from podway.store.tls import HUB_TLS_NAME
 from podway.store.wire import (
     ANSWER_MAX_BYTES,
     FEATURES,
@@ -51,7 +50,7 @@ MISSED_HEARTBEATS = 3
 
 
 async def open_connection(
-    address: HubAddress, tls: TlsFiles | None, sink: Sink, timeout_s: float
+    address: HubAddress, tls: ssl.SSLContext | None, sink: Sink, timeout_s: float
 ) -> "HubConnection":
     """Return a connection on which the hub has said `Welcome`.
 
@@ -66,7 +65,7 @@ async def open_connection(
     except TimeoutError as error:
         connection.abort()
         raise StoreAway(f"{address}: no answer within {timeout_s:g} s") from error
-    except (OSError, ConfigError, UnicodeError) as error:  # the last: no host name at all
+    except (OSError, UnicodeError) as error:  # the last: no host name at all
         raise StoreAway(f"{address}: {describe_failure(error)}") from error
     except BaseException:
         connection.abort()
@@ -75,7 +74,7 @@ async def open_connection(
 
 
 async def _connect(
-    connection: "HubConnection", address: HubAddress, tls: TlsFiles | None, timeout_s: float
+    connection: "HubConnection", address: HubAddress, tls: ssl.SSLContext | None, timeout_s: float
 ) -> None:
     loop = asyncio.get_running_loop()
     if isinstance(address, UnixAddress):
@@ -87,8 +86,8 @@ async def _connect(
             lambda: connection,
             address.host,
             address.port,
-            ssl=client_context(tls),  # anew each time: files may have been renewed
-            server_hostname=tls.server_name,
+            ssl=tls,
+            server_hostname=HUB_TLS_NAME,
             ssl_handshake_timeout=timeout_s,
         )
 

@@ -14,6 +14,7 @@ pays for what it uses.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from podway.errors import ArgumentError
@@ -72,6 +73,7 @@ def open_hub(
     """
     from podway.store.address import UnixAddress, parse_hub_address  # noqa: PLC0415
     from podway.store.hub import HubStore  # noqa: PLC0415
+    from podway.store.renewed import Renewed  # noqa: PLC0415
     from podway.store.tls import client_context  # noqa: PLC0415
 
     address = parse_hub_address("store", url)
@@ -82,8 +84,7 @@ def open_hub(
         raise ArgumentError("store", url, rule)
     if plaintext or tls is None:
         return HubStore(address, options=options)
-    client_context(tls)  # so that wrong files are told now and not with every connection
-    return HubStore(address, tls=tls, options=options)
+    return HubStore(address, tls=Renewed(partial(client_context, tls)), options=options)
 
 
 def _open_hub(url: str, access: StoreAccess) -> AdminStore:

@@ -43,6 +43,7 @@ from podway.store.etcd_messages import (
 from podway.store.http_client import HttpClient, HttpExchange, HttpRequest
 from podway.store.protocol import StoreAway, StoreError
 from podway.store.refusals import NotAllowed, StorageFailed
+from podway.store.renewed import Renewed
 
 T = TypeVar("T")
 _LINE_MAX_BYTES = 64 << 20
@@ -71,10 +72,10 @@ class EtcdRefused(StoreError):  # noqa: N818  (an answer, not an accident)
 
 
 class Login(Struct, frozen=True):
-    """Whom to log in as; no *user*: nobody."""
+    """Whom to log in as, and how to prove it now; no *user*: nobody."""
 
-    user: str = ""
-    password: Secret = Secret("")
+    user: str
+    password: Renewed[Secret]
 
 
 class EtcdClient:
@@ -222,7 +223,7 @@ class EtcdClient:
 
     async def _log_in(self) -> str:
         http = self._member()
-        login = AuthenticateRequest(self._login.user, self._login.password.value)
+        login = AuthenticateRequest(self._login.user, self._login.password.now().value)
         request = HttpRequest(method="POST", target="/v3/auth/authenticate", body=encode(login))
         self.counts.requests += 1
         reply = await http.call(request)

@@ -2,9 +2,12 @@
 
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
-from podway.errors import ArgumentError, ConfigError
+from msgspec.structs import replace
+
+from podway.errors import ArgumentError
 from podway.store.access import StoreAccess, read_password
 from podway.store.counts import StoreCounts
 from podway.store.etcd import EtcdStore
@@ -13,7 +16,8 @@ from podway.store.etcd_client import EtcdClient, Login
 from podway.store.etcd_keys import EtcdKeys
 from podway.store.etcd_watch import EtcdOptions
 from podway.store.http_client import HttpClient, HttpServer
-from podway.store.tls import age_of, load_pem, trusting
+from podway.store.renewed import Reading, Renewed
+from podway.store.tls import load_pem, trusting
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -27,7 +31,7 @@ def open_etcd(url: str, access: StoreAccess, options: EtcdOptions | None = None)
     address = parse_etcd_url(url)
     check_access(url, address, access)
     options = options or EtcdOptions()
-    login = Login(access.store_user, read_password(access))
+    login = Login(access.store_user, Renewed(partial(read_password, access)))
     client = EtcdClient(
         _members(address, access, options), login, StoreCounts(), request_s=options.request_s
     )
@@ -55,39 +59,33 @@ def _members(
     Raises:
         ConfigError: there are none that can be used.
     """
-    files = [path for path in (access.tls_ca, access.tls_cert, access.tls_key) if path is not None]
-    seen = [age_of(path) for path in files]
-    context = client_context(access) if address.tls else None
+    context = Renewed(partial(client_context, access)) if address.tls else None
+    servers = [HttpServer(each.host, each.port) for each in address.endpoints]
     clients = tuple(
-        HttpClient(
-            HttpServer(each.host, each.port, context),
-            connect_s=options.connect_s,
-            answer_s=options.request_s,
-        )
-        for each in address.endpoints
+        HttpClient(each, connect_s=options.connect_s, answer_s=options.request_s)
+        for each in servers
     )
 
     def members() -> tuple[HttpClient, ...]:
-        nonlocal seen
-        now = [age_of(path) for path in files]
-        if now != seen:
-            with suppress(ConfigError):  # they are just being replaced, one after the other
-                renewed = client_context(access)
-                seen = now
-                for client in clients:
-                    client.use(renewed)
+        if context is not None:
+            for client, server in zip(clients, servers, strict=True):
+                client.use(replace(server, tls=context.now()))
         return clients
 
     return members
 
 
-def client_context(access: StoreAccess) -> ssl.SSLContext:
+def client_context(access: StoreAccess, reading: Reading = Path) -> ssl.SSLContext:
     """Return TLS as flannel speaks it to etcd: 1.2 or later, a certificate of our own if asked for.
 
     Raises:
         ConfigError: a file cannot be used.
     """
-    context, certificate, key = trusting("--tls-ca", access.tls_ca), access.tls_cert, access.tls_key
+    authority, certificate, key = (
+        None if path is None else reading(path)
+        for path in (access.tls_ca, access.tls_cert, access.tls_key)
+    )
+    context = trusting("--tls-ca", authority)
     if certificate is not None:
         load_pem("--tls-cert", certificate, lambda: context.load_cert_chain(certificate, key))
     return context

@@ -18,7 +18,6 @@ from contextlib import asynccontextmanager
 
 import h11
 from msgspec import Struct
-from msgspec.structs import replace
 
 from podway.store.local_addresses import is_stranded
 from podway.store.protocol import StoreAway
@@ -90,9 +89,9 @@ class HttpClient:
         self._body_max_bytes = body_max_bytes
         self._open: set[asyncio.StreamWriter] = set()
 
-    def use(self, tls: ssl.SSLContext) -> None:
-        """Make further connections with *tls*; those that are there stay."""
-        self.server = replace(self.server, tls=tls)
+    def use(self, server: HttpServer) -> None:
+        """Make further connections as *server* says; those that are there stay."""
+        self.server = server
 
     def recheck(self) -> None:
         """End what is under way from addresses that this machine has lost."""

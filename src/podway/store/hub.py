@@ -11,6 +11,7 @@ simply be repeated; a put should read before it repeats.
 
 import asyncio
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
@@ -30,8 +31,8 @@ from podway.store.protocol import (
     StoredNetwork,
     StoreEvent,
 )
+from podway.store.renewed import Renewed
 from podway.store.stream import Stream
-from podway.store.tls import TlsFiles
 from podway.store.wire import (
     KIND_CONFIG,
     KIND_NODE,
@@ -83,7 +84,7 @@ class HubStore:
         self,
         address: HubAddress,
         *,
-        tls: TlsFiles | None = None,
+        tls: Renewed[ssl.SSLContext] | None = None,
         options: HubOptions | None = None,
     ) -> None:
         self._address = address
@@ -278,9 +279,10 @@ class HubStore:
 
     async def _connect_once(self) -> str:
         """Connect and stay connected; return why that ended."""
+        tls = self._tls.now() if self._tls is not None else None
         try:
             connection = await open_connection(
-                self._address, self._tls, self._take, self._options.connect_s
+                self._address, tls, self._take, self._options.connect_s
             )
         except StoreAway as error:
             return str(error)

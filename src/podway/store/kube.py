@@ -56,6 +56,7 @@ from podway.store.protocol import (
     StoreError,
     StoreEvent,
 )
+from podway.store.renewed import Renewed
 
 DEFAULT_NET_CONF = Path("/etc/kube-flannel/net-conf.json")
 _log = logging.getLogger("podway.store.kubernetes")
@@ -91,7 +92,7 @@ class KubeStore:
         counts: requests made, lists read, Nodes that could not be used.
     """
 
-    def __init__(self, login: KubeLogin, options: KubeOptions | None = None) -> None:
+    def __init__(self, login: Renewed[KubeLogin], options: KubeOptions | None = None) -> None:
         self._options = options or KubeOptions()
         self.counts = StoreCounts()
         self.api = KubeApi(login, self._options.prefix, self._options.api, self.counts)

@@ -37,6 +37,7 @@ from podway.store.kube_objects import (
 )
 from podway.store.protocol import StoreAway, StoreError
 from podway.store.refusals import Conflict, NotAllowed
+from podway.store.renewed import Renewed
 
 STRATEGIC_MERGE = "application/strategic-merge-patch+json"
 _NODES = "/api/v1/nodes"
@@ -82,13 +83,15 @@ class KubeApiOptions(Struct, frozen=True, kw_only=True):
 class KubeApi:
     """One API server, asked with one login, for Nodes whose annotations begin with *prefix*.
 
+    The login is looked at for every request, since each makes a connection of its own.
+
     Attributes:
         counts: how many requests were made.
     """
 
     def __init__(
         self,
-        login: KubeLogin,
+        login: Renewed[KubeLogin],
         prefix: str,
         options: KubeApiOptions | None = None,
         counts: StoreCounts | None = None,
@@ -97,11 +100,11 @@ class KubeApi:
         self._login = login
         self._prefix = prefix
         self._options = options or KubeApiOptions()
-        self._http = HttpClient(login.server)
+        self._http = HttpClient(login.now().server)
         self._quiet_until_s = 0.0
 
     def __str__(self) -> str:
-        return str(self._login.server)
+        return str(self._http.server)
 
     def recheck(self) -> None:
         """End what is under way from addresses that this machine has lost."""
@@ -233,13 +236,15 @@ class KubeApi:
         if self.quiet_s:
             raise StoreAway(f"{self}: wants no requests for {self.quiet_s:.0f} s")
         self.counts.requests += 1
+        login = self._login.now()
+        self._http.use(login.server)
         headers = {
             "Accept": "application/json",
             "User-Agent": f"podway/{__version__}",
             **({"Content-Type": STRATEGIC_MERGE} if body else {}),
-            **self._login.headers(),
+            **login.headers(),
         }
-        target = f"{self._login.path}{path}" + (f"?{urlencode(query)}" if query else "")
+        target = f"{login.path}{path}" + (f"?{urlencode(query)}" if query else "")
         return HttpRequest(method=method, target=target, headers=headers, body=body)
 
     def _refusal(self, reply: HttpReply, what: str) -> StoreError:

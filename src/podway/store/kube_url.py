@@ -11,6 +11,7 @@
 """
 
 import os
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -21,10 +22,11 @@ from podway.store.kube_annotations import DEFAULT_PREFIX, parse_prefix
 from podway.store.kube_login import (
     KubeLogin,
     at_server,
-    login_by_kubeconfig,
     login_in_cluster,
     login_without,
 )
+from podway.store.kubeconfig import login_by_kubeconfig
+from podway.store.renewed import Reading, Renewed
 
 _OPTIONS = ("net-conf", "annotation-prefix", "set-network-unavailable", "server")
 _FLAGS = {"true": True, "false": False}
@@ -43,16 +45,23 @@ def open_kube(url: str, access: StoreAccess | None = None) -> KubeStore:
     return KubeStore(login_of(url, path), options)
 
 
-def login_of(url: str, path: Path | None) -> KubeLogin:
+def login_of(url: str, path: Path | None) -> Renewed[KubeLogin]:
     """Return the login that *url* means, whose kubeconfig is *path*.
 
     Raises:
         ConfigError: there is none.
     """
     server = dict(parse_qsl(url.partition("?")[2])).get("server", "")
+    return Renewed(partial(_load_login, path, server))
+
+
+def _load_login(path: Path | None, server: str, reading: Reading) -> KubeLogin:
     if path is None and server:
         return login_without(server)
-    login = login_in_cluster(os.environ) if path is None else login_by_kubeconfig(path)
+    if path is None:
+        login = login_in_cluster(os.environ, reading=reading)
+    else:
+        login = login_by_kubeconfig(path, reading)
     return at_server(login, server) if server else login
 
 

@@ -6,33 +6,31 @@ node's certificate is for clients only, so that no node can pose as the hub.
 """
 
 import ssl
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
 
 from podway.errors import ArgumentError, ConfigError
 from podway.store.access import StoreAccess
+from podway.store.renewed import Reading
 
 # Every hub certificate names this host.
 HUB_TLS_NAME = "podway-hub"
 
 
 class TlsFiles(Struct, frozen=True, kw_only=True):
-    """The three PEM files of one party, and the name that a hub must prove to it.
+    """The three PEM files of one party.
 
     Attributes:
         ca: certificates of the authority that signs hub and nodes.
         cert: our own certificate; its common name is our node's name, or ``admin``.
         key: our private key.
-        server_name: DNS name that the hub's certificate must carry (clients only).
     """
 
     ca: Path
     cert: Path
     key: Path
-    server_name: str = HUB_TLS_NAME
 
 
 def tls_files(access: StoreAccess) -> TlsFiles | None:
@@ -52,14 +50,14 @@ def tls_files(access: StoreAccess) -> TlsFiles | None:
             raise ArgumentError("--tls-*", named, rule)
 
 
-def client_context(files: TlsFiles) -> ssl.SSLContext:
+def client_context(files: TlsFiles, reading: Reading = Path) -> ssl.SSLContext:
     """Return the context of a client. Raises ConfigError when a file cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    _load(context, files)
+    _load(context, files, reading)
     return context
 
 
-def server_context(files: TlsFiles) -> ssl.SSLContext:
+def server_context(files: TlsFiles, reading: Reading = Path) -> ssl.SSLContext:
     """Return the context of a hub, which asks every client for a certificate.
 
     Raises ConfigError when a file cannot be used.
@@ -67,7 +65,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED
     context.num_tickets = 0  # connections last for days; a ticket is memory for nothing
-    _load(context, files)
+    _load(context, files, reading)
     return context
 
 
@@ -78,23 +76,19 @@ def trusting(field: str, authority: Path | None) -> ssl.SSLContext:
     that cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    load_authority(context, field, authority)
-    return context
-
-
-def load_authority(context: ssl.SSLContext, field: str, authority: Path | None) -> None:
-    """Have *context* trust as `trusting` says. Raises ConfigError likewise."""
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if authority is None:
         context.load_default_certs()
     else:
         load_pem(field, authority, lambda: context.load_verify_locations(authority))
+    return context
 
 
-def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
+def _load(context: ssl.SSLContext, files: TlsFiles, reading: Reading) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    load_pem("tls-ca", files.ca, lambda: context.load_verify_locations(files.ca))
-    load_pem("tls-cert", files.cert, lambda: context.load_cert_chain(files.cert, files.key))
+    ca, cert, key = reading(files.ca), reading(files.cert), reading(files.key)
+    load_pem("tls-ca", ca, lambda: context.load_verify_locations(ca))
+    load_pem("tls-cert", cert, lambda: context.load_cert_chain(cert, key))
 
 
 def load_pem(field: str, path: Path, load: Callable[[], None]) -> None:
@@ -104,49 +98,3 @@ def load_pem(field: str, path: Path, load: Callable[[], None]) -> None:
     except OSError as error:  # ssl.SSLError is one, too
         rule = f"must be readable PEM files that belong together: {error}"
         raise ConfigError(field, str(path), rule) from error
-
-
-class RenewedFiles:
-    """PEM files that are replaced while we run, read again into the context that they were for.
-
-    A connection that is there stays as it is; the next one has what is new. (Authorities that were
-    trusted stay so: a context forgets none.)
-
-    Args:
-        paths: of the files.
-        context: into which they were read.
-        load: reads them into a context; its ConfigError means that they are just being replaced.
-    """
-
-    def __init__(
-        self,
-        paths: Iterable[Path],
-        context: ssl.SSLContext,
-        load: Callable[[ssl.SSLContext], None],
-    ) -> None:
-        self._paths = tuple(paths)
-        self._context = context
-        self._load = load
-        self._seen = self._ages()
-
-    def look(self) -> None:
-        """Read the files again if one of them is another than before."""
-        ages = self._ages()
-        if ages == self._seen:
-            return
-        with suppress(ConfigError):
-            # What is half there would be in the context, and what was there before would not.
-            self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-            self._load(self._context)
-            self._seen = ages
-
-    def _ages(self) -> list[int]:
-        return [age_of(path) for path in self._paths]
-
-
-def age_of(path: Path) -> int:
-    """Return when *path* was changed; of a file that is just being replaced, as if long ago."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0

@@ -5,6 +5,7 @@ import json
 import ssl
 import traceback
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import yaml
 
 from podway.errors import ConfigError
 from podway.store.engines import open_store
-from podway.store.kube_login import KubeLogin, login_by_kubeconfig, login_in_cluster
-from podway.store.kube_url import parse_kube_url
+from podway.store.kube_login import KubeLogin, login_in_cluster
+from podway.store.kube_url import login_of, parse_kube_url
+from podway.store.kubeconfig import login_by_kubeconfig
 from podway.store.protocol import StoreAway
+from podway.store.renewed import Renewed
 from store.pem import Authority
 
 
@@ -60,14 +63,14 @@ def test_a_renewed_certificate_is_used_without_a_restart(tmp_path: Path) -> None
     certificate, key = authority.sign("127.0.0.1")
     cluster = {"server": "https://127.0.0.1:1", "certificate-authority": str(authority.ca)}
     user = {"client-certificate": str(certificate), "client-key": str(key)}
-    login = login_by_kubeconfig(write(tmp_path, cluster, user))
-    seen = [peer_certificate(login, authority)]
+    login = Renewed(partial(login_by_kubeconfig, write(tmp_path, cluster, user)))
+    seen = [peer_certificate(login.now(), authority)]
     authority.sign("127.0.0.1")
     whole = key.read_bytes()
     key.write_bytes(b"")
-    seen.append(peer_certificate(login, authority))
+    seen.append(peer_certificate(login.now(), authority))
     key.write_bytes(whole)
-    seen.append(peer_certificate(login, authority))
+    seen.append(peer_certificate(login.now(), authority))
     assert seen[0] == seen[1]
     assert seen[2] == ssl.PEM_cert_to_DER_cert(certificate.read_text())
     assert seen[2] != seen[0]
@@ -75,7 +78,6 @@ def test_a_renewed_certificate_is_used_without_a_restart(tmp_path: Path) -> None
 
 def peer_certificate(login: KubeLogin, authority: Authority) -> bytes | None:
     """Return the certificate that a server is shown with *login*."""
-    login.headers()
     assert login.server.tls is not None
     own = authority.sign("server")
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -102,6 +104,7 @@ def test_the_token_is_shown_nowhere(tmp_path: Path) -> None:
     [
         pytest.param({"server": "ftp://x"}, {}, "server", id="scheme"),
         pytest.param({"server": "https://x:99999"}, {}, "server", id="port"),
+        pytest.param({"server": "https://[fd00::1"}, {}, "server", id="torn address"),
         pytest.param({}, {}, "server", id="no server"),
         pytest.param({"server": "https://x/a b"}, {}, "server", id="space in a path"),
         pytest.param({"server": "https://u:p@x"}, {}, "(not shown)", id="password in a URL"),
@@ -175,6 +178,39 @@ def test_what_is_no_kubeconfig(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match="kubeconfig"):
         login_by_kubeconfig(path)
+
+
+def test_a_kubeconfig_that_says_something_else_is_used_as_a_whole(tmp_path: Path) -> None:
+    """What is shown to a server is never what was meant for another."""
+    path = write(tmp_path, {"server": "http://one:1/a"}, {"token": "s3cret-1"})
+    login = login_of(f"kubernetes:{path}", path)
+    write(tmp_path, {"server": "http://two:2/b"}, {"token": "s3cret-2"})
+    now = login.now()
+    assert (str(now.server), now.path) == ("http://two:2", "/b")
+    assert now.headers() == {"Authorization": "Bearer s3cret-2"}
+
+
+def test_a_kubeconfig_that_is_spoilt_is_not_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path, {"server": "http://one:1"}, {"token": "s3cret"})
+    login = Renewed(partial(login_by_kubeconfig, path))
+    before = login.now()
+    whole = path.read_text()
+    for text in (whole[:-9], whole + "x: @s3cret", "", whole.replace("u\n", "v\n", 1)):
+        path.write_text(text)
+        assert login.now() is before
+    write(tmp_path, {"server": "https://u:s3cret@one"}, {"token": "two\ns3cret"})
+    assert login.now() is before
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "s3cret" not in str([record.__dict__ for record in caplog.records])
+
+
+def test_a_server_named_apart_is_asked_over_tls_if_it_says_https(tmp_path: Path) -> None:
+    """Also where the kubeconfig's own speaks none: its token must not go in clear."""
+    path = write(tmp_path, {"server": "http://one:1"}, {"token": "t"})
+    login = login_of(f"kubernetes:{path}?server=https://two:2", path).now()
+    assert str(login.server) == "https://two:2"
 
 
 def test_in_a_pod(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from podway.store.codec import decode_node, decode_subnets
 from podway.store.etcd_keys import parse_record, parse_reservation
 from podway.store.etcd_messages import Fault, RangeResponse, WatchResponse, decode
 from podway.store.flannel_data import parse_lease, parse_net_conf
-from podway.store.kube_login import login_by_kubeconfig
 from podway.store.kube_objects import decode_event, decode_page, decode_pod_node
 from podway.store.kube_objects import decode_node as decode_kube_node
+from podway.store.kubeconfig import login_by_kubeconfig
 from podway.store.wire import decode_client_frame, decode_hub_frame
 
 DEPTH = 100_000
