@@ -4,12 +4,13 @@ In: `Program`s that are wanted. Out: their commands, run; and a record of what w
 node's ledger, so that an agent that starts anew neither repeats nor forgets. What was done before
 the machine started is gone with its kernel, so the record bears the boot's id.
 
-A peer's commands wait for the node's own, and the node's end waits for the peers'. A command that
-fails or takes too long is tried again after a growing pause. None is ever given to a shell, and
-none gets the agent's environment, which may hold secrets.
+A peer's commands wait for the node's own, and the node's end waits for the peers' (`backlog` tells
+whose turn it is). A command that fails or takes too long is tried again after a growing pause. None
+is ever given to a shell, and none gets the agent's environment, which may hold secrets.
 """
 
 import asyncio
+import math
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -19,10 +20,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from podway.agent.backlog import Backlog
 from podway.agent.ledger import Ledger, LedgerError
 from podway.errors import ConfigError, PodwayError
 from podway.kernel.logs import Log
-from podway.model.programs import NODE, Command, Program
+from podway.model.programs import Command, Program
 
 TIMEOUT_S = 30.0
 _RETRY_FIRST_S = 0.5
@@ -63,43 +65,35 @@ class Programs:
         self._log = log
         self._timeout_s = timeout_s
         self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
-        self._wanted: dict[str, Program] = {}
-        self._done = self._recall()
+        self._backlog = Backlog(self._recall())
         self._attempts: dict[str, int] = {}
-        self._due: dict[str, float] = {}
         self._wake = asyncio.Event()
-        self.sweeping = False
 
     # --- what is wanted -------------------------------------------------------------------------
 
     def want(self, name: str, program: Program | None) -> None:
         """Have *program* done, or whatever was done as *name* undone."""
-        if self._wanted.get(name) == program:
+        if not self._backlog.want(name, program):
             return
-        if program is None:
-            del self._wanted[name]
-        else:
-            self._wanted[name] = program
         self._attempts.pop(name, None)
-        self._due.pop(name, None)
-        if program is None and name not in self._done:
+        if self.is_done(name):
             self.failures.pop(name, None)  # there is nothing to do, and nothing to undo
         self._wake.set()
 
     def sweep(self, *, on: bool) -> None:
         """Undo what nobody wants from now on: before the first complete list nobody knows."""
-        if on and not self.sweeping:
+        if on and not self._backlog.sweeping:
             self._wake.set()
-        self.sweeping = on
+        self._backlog.sweeping = on
 
     def is_done(self, name: str) -> bool:
         """Tell whether what is wanted as *name* is done."""
-        return self._done.get(name) == self._wanted.get(name)
+        return not self._backlog.differs(name)
 
     @property
     def done(self) -> dict[str, Program]:
         """What was done since this machine started, by name."""
-        return dict(self._done)
+        return self._backlog.all_done()
 
     # --- doing it -------------------------------------------------------------------------------
 
@@ -107,16 +101,12 @@ class Programs:
         """Work for ever."""
         while True:
             self._wake.clear()
-            now = _now()
-            due_at = {name: self._due.get(name, now) for name in self._next()}
-            names = sorted(name for name, due in due_at.items() if due <= now)
-            if names:
+            if names := self._backlog.due(_now()):
                 await self._reconcile(names)
                 continue
-            due = min(due_at.values(), default=None)
             # Not wait_for: in Python 3.11 it loses a cancellation that comes with the event.
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
+                async with asyncio.timeout_at(self._backlog.next_due()):
                     await self._wake.wait()
 
     async def undo_all(self) -> None:
@@ -125,20 +115,8 @@ class Programs:
         What cannot be undone stays done, and is in `failures`.
         """
         self.sweep(on=True)
-        while names := self._next() - self.failures.keys():
+        while names := self._backlog.due(math.inf) - self.failures.keys():
             await self._reconcile(names)
-
-    def _next(self) -> set[str]:
-        """Return what differs and waits for nothing else: the node comes first and goes last."""
-        different = {name for name in {*self._wanted, *self._done} if self._differs(name)}
-        if NODE in different and NODE in self._wanted:
-            return {NODE}
-        return different - {NODE} or different
-
-    def _differs(self, name: str) -> bool:
-        if name not in self._wanted and not self.sweeping:
-            return False
-        return not self.is_done(name)
 
     async def _reconcile(self, names: Iterable[str]) -> None:
         room = asyncio.Semaphore(_AT_ONCE)
@@ -148,12 +126,14 @@ class Programs:
                 await self._mend(name)
 
         async with asyncio.TaskGroup() as tasks:
-            for name in names:
+            for name in sorted(names):
                 tasks.create_task(one(name))
 
     async def _mend(self, name: str) -> None:
         """Undo what was done as *name*, then do what is wanted."""
-        wanted, done = self._wanted.get(name), self._done.get(name)
+        if self.is_done(name):
+            return  # what is wanted has changed back meanwhile
+        wanted, done = self._backlog.wanted(name), self._backlog.done(name)
         try:
             if done is not None:
                 await self._execute(done.undo, done)
@@ -165,17 +145,17 @@ class Programs:
             self._postpone(name, error)
             return
         self._attempts.pop(name, None)
-        self._due.pop(name, None)
         self.failures.pop(name, None)
 
     def _postpone(self, name: str, error: ProgramFailed) -> None:
-        if name not in self._wanted and name not in self._done:
+        if self.is_done(name):
             return  # nobody has wanted it since
         if self.failures.get(name) != str(error):
             self._log.warning("program failed", what=name, reason=str(error))
         self.failures[name] = str(error)
         attempts = self._attempts[name] = self._attempts.get(name, 0) + 1
-        self._due[name] = _now() + min(_RETRY_FIRST_S * 2 ** min(attempts - 1, 16), _RETRY_MAX_S)
+        pause_s = min(_RETRY_FIRST_S * 2 ** min(attempts - 1, 16), _RETRY_MAX_S)
+        self._backlog.postpone(name, _now() + pause_s)
 
     async def _execute(self, command: Command, program: Program) -> None:
         if command:
@@ -184,12 +164,8 @@ class Programs:
     # --- what was done --------------------------------------------------------------------------
 
     def _record(self, name: str, program: Program | None) -> None:
-        if program is None:
-            self._done.pop(name, None)
-            data = None
-        else:
-            self._done[name] = program
-            data = _encoder.encode(_Done(self._boot_id, program))
+        self._backlog.record(name, program)
+        data = None if program is None else _encoder.encode(_Done(self._boot_id, program))
         try:
             self._ledger.remember([(_KIND, name, data)])
         except LedgerError as error:
