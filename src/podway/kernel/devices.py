@@ -14,7 +14,7 @@ from podway.netlink import NetlinkError, NetlinkSocket, get_link
 from podway.netlink.constants import RTEXT_FILTER_SKIP_STATS
 
 if TYPE_CHECKING:
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
 
 _SIOCGIFNAME = 0x8910
 _SIOCGIFINDEX = 0x8933

@@ -50,7 +50,7 @@ from podway.netlink.constants import IFAPROT_KERNEL_LL
 
 if TYPE_CHECKING:
     from podway.netlink.addresses import AddressMessage
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
 
 State = dict[Key, KernelObject]
 

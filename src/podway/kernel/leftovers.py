@@ -39,7 +39,7 @@ from podway.netlink import (
 )
 
 if TYPE_CHECKING:
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
 
 _FLANNELS_NAME = re.compile(r"flannel(0|\.\d+|-v6\.\d+|\.ipip|-wg|-wg-v6)")
 _COMM = "flanneld"

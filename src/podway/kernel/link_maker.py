@@ -37,7 +37,7 @@ from podway.netlink import NetlinkError, NetlinkSocket, Request, change_link, en
 from podway.udp.tun import create_tun, keep_tun
 
 if TYPE_CHECKING:
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
 
 
 class LinkMaker:

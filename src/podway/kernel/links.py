@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
 
     IndexOf = Callable[[str], int]
     NameOf = Callable[[int], str]

@@ -48,7 +48,7 @@ from podway.netlink.netns import current_identity, identity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
 
 _LOOPBACK_INDEX = 1
 # How many interfaces of one pod may have a default route; nobody has so many.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from podway.model.addresses import IPNetwork
-    from podway.netlink.routes import NextHopFields, RouteMessage
+    from podway.netlink.route_messages import NextHopFields, RouteMessage
 
     IndexOf = Callable[[str], int]
     NameOf = Callable[[int], str]

@@ -19,7 +19,7 @@ from podway.model.kernel import FdbEntry
 from podway.netlink import EncodeError, NetlinkError, NetlinkSocket, Request
 
 if TYPE_CHECKING:
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
 
 
 class Sender:

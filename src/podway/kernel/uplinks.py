@@ -19,8 +19,8 @@ from podway.netlink import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podway.netlink.addresses import AddressMessage
-    from podway.netlink.links import LinkMessage
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.link_messages import LinkMessage
+    from podway.netlink.route_messages import RouteMessage
 
 _MAIN_TABLE = 254
 

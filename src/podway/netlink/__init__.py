@@ -35,7 +35,8 @@ refused (`EncodeError`), attributes that no table knows are skipped.
 
 Types: `LinkMessage`, `AddressMessage`, `RouteMessage`, `NeighbourMessage`, `RuleMessage`,
 `NetconfMessage`, `TrafficMessage` and `NftMessage` are TypedDicts for the type checker alone;
-import them under ``if TYPE_CHECKING:`` from the module that describes them.
+import them under ``if TYPE_CHECKING:`` from the module that describes them (`link_messages` and
+`route_messages` for the first and the third).
 
 Errors: see `podway.netlink.errors`. Namespaces: see `podway.netlink.netns`.
 """

@@ -8,8 +8,8 @@ siblings) -> value``, ``rule`` (what a value must be, in words) and ``type_flags
 the dict that the value stands in: what IFLA_INFO_DATA means depends on IFLA_INFO_KIND beside it.
 
 A value that breaks the rule raises whatever Python raises for it (struct.error, TypeError,
-ValueError, AttributeError): `AttributeSet.encode` makes it an `EncodeError` with field, value and
-rule. A payload of an impossible size is a `DecodeError`.
+ValueError, LookupError, AttributeError): `AttributeSet.encode` makes it an `EncodeError` with
+field, value and rule. A payload of an impossible size is a `DecodeError`.
 
 Sources: include/net/netlink.h (NLA_U32, NLA_NUL_STRING, NLA_FLAG, ...), lib/nlattr.c.
 """

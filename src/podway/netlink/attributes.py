@@ -123,7 +123,7 @@ class AttributeSet:
                         parts += (NLATTR.pack(length, row[0]), item, _PADDING[-length & 3])
             except EncodeError as error:
                 raise error.within(name) from None
-            except (StructError, TypeError, ValueError, AttributeError) as error:
+            except (StructError, TypeError, ValueError, LookupError, AttributeError) as error:
                 raise EncodeError(name, value, self.rule(name)) from error
         return b"".join(parts)
 

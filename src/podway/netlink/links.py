@@ -20,12 +20,25 @@ To bring a device up: ``{"index": 5, "flags": IFF_UP, "change": IFF_UP}``.
 Sources: include/uapi/linux/rtnetlink.h and if_link.h, net/core/rtnetlink.c.
 """
 
+# ruff: noqa: ARG002  # attribute types have one signature, whether they need it or not
+
 from __future__ import annotations
 
 from _struct import Struct
 from sys import byteorder
 
-from podway.netlink.attribute_types import ADDRESS, BYTES, LLADDR, S32, TEXT, U8, U16, U32, Record
+from podway.netlink.attribute_types import (
+    ADDRESS,
+    BYTES,
+    LLADDR,
+    S32,
+    TEXT,
+    U8,
+    U16,
+    U32,
+    Leaf,
+    Record,
+)
 from podway.netlink.attributes import AttributeSet, Nested, Repeated, Selected
 from podway.netlink.constants import (
     AF_BRIDGE,
@@ -48,136 +61,47 @@ from podway.netlink.messages import Embedded, Request, Schema
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, TypedDict
+    from typing import Any
 
+    from podway.netlink.attribute_types import Fields
+    from podway.netlink.link_messages import LinkMessage
     from podway.netlink.messages import NameOf
-
-    class LinkInfo(TypedDict, total=False):
-        """IFLA_LINKINFO: what the device is, and what its master makes of it."""
-
-        kind: str
-        data: Mapping[str, Any]
-        slave_kind: str
-        slave_data: Mapping[str, Any]
-
-    class LinkMessage(TypedDict, total=False):
-        """One device. Addresses of the link layer are colon text, indexes are integers."""
-
-        family: int
-        type: int
-        index: int
-        flags: int
-        change: int
-        address: str
-        broadcast: str
-        perm_address: str
-        ifname: str
-        ifalias: str
-        mtu: int
-        min_mtu: int
-        max_mtu: int
-        link: int
-        link_netnsid: int
-        master: int
-        txqlen: int
-        operstate: int
-        linkmode: int
-        linkinfo: LinkInfo
-        group: int
-        promiscuity: int
-        allmulti: int
-        num_tx_queues: int
-        num_rx_queues: int
-        gso_max_segs: int
-        gso_max_size: int
-        gro_max_size: int
-        tso_max_size: int
-        tso_max_segs: int
-        gso_ipv4_max_size: int
-        gro_ipv4_max_size: int
-        carrier: int
-        carrier_changes: int
-        carrier_up_count: int
-        carrier_down_count: int
-        proto_down: int
-        qdisc: str
-        net_ns_pid: int
-        net_ns_fd: int
-        new_netnsid: int
-        new_ifindex: int
-        target_netnsid: int
-        ext_mask: int
-        event: int
-        stats64: Mapping[str, int]
-        prop_list: Mapping[str, list[str]]
-        alt_ifname: str
-        phys_port_name: str
-        parent_dev_name: str
-        parent_dev_bus_name: str
-        protinfo: Mapping[str, Any]
-        af_spec: Mapping[str, Any]
 
 
 # IPV4_DEVCONF_*, include/uapi/linux/ip.h.
 _IPV4_CONF = {"arp_notify": 22}
 _U32_ATTRIBUTE = Struct("=HHI")
 
-_STATS64 = Record(
-    "=25Q",
-    (
-        "rx_packets",
-        "tx_packets",
-        "rx_bytes",
-        "tx_bytes",
-        "rx_errors",
-        "tx_errors",
-        "rx_dropped",
-        "tx_dropped",
-        "multicast",
-        "collisions",
-        "rx_length_errors",
-        "rx_over_errors",
-        "rx_crc_errors",
-        "rx_frame_errors",
-        "rx_fifo_errors",
-        "rx_missed_errors",
-        "tx_aborted_errors",
-        "tx_carrier_errors",
-        "tx_fifo_errors",
-        "tx_heartbeat_errors",
-        "tx_window_errors",
-        "rx_compressed",
-        "tx_compressed",
-        "rx_nohandler",
-        "rx_otherhost_dropped",
-    ),
+# struct rtnl_link_stats64.
+_COUNTERS = (
+    "rx_packets tx_packets rx_bytes tx_bytes rx_errors tx_errors rx_dropped tx_dropped multicast"
+    " collisions rx_length_errors rx_over_errors rx_crc_errors rx_frame_errors rx_fifo_errors"
+    " rx_missed_errors tx_aborted_errors tx_carrier_errors tx_fifo_errors tx_heartbeat_errors"
+    " tx_window_errors rx_compressed tx_compressed rx_nohandler rx_otherhost_dropped"
 )
+_STATS64 = Record("=25Q", tuple(_COUNTERS.split()))
 _INET6 = AttributeSet(
     "IFLA_INET6",
     ((1, "flags", U32), (7, "token", ADDRESS), (8, "addr_gen_mode", U8), (9, "ra_mtu", U32)),
 )
 
 
-class _Ipv4Conf:
+class _Ipv4Conf(Leaf):
     """IFLA_INET_CONF: parameters below net/ipv4/conf, of those the ones in `_IPV4_CONF`.
 
-    Written as attributes (inet_set_link_af), read as an array (inet_fill_link_af).
+    Written as attributes (inet_set_link_af), read as an array (inet_fill_link_af). Errors name the
+    whole of it.
     """
 
     __slots__ = ()
-    rule = f"must be a dict of {', '.join(_IPV4_CONF)}"
     type_flags = NLA_F_NESTED
 
-    def encode(self, value: Mapping[str, int], siblings: Mapping[str, Any]) -> bytes:
+    def encode(self, value: Mapping[str, int], siblings: Fields) -> bytes:
         """Return an attribute for each parameter."""
-        del siblings
         return b"".join(_U32_ATTRIBUTE.pack(8, _IPV4_CONF[name], value[name]) for name in value)
 
-    def decode(
-        self, data: bytes, start: int, stop: int, siblings: Mapping[str, Any]
-    ) -> dict[str, int]:
+    def decode(self, data: bytes, start: int, stop: int, siblings: Fields) -> dict[str, int]:
         """Return the parameters that the array is long enough for."""
-        del siblings
         places = {name: start + 4 * (number - 1) for name, number in _IPV4_CONF.items()}
         return {
             name: int.from_bytes(data[at : at + 4], byteorder)
@@ -185,12 +109,10 @@ class _Ipv4Conf:
             if at + 4 <= stop
         }
 
-    def nest(self, siblings: Mapping[str, Any]) -> None:
-        """Return None: errors name the whole of it."""
-        del siblings
 
-
-_INET = AttributeSet("IFLA_INET", ((1, "conf", _Ipv4Conf()),))
+_INET = AttributeSet(
+    "IFLA_INET", ((1, "conf", _Ipv4Conf(f"must be a dict of {', '.join(_IPV4_CONF)}")),)
+)
 _AF_SPEC = AttributeSet(
     "AF_SPEC", ((AF_INET, "inet", Nested(_INET)), (AF_INET6, "inet6", Nested(_INET6)))
 )

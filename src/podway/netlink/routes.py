@@ -34,7 +34,7 @@ from __future__ import annotations
 from _struct import Struct
 from errno import ENOENT
 
-from podway.netlink.attribute_types import ADDRESS, TEXT, U8, U16, U32, Record
+from podway.netlink.attribute_types import ADDRESS, TEXT, U8, U16, U32, Leaf, Record
 from podway.netlink.attributes import AttributeSet, Nested
 from podway.netlink.constants import (
     AF_INET6,
@@ -57,84 +57,32 @@ from podway.netlink.messages import Request, Schema
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any, TypedDict
+    from typing import Any
 
+    from podway.netlink.attribute_types import Fields
     from podway.netlink.messages import NameOf
-
-    class ViaFields(TypedDict):
-        """RTA_VIA: a next hop of another family."""
-
-        family: int
-        addr: bytes
-
-    class NextHopFields(TypedDict, total=False):
-        """One way of a multipath route."""
-
-        ifindex: int
-        flags: int
-        hops: int
-        gateway: bytes
-        via: ViaFields
-        flow: int
-        encap_type: int
-
-    class RouteMessage(TypedDict, total=False):
-        """One route. Addresses are packed bytes, devices are indexes."""
-
-        family: int
-        dst_len: int
-        src_len: int
-        tos: int
-        table: int
-        protocol: int
-        scope: int
-        type: int
-        flags: int
-        dst: bytes
-        src: bytes
-        iif: int
-        oif: int
-        gateway: bytes
-        via: ViaFields
-        priority: int
-        prefsrc: bytes
-        metrics: Mapping[str, int]
-        multipath: Sequence[NextHopFields]
-        flow: int
-        cacheinfo: Mapping[str, int]
-        mark: int
-        pref: int
-        encap_type: int
-        expires: int
-        uid: int
-        ttl_propagate: int
-        nh_id: int
+    from podway.netlink.route_messages import NextHopFields, RouteMessage, ViaFields
 
 
 _NEXTHOP = Struct("=HBBi")
 _FAMILY = Struct("=H")
 
 
-class _Via:
+class _Via(Leaf):
     """Struct rtvia: two bytes of family, then an address."""
 
     __slots__ = ()
-    rule = "must be a dict of family and addr"
-    type_flags = 0
 
-    def encode(self, value: ViaFields, siblings: Mapping[str, Any]) -> bytes:
+    def encode(self, value: ViaFields, siblings: Fields) -> bytes:
         return _FAMILY.pack(value["family"]) + value["addr"]
 
-    def decode(self, data: bytes, start: int, stop: int, siblings: dict[str, Any]) -> ViaFields:
+    def decode(self, data: bytes, start: int, stop: int, siblings: Fields) -> ViaFields:
         if stop - start - 2 not in {4, 16}:
             raise DecodeError(f"{stop - start} bytes, 6 or 18 expected")
         return {"family": _FAMILY.unpack_from(data, start)[0], "addr": data[start + 2 : stop]}
 
-    def nest(self, siblings: Mapping[str, Any]) -> None:
-        """Return None: an offset inside is told as the whole field's."""
 
-
-_VIA = _Via()
+_VIA = _Via("must be a dict of family and addr")
 _NEXTHOP_ATTRIBUTES = AttributeSet(
     "RTA",
     ((5, "gateway", ADDRESS), (11, "flow", U32), (18, "via", _VIA), (21, "encap_type", U16)),
@@ -142,14 +90,12 @@ _NEXTHOP_ATTRIBUTES = AttributeSet(
 _NEXTHOP_HEADER = ("flags", "hops", "ifindex")
 
 
-class _NextHops:
+class _NextHops(Leaf):
     """RTA_MULTIPATH: struct rtnexthop after struct rtnexthop, each with its attributes."""
 
     __slots__ = ()
-    rule = "must be a list of dicts of ifindex, flags, hops, gateway, via, flow, encap_type"
-    type_flags = 0
 
-    def encode(self, value: Sequence[NextHopFields], siblings: Mapping[str, Any]) -> bytes:
+    def encode(self, value: Sequence[NextHopFields], siblings: Fields) -> bytes:
         parts: list[bytes] = []
         for hop in value:
             attributes = _NEXTHOP_ATTRIBUTES.encode(hop, frozenset(_NEXTHOP_HEADER))
@@ -173,10 +119,8 @@ class _NextHops:
             start += (length + 3) & ~3
         return hops
 
-    def nest(self, siblings: Mapping[str, Any]) -> None:
-        """Return None: an offset inside is told as the whole field's."""
 
-
+_NEXTHOPS_RULE = "must be a list of dicts of ifindex, flags, hops, gateway, via, flow, encap_type"
 _METRICS = AttributeSet(
     "RTAX",
     (
@@ -250,7 +194,7 @@ ROUTE: Schema[RouteMessage] = Schema(
             (6, "priority", U32),
             (7, "prefsrc", ADDRESS),
             (8, "metrics", Nested(_METRICS)),
-            (9, "multipath", _NextHops()),
+            (9, "multipath", _NextHops(_NEXTHOPS_RULE)),
             (11, "flow", U32),
             (12, "cacheinfo", _CACHEINFO),
             (15, "table", U32),

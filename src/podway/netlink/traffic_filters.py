@@ -36,7 +36,7 @@ from __future__ import annotations
 from _struct import Struct
 from sys import byteorder
 
-from podway.netlink.attribute_types import BYTES, TEXT, U32, Record
+from podway.netlink.attribute_types import BYTES, TEXT, U32, Leaf, Record
 from podway.netlink.attributes import AttributeSet, Nested, Selected
 from podway.netlink.constants import (
     NLA_F_NESTED,
@@ -72,14 +72,13 @@ _SELECTOR = Struct("=BBBx2sHhh4s")
 _KEY = Struct("=4s4sii")
 _SELECTOR_NAMES = ("flags", "offshift", "offmask", "off", "offoff", "hoff", "hmask")
 _KEY_NAMES = ("mask", "val", "off", "offmask")
+_SELECTOR_RULE = f"must be a dict of {', '.join(_SELECTOR_NAMES)} and keys, dicts of mask, val, off"
 
 
-class _Selector:
+class _Selector(Leaf):
     """TCA_U32_SEL: a struct tc_u32_sel with its keys as list ``keys``; numbers left out are 0."""
 
     __slots__ = ()
-    rule = f"must be a dict of {', '.join(_SELECTOR_NAMES)} and keys, dicts of mask, val, off"
-    type_flags = 0
 
     def encode(self, value: Mapping[str, Any], siblings: Mapping[str, Any]) -> bytes:
         keys = value.get("keys", ())
@@ -119,9 +118,6 @@ class _Selector:
             "hmask": int.from_bytes(hmask, "big"),
             "keys": [_unpack_key(data, start + n * _KEY.size) for n in range(count)],
         }
-
-    def nest(self, siblings: Mapping[str, Any]) -> None:
-        """Return None: an offset inside is told as the whole field's."""
 
 
 def _pack_key(key: Mapping[str, int]) -> bytes:
@@ -201,7 +197,7 @@ _U32 = AttributeSet(
         (2, "hash", U32),
         (3, "link", U32),
         (4, "divisor", U32),
-        (5, "sel", _Selector()),
+        (5, "sel", _Selector(_SELECTOR_RULE)),
         (7, "act", _ACTIONS),
         (8, "indev", TEXT),
         (11, "flags", U32),

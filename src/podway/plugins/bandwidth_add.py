@@ -32,7 +32,7 @@ from podway.plugins.undo import Undo
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podway.cni.results import Result
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.plugins.bandwidth_conf import BandwidthConf
     from podway.plugins.bandwidth_plans import Shaper
     from podway.plugins.skeleton import Call

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from podway.cni.results import Result
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.netlink.traffic_control import TrafficMessage
     from podway.plugins.bandwidth_conf import BandwidthConf, Limit
     from podway.plugins.skeleton import Call

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from podway.cni.requests import Request
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.netlink.socket import NetlinkSocket
     from podway.plugins.skeleton import Call
 

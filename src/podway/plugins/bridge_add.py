@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from podway.cni.results import Ip
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.plugins.skeleton import Call
 
 # Positions in the result: bridge, host's end, container's end.

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Final
 
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.plugins.skeleton import Call
 
 _RTEXT_FILTER_BRVLAN: "Final" = 2

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from podway.netlink.addresses import AddressMessage
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.netlink.socket import NetlinkSocket
     from podway.plugins.bridge_conf import BridgeConf
     from podway.plugins.skeleton import Call

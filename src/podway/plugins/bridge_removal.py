@@ -23,7 +23,7 @@ from podway.plugins.undo import attempt_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.plugins.skeleton import Call
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
     from podway.cni.results import Result
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
 
 KIND: "Final" = "dummy"
 SHAPE: "Final" = Shape(kind=KIND, data={}, mtu_bytes=0)

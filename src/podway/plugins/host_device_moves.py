@@ -32,9 +32,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.netlink.messages import Request
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.route_messages import RouteMessage
     from podway.plugins.host_device_state import HostState
 
 # The kernel gives hardware back a while after the last process left the namespace.

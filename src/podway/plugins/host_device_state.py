@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from podway.cni.requests import Request
     from podway.netlink.addresses import AddressMessage
-    from podway.netlink.links import LinkMessage
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.link_messages import LinkMessage
+    from podway.netlink.route_messages import RouteMessage
 
 # include/uapi/linux/if_addr.h: what somebody asked for, as against what the kernel found out.
 _IFA_F_MANAGETEMPADDR = 0x100

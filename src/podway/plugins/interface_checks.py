@@ -13,8 +13,8 @@ from podway.plugins.interfaces import find_link
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podway.netlink.addresses import AddressMessage
-    from podway.netlink.links import LinkMessage
-    from podway.netlink.routes import NextHopFields, RouteMessage
+    from podway.netlink.link_messages import LinkMessage
+    from podway.netlink.route_messages import NextHopFields, RouteMessage
     from podway.netlink.socket import NetlinkSocket
     from podway.plugins.interfaces import InterfacePlan
 

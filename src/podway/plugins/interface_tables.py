@@ -11,7 +11,7 @@ from podway.netlink.rules import dump_rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.netlink.socket import NetlinkSocket
 
 _VRF: str = "vrf"

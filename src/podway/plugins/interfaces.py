@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     from podway.cni.results import Ip, Result, Route
     from podway.netlink.addresses import AddressMessage
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.netlink.messages import Request
-    from podway.netlink.routes import RouteMessage, ViaFields
+    from podway.netlink.route_messages import RouteMessage, ViaFields
 
 # How long duplicate address detection may take; the kernel needs about 1.5 s.
 _SETTLED_WITHIN_S = 10.0

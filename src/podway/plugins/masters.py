@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from podway.netlink.links import LinkMessage
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.link_messages import LinkMessage
+    from podway.netlink.route_messages import RouteMessage
     from podway.netlink.socket import NetlinkSocket
 
 

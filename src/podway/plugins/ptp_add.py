@@ -35,7 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.netlink.messages import Request
     from podway.plugins.skeleton import Call
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from podway.cni.results import Result
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.plugins.ptp_plans import PtpPlan
     from podway.plugins.skeleton import Call
 

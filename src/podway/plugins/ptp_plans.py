@@ -37,7 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podway.cni.results import Result
     from podway.netlink.addresses import AddressMessage
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.route_messages import RouteMessage
 
 
 class PtpPlan(Value):

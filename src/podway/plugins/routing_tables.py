@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Final
 
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.route_messages import RouteMessage
     from podway.netlink.socket import NetlinkSocket
 
 # What makes a route; the rest of what the kernel tells is its own.

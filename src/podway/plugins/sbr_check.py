@@ -20,7 +20,7 @@ from podway.plugins.sbr_routes import main_routes, rules_by_source
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podway.cni.results import Result
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.route_messages import RouteMessage
     from podway.plugins.sbr_conf import SbrConf, Source
     from podway.plugins.skeleton import Call
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from podway.netlink.messages import Request
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.route_messages import RouteMessage
     from podway.netlink.rules import RuleMessage
     from podway.plugins.sbr_conf import SbrConf, Source
 

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.route_messages import RouteMessage
     from podway.netlink.rules import RuleMessage
     from podway.netlink.socket import NetlinkSocket
 

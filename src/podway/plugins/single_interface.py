@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podway.cni.results import Dns
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.plugins.skeleton import Call
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from podway.cni.fields import Fields
     from podway.cni.results import Result
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
 
 # As `ip link` and the kernel call what tun.c makes.
 KIND: "Final" = "tun"

@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podway.cni.requests import Request
     from podway.cni.results import Result
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.plugins.skeleton import Call
     from podway.plugins.tuning_backups import Backup
     from podway.plugins.tuning_conf import TuningConf

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from podway.cni.requests import NetConf, Request
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.plugins.tuning_conf import TuningConf
 
 _DIGITS: "Final" = 24

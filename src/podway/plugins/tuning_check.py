@@ -17,7 +17,7 @@ from podway.plugins.tuning_sysctls import check_allowed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
     from podway.plugins.skeleton import Call
     from podway.plugins.tuning_conf import TuningConf
     from podway.plugins.tuning_sysctls import Sysctl

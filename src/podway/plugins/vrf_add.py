@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from podway.cni.results import Result
     from podway.netlink.addresses import AddressMessage
-    from podway.netlink.links import LinkMessage
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.link_messages import LinkMessage
+    from podway.netlink.route_messages import RouteMessage
     from podway.plugins.skeleton import Call
 
 _ADDRESS_FIELDS: "Final" = ("family", "prefixlen", "scope", "index", "address", "local")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from podway.cni.requests import Request
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
 
 KIND: "Final" = "vrf"
 _MAX_TABLE: "Final" = (1 << 32) - 1

@@ -35,7 +35,7 @@ from podway.netlink.constants import (
 )
 
 if TYPE_CHECKING:
-    from podway.netlink.links import LinkMessage
+    from podway.netlink.link_messages import LinkMessage
 
 MAC = "0a:58:0a:f4:01:02"
 IndexOf = Callable[[str], int]

@@ -36,7 +36,7 @@ from podway.netlink.constants import (
 )
 
 if TYPE_CHECKING:
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.route_messages import RouteMessage
 
 OURS = 112
 IndexOf = Callable[[str], int]

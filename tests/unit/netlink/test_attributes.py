@@ -22,7 +22,11 @@ from podway.netlink.attribute_types import (
 )
 from podway.netlink.attributes import AttributeSet, Nested, Repeated, Selected
 from podway.netlink.errors import DecodeError, EncodeError
+from podway.netlink.links import LINK
+from podway.netlink.messages import Schema
 from podway.netlink.refusals import locate
+from podway.netlink.routes import ROUTE
+from podway.netlink.traffic_filters import FILTER
 
 INNER = AttributeSet("INNER", ((1, "low", U8), (2, "port", BE16)))
 OTHER = AttributeSet("OTHER", ((1, "wide", U32),))
@@ -169,6 +173,30 @@ def test_decoding(data: bytes, expected: dict[str, Any]) -> None:
 def test_what_cannot_be_encoded_names_its_field(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(EncodeError) as caught:
         TABLE.encode(fields)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("schema", "message", "field"),
+    [
+        pytest.param(
+            LINK, {"af_spec": {"inet": {"conf": {"x": 1}}}}, "link.af_spec.inet.conf", id="conf"
+        ),
+        pytest.param(ROUTE, {"via": {"addr": bytes(16)}}, "route.via", id="via without family"),
+        pytest.param(ROUTE, {"multipath": [{"metric": 1}]}, "route.multipath.metric", id="hop"),
+        pytest.param(
+            FILTER,
+            {"kind": "u32", "options": {"sel": {"keys": [{"x": 1}]}}},
+            "filter.options.sel",
+            id="key",
+        ),
+    ],
+)
+def test_types_of_one_table_name_their_field_too(
+    schema: Schema[Any], message: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(EncodeError) as caught:
+        schema.encode(message)
     assert caught.value.field == field
 
 

@@ -21,7 +21,7 @@ from podway.plugins.sbr_plans import Found, SbrPlan, compute_plan
 from unit.plugins.plugin_calls import call_of
 
 if TYPE_CHECKING:
-    from podway.netlink.routes import RouteMessage
+    from podway.netlink.route_messages import RouteMessage
 
 FOUR = Source(packed=pack_address("10.1.0.5"), bits=24, gateway=pack_address("10.1.0.1"))
 OTHER = Source(packed=pack_address("10.2.0.5"), bits=24, gateway=None)
