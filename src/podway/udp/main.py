@@ -21,7 +21,7 @@ from podway.udp.peers import Prefixes
 from podway.udp.relay import Relay
 from podway.udp.server import ControlServer
 from podway.udp.sockets import open_udp
-from podway.udp.tun import open_tun
+from podway.udp.tun import await_link, open_tun
 
 _NOBODY = 65534
 # As the kernel's own forwarding has: a busy node shall not starve its network.
@@ -62,6 +62,7 @@ def _open(config: RelayConfig) -> Relay:
     for address in config.addresses:
         opened = open_udp(address, config.port)
         sockets[_PACKED_BYTES[opened.family]] = opened
+    await_link(config.dev)
     return Relay(tun, sockets, Prefixes(list(config.subnets)))
 
 

@@ -8,12 +8,15 @@ With offloads on, one read returns up to 64 KiB of one TCP flow and says of what
 are to be, and one write may hand over as much; checksums are left to whoever comes last. Without
 them the kernel would cut, add up and hand over packets one by one.
 
-Sources: include/uapi/linux/if_tun.h, include/uapi/linux/virtio_net.h, drivers/net/tun.c.
+Sources: include/uapi/linux/if_tun.h, include/uapi/linux/virtio_net.h, drivers/net/tun.c;
+net/core/link_watch.c for when a device that was opened begins to send.
 """
 
 import errno
 import os
 import socket
+import time
+from array import array
 from fcntl import ioctl
 from struct import Struct
 
@@ -35,6 +38,13 @@ _TUNSETIFF = 0x400454CA
 _TUNSETPERSIST = 0x400454CB
 _TUNSETOFFLOAD = 0x400454D0
 _IFREQ = Struct("=16sH22x")
+_IFREQ_DATA = Struct("@16sP16x")
+_SIOCGIFFLAGS = 0x8913
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_GLINK = 0x0A
+_IFF_UP, _IFF_RUNNING = 0x01, 0x40
+_LINK_S = 1.0
+_PAUSE_S = 0.001
 
 _CSUM, _TSO4, _TSO6, _USO4, _USO6 = 0x01, 0x02, 0x04, 0x20, 0x40
 # From the most to the least: segmentation of UDP came with Linux 6.2.
@@ -71,6 +81,33 @@ def open_tun(name: str) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def await_link(name: str) -> None:
+    """Wait until what is sent into the device *name*, which is open, can be read from it.
+
+    A device whose carrier comes, as it does when it is opened, drops all that it gets until some
+    work of the kernel has given it its queue (linkwatch_do_dev). From Linux 6.8 on that work is
+    done for whoever asks for the carrier by ethtool (linkwatch_sync_dev); before, one can but look
+    whether it is done. A device that is down has nothing to wait for; one that takes longer than a
+    second, on a machine that is busy beyond measure, begins when it does.
+
+    Raises:
+        OSError: the device is gone.
+    """
+    answer = array("I", (_ETHTOOL_GLINK, 0))
+    end_s = time.monotonic() + _LINK_S
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        ioctl(asking, _SIOCETHTOOL, _IFREQ_DATA.pack(name.encode(), answer.buffer_info()[0]))
+        while _flags(asking, name) & (_IFF_UP | _IFF_RUNNING) == _IFF_UP:
+            if time.monotonic() > end_s:
+                return
+            time.sleep(_PAUSE_S)
+
+
+def _flags(asking: socket.socket, name: str) -> int:
+    flags: int = _IFREQ.unpack(ioctl(asking, _SIOCGIFFLAGS, _IFREQ.pack(name.encode(), 0)))[1]
+    return flags
 
 
 def _set_offloads(fd: int) -> None:

@@ -19,7 +19,10 @@ def nodes(make_netns: MakeNetns, tmp_path: Path) -> Iterator[tuple[Node, Node]]:
     first, second = make_netns(), make_netns()
     first.ip("link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", second.name)
     with ExitStack() as stack:
-        yield Node(first, 1, tmp_path, stack), Node(second, 2, tmp_path, stack)
+        made = Node(first, 1, tmp_path, stack), Node(second, 2, tmp_path, stack)
+        for each in made:
+            each.wait_until_reached()
+        yield made
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 from netns.udp.worlds import DEV, PATIENCE_S, PORT, Node, address4, inside, peer4, peer6
 from podway.udp.control import ControlError, RelayClient
 from podway.udp.launch import start_relay
+from podway.udp.tun import await_link, open_tun
 
 
 def pids_in(node: Node) -> list[int]:
@@ -93,6 +94,31 @@ def test_it_ends_with_its_device(node: Node) -> None:
     relay = node.start()
     node.netns.ip("link", "delete", DEV)
     wait_for_end(relay)
+
+
+def test_the_first_packet_is_not_lost(node: Node) -> None:
+    """A device that nobody had open drops all that it gets for some moments after."""
+    sender = node.bound("10.244.1.0", 4242)
+    for number in range(5):
+        tun = inside(node.netns, lambda: open_tun(DEV))
+        try:
+            inside(node.netns, lambda: await_link(DEV))
+            sender.sendto(bytes([number]), ("10.244.2.0", 53))
+            assert select.select([tun], [], [], PATIENCE_S)[0]
+            assert os.read(tun, 2048).endswith(bytes([number]))
+        finally:
+            os.close(tun)
+        node.wait_for_link(DEV, "DOWN")
+
+
+def test_a_device_that_is_down_is_not_waited_for(node: Node) -> None:
+    node.netns.ip("link", "set", DEV, "down")
+    tun = inside(node.netns, lambda: open_tun(DEV))
+    inside(node.netns, lambda: await_link(DEV))
+    os.close(tun)
+    with pytest.raises(OSError) as caught:  # noqa: PT011
+        inside(node.netns, lambda: await_link("podway9"))
+    assert caught.value.errno == errno.ENODEV
 
 
 def test_it_outlives_its_device_being_down(node: Node, other: Node) -> None:

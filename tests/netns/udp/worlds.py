@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from netns.conftest import Netns
 from podway.netlink import entered
@@ -96,6 +96,11 @@ class Node:
         netns.ip("address", "add", f"{address4(number)}/24", "dev", "eth0")
         netns.ip("address", "add", f"{address6(number)}/64", "dev", "eth0", "nodad")
 
+    def wait_until_reached(self) -> None:
+        """Wait until eth0, whose other end is up, sends and receives."""
+        self.wait_for_link("eth0")
+        self.wait_for_address6(address6(self.number))
+
     def make_tunnel(self, dev: str = DEV) -> None:
         """Make the TUN device *dev* and lead the pods' network into it."""
         if dev == DEV:
@@ -110,6 +115,7 @@ class Node:
         self.netns.ip("route", "add", "10.244.0.0/16", "dev", dev)
         self.netns.ip("route", "add", "fd00:10:244::/48", "dev", dev, "mtu", "1452")
         self.write_sysctl(f"ipv4/conf/{dev}/accept_local", "1")
+        self.wait_for_address6(f"fd00:10:244:{self.number}::")
 
     def write_sysctl(self, path: str, value: str) -> None:
         inside(self.netns, lambda: Path(f"/proc/sys/net/{path}").write_text(value, "ascii"))
@@ -127,20 +133,39 @@ class Node:
         relay = RelayClient(self.path)
         self._stack.callback(_stop, relay)
         relay.set(peers)
-        self.wait_until_it_sends("eth0", config.dev if config else DEV)
         return relay
 
-    def wait_until_it_sends(self, *devices: str) -> None:
-        """Wait until the kernel has noticed each carrier: until then a device drops what it gets.
+    def wait_for_link(self, dev: str, state: str = "UP") -> None:
+        """Wait until *dev* is in *state*: only UP does it send what it gets, before it drops.
 
-        (net/core/link_watch.c, linkwatch_do_dev: the queue of a device is activated later.)
+        (net/core/link_watch.c, linkwatch_do_dev.) What `ip` says of its queue is no sign: that is
+        there as soon as the device is up.
         """
+        self._wait_for(lambda: self._link(dev)["operstate"] == state, f"{dev} is not {state}")
+
+    def _link(self, dev: str) -> dict[str, Any]:
+        found: list[dict[str, Any]] = json.loads(self.netns.ip("-j", "link", "show", "dev", dev))
+        return found[0]
+
+    def wait_for_address6(self, address: str) -> None:
+        """Wait until the IPv6 *address* is this node's: the kernel makes it so in its own time.
+
+        (net/ipv6/addrconf.c, addrconf_dad_work, also without duplicate address detection.) Until
+        then it answers for the address to nobody, and sends on what comes for it.
+        """
+
+        def is_local() -> bool:
+            return address in self.netns.ip("-6", "route", "show", "table", "local")
+
+        self._wait_for(is_local, f"{address} is nobody's")
+
+    @staticmethod
+    def _wait_for(is_so: Callable[[], bool], otherwise: str) -> None:
         for _ in range(int(PATIENCE_S * 100)):
-            found = {each["ifname"]: each for each in json.loads(self.netns.ip("-j", "link"))}
-            if all(found[dev]["qdisc"] != "noop" for dev in devices if dev in found):
+            if is_so():
                 return
             time.sleep(0.01)
-        raise AssertionError(f"no queue yet: {found}")
+        raise AssertionError(otherwise)
 
     def start_plain(self, program: str, *peers: Peer) -> None:
         """Start the relay in C with *peers*; it ends with the test."""
@@ -152,6 +177,7 @@ class Node:
         assert process.stdout is not None
         self._stack.callback(process.stdout.close)
         assert process.stdout.readline() == b"ready\n"
+        self.wait_for_link(PLAIN_DEV)
 
     def open(
         self, family: int = socket.AF_INET, kind: int = socket.SOCK_DGRAM, protocol: int = 0
