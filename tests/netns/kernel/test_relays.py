@@ -2,7 +2,6 @@
 
 import errno
 import os
-import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -14,14 +13,12 @@ import pytest
 from msgspec.structs import replace
 
 from netns.conftest import Netns
+from netns.kernel.nodes import Node
 from netns.udp.worlds import inside
 from podway.diff.operations import Operation, Verb
-from podway.diff.tracker import Tracker
-from podway.kernel.node import NodeKernel
 from podway.kernel.protocol import DeviceChanged
 from podway.model.kernel import KernelObject, Link, Tun, UdpPeer, UdpRelay
 
-PATIENCE_S = 5.0
 DEV = "podway0"
 LINK = Link(name=DEV, kind=Tun(), mtu=1472, alias="podway:udp")
 RELAY = UdpRelay(
@@ -52,49 +49,10 @@ PEER6 = UdpPeer(
 ALL: tuple[KernelObject, ...] = (LINK, RELAY, peer(2), peer(3), PEER6)
 
 
-class Node:
-    """A node's kernel, and what is wanted of it."""
-
-    def __init__(self, netns: Netns, directory: Path) -> None:
-        self.netns, self.directory = netns, directory
-        self.kernel = self.open()
-        self.tracker = Tracker()
-        self.tracker.sweeping = True
-
-    def open(self) -> NodeKernel:
-        return NodeKernel(self.netns.fd, run_dir=self.directory)
-
-    def reconcile(self, *objects: KernelObject) -> list[str]:
-        """Make it so that there are *objects*; return the operations that it took."""
-        self.tracker.desire(("test",), objects)
-        self.tracker.observe_all(self.kernel.read(list(self.tracker.wanted())))
-        done = []
-        while operations := self.tracker.plan():
-            for operation, error in zip(operations, self.kernel.apply(operations), strict=True):
-                assert error is None, (str(operation), error)
-                self.tracker.record(operation, None, 0.0)
-                done.append(str(operation))
-        return done
-
-    def relays(self) -> list[int]:
-        """Return the processes in the namespace."""
-        inode = Path(self.netns.path).stat().st_ino
-        names = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-        return [int(name) for name in names if is_in(name, inode)]
-
-    def wait_for_change(self) -> None:
-        """Wait until the kernel tells that the device is to be looked at."""
-        poll = select.poll()
-        poll.register(self.kernel.fileno(), select.POLLIN)
-        while DeviceChanged(DEV) not in self.kernel.drain():
-            assert poll.poll(PATIENCE_S * 1000)
-
-
-def is_in(name: str, inode: int) -> bool:
-    try:
-        return Path(f"/proc/{name}/ns/net").stat().st_ino == inode
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False
+def wait_for_change(node: Node) -> None:
+    """Wait until the kernel tells that the device is to be looked at."""
+    while DeviceChanged(DEV) not in node.next_events():
+        pass
 
 
 @pytest.fixture
@@ -109,7 +67,7 @@ def node(netns: Netns, tmp_path: Path) -> Iterator[Node]:
 def test_all_of_it_is_made_once_and_read_again(node: Node) -> None:
     assert node.reconcile(*ALL)
     assert node.reconcile(*ALL) == []
-    assert len(node.relays()) == 1
+    assert len(node.processes()) == 1
     found = node.kernel.read([])
     assert {key: found[key] for key in (item.key for item in ALL[1:])} == {
         item.key: item for item in ALL[1:]
@@ -150,37 +108,37 @@ def test_changes(node: Node, after: tuple[KernelObject, ...], operations: list[s
     node.reconcile(*ALL)
     assert node.reconcile(*after) == operations
     assert node.reconcile(*after) == []
-    assert len(node.relays()) == 1
+    assert len(node.processes()) == 1
 
 
 def test_another_agent_finds_what_the_first_one_left(node: Node) -> None:
     node.reconcile(*ALL)
-    (pid,) = node.relays()
+    (pid,) = node.processes()
     with closing(node.open()) as later:
         assert later.read([]) == node.kernel.read([])
-    assert node.relays() == [pid]
+    assert node.processes() == [pid]
 
 
 def test_a_relay_that_is_killed_is_noticed_and_started_again(node: Node) -> None:
     node.reconcile(*ALL)
-    (pid,) = node.relays()
+    (pid,) = node.processes()
     node.kernel.drain()
     os.kill(pid, signal.SIGKILL)
-    node.wait_for_change()
+    wait_for_change(node)
     state = node.kernel.read_dev(DEV, list(node.tracker.wanted_on(DEV)))
     assert LINK.key in state
     assert not {item.key for item in ALL[1:]} & state.keys()
     assert len(node.reconcile(*ALL)) == 4
-    assert node.relays() not in ([], [pid])
+    assert node.processes() not in ([], [pid])
 
 
 def test_a_relay_that_dies_at_once_is_not_started_at_once(node: Node) -> None:
     node.reconcile(*ALL)
     start = Operation(Verb.CREATE, RELAY.key, desired=RELAY)
     for _ in range(10):
-        for pid in node.relays():
+        for pid in node.processes():
             os.kill(pid, signal.SIGKILL)
-        node.wait_for_change()
+        wait_for_change(node)
         (error,) = node.kernel.apply([start])
         if error is not None:
             assert error.errno == errno.EAGAIN
@@ -193,7 +151,7 @@ def test_the_device_takes_the_relay_along(node: Node) -> None:
     node.netns.ip("link", "delete", DEV)
     assert not {item.key for item in ALL} & node.kernel.read([]).keys()
     assert node.reconcile(*ALL)
-    assert len(node.relays()) == 1
+    assert len(node.processes()) == 1
 
 
 def test_a_port_in_use_is_told(node: Node, netns: Netns) -> None:

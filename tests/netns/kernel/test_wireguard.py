@@ -3,147 +3,40 @@
 The kernels at hand have no WireGuard; where one has it, the same tests use it.
 """
 
-import os
-import select
-import signal
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from kernel_features import why_missing
-from netns.conftest import MakeNetns, Netns
-from netns.kernel.worlds import PATIENCE_S
-from podway.diff.tracker import Tracker
-from podway.kernel.node import NodeKernel
-from podway.kernel.protocol import DeviceChanged, KernelError, KernelEvent
-from podway.kernel.wireguard_keys import WireguardKey, public_key
-from podway.model.kernel import (
-    WIREGUARD_ALIAS,
-    AllowedIp,
-    KernelObject,
-    Link,
-    Wireguard,
-    WireguardDevice,
-    WireguardPeer,
-    link_key,
+from netns.conftest import MakeNetns
+from netns.kernel.wireguard_nodes import (
+    DEV,
+    LINK,
+    PEERS,
+    PSK,
+    WireguardNode,
+    allowed,
+    key_number,
+    peer_number,
+    running,
 )
+from podway.kernel.protocol import DeviceChanged, KernelError
+from podway.model.kernel import AllowedIp, KernelObject, WireguardDevice, WireguardPeer, link_key
 from podway.model.secret import Secret
 
 pytestmark = pytest.mark.root
 
-in_user_space = pytest.mark.skipif(
-    why_missing("wireguard") is None, reason="this kernel has WireGuard and starts no process"
-)
-DEV = "podway-wg"
-LINK = Link(name=DEV, kind=Wireguard(), mtu=1420, alias=WIREGUARD_ALIAS)
-PSK = b64encode(bytes(range(32))).decode()
-
-
-def key_number(number: int) -> str:
-    return public_key(bytes((number,)) * 32)
-
-
-def peer_number(number: int, **fields: Any) -> WireguardPeer:
-    usual = {"endpoint": ip_address(f"192.0.2.{number}"), "port": 51820}
-    return WireguardPeer(dev=DEV, public_key=key_number(number), **{**usual, **fields})
-
-
-def allowed(prefix: str, number: int) -> AllowedIp:
-    return AllowedIp(DEV, ip_network(prefix), key_number(number))
-
-
-PEERS: tuple[KernelObject, ...] = (
-    peer_number(2, psk=Secret(PSK), keepalive_s=25),
-    allowed("10.244.2.0/24", 2),
-    allowed("fd00:10:244:2::/64", 2),
-    peer_number(3, endpoint=ip_address("2001:db8::3")),
-    allowed("10.244.3.0/24", 3),
-)
-
-
-class Node:
-    """A node's kernel and a witness of its WireGuard devices."""
-
-    def __init__(self, netns: Netns, directory: Path) -> None:
-        self.netns, self.directory = netns, directory
-        self.key = WireguardKey(directory / "wireguard.key")
-        self.kernel = self.open()
-        self.tracker = Tracker()
-        self.tracker.sweeping = True
-
-    def open(self) -> NodeKernel:
-        return NodeKernel(self.netns.fd, run_dir=self.directory, wireguard_key=self.key.path)
-
-    @property
-    def own(self) -> tuple[KernelObject, ...]:
-        return LINK, WireguardDevice(dev=DEV, public_key=self.key.public(), listen_port=51820)
-
-    def reconcile(self, *objects: KernelObject) -> list[str]:
-        """Make it so that there are *objects*; return the operations that it took."""
-        self.tracker.desire(("test",), objects)
-        self.tracker.observe_all(self.kernel.read(list(self.tracker.wanted())))
-        done = []
-        while operations := self.tracker.plan():
-            for operation, error in zip(operations, self.kernel.apply(operations), strict=True):
-                assert error is None, (str(operation), error)
-                self.tracker.record(operation, None, 0.0)
-                done.append(str(operation))
-        return done
-
-    def next_events(self) -> list[KernelEvent]:
-        """Return what the kernel tells next."""
-        poll = select.poll()
-        poll.register(self.kernel.fileno(), select.POLLIN)
-        assert poll.poll(PATIENCE_S * 1000)
-        return self.kernel.drain()
-
-    def wg(self, *words: str) -> list[list[str]]:
-        """Return what ``wg`` says, in fields."""
-        script = 'mkdir -p /run/wireguard; mount --bind "$0" /run/wireguard; exec wg "$@"'
-        sockets = str(self.directory / "wireguard")
-        command = ["unshare", "--mount", "sh", "-ec", script, sockets, *words]
-        return [line.split("\t") for line in self.netns.exec(*command).splitlines()]
-
-    def peers(self) -> dict[str, list[str]]:
-        return {line[0]: line[1:] for line in self.wg("show", DEV, "dump")[1:]}
-
-    def processes(self) -> list[int]:
-        """Return the processes in the namespace."""
-        inode = Path(self.netns.path).stat().st_ino
-        names = [entry.name for entry in Path("/proc").iterdir()]
-        return [pid for pid in map(int, filter(str.isdigit, names)) if is_in(pid, inode)]
-
-
-def is_in(pid: int, inode: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/ns/net").stat().st_ino == inode
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False
-
 
 @pytest.fixture
-def node(make_netns: MakeNetns, tmp_path: Path) -> Iterator[Node]:
-    with running(Node(make_netns(), tmp_path)) as made:
+def node(make_netns: MakeNetns, tmp_path: Path) -> Iterator[WireguardNode]:
+    with running(WireguardNode(make_netns(), tmp_path)) as made:
         yield made
 
 
-@contextmanager
-def running(node: Node) -> Iterator[Node]:
-    try:
-        yield node
-    finally:
-        node.kernel.close()
-        for pid in node.processes():
-            os.kill(pid, signal.SIGKILL)
-
-
-def test_what_is_wanted_is_there(node: Node) -> None:
+def test_what_is_wanted_is_there(node: WireguardNode) -> None:
     node.reconcile(*node.own, *PEERS)
     device = node.wg("show", DEV, "dump")[0]
     assert device[1:3] == [node.key.public(), "51820"]
@@ -155,11 +48,11 @@ def test_what_is_wanted_is_there(node: Node) -> None:
     }  # fmt: skip
     link = node.netns.ip("-d", "link", "show", DEV)
     assert "mtu 1420" in link
-    assert f"alias {WIREGUARD_ALIAS}" in link
+    assert f"alias {LINK.alias}" in link
     assert ",UP" in link
 
 
-def test_what_is_there_is_read(node: Node) -> None:
+def test_what_is_there_is_read(node: WireguardNode) -> None:
     node.reconcile(*node.own, *PEERS)
     state = node.kernel.read([])
     for item in (*node.own[1:], *PEERS):
@@ -182,7 +75,9 @@ CHANGES: list[tuple[str, tuple[KernelObject, ...]]] = [
 
 
 @pytest.mark.parametrize("wanted", [pytest.param(wanted, id=name) for name, wanted in CHANGES])
-def test_a_change_is_made_and_nothing_else(node: Node, wanted: tuple[KernelObject, ...]) -> None:
+def test_a_change_is_made_and_nothing_else(
+    node: WireguardNode, wanted: tuple[KernelObject, ...]
+) -> None:
     node.reconcile(*node.own, *PEERS)
     before = node.processes()
     node.reconcile(*node.own, *wanted)
@@ -192,7 +87,7 @@ def test_a_change_is_made_and_nothing_else(node: Node, wanted: tuple[KernelObjec
     assert node.processes() == before
 
 
-def test_what_somebody_changed_is_mended(node: Node) -> None:
+def test_what_somebody_changed_is_mended(node: WireguardNode) -> None:
     node.reconcile(*node.own, *PEERS)
     stranger = key_number(99)
     node.wg("set", DEV, "peer", key_number(2), "allowed-ips", "10.99.0.0/16")
@@ -206,18 +101,16 @@ def test_what_somebody_changed_is_mended(node: Node) -> None:
     assert node.wg("show", DEV, "listen-port") == [["51820"]]
 
 
-def test_a_device_outlives_the_agent(node: Node) -> None:
+def test_a_device_outlives_the_agent(node: WireguardNode) -> None:
     node.reconcile(*node.own, *PEERS)
     before = node.processes()
     node.kernel.close()
-    node.kernel = node.open()
-    node.tracker = Tracker()
-    node.tracker.sweeping = True
+    node.restart()
     assert node.reconcile(*node.own, *PEERS) == []
     assert node.processes() == before
 
 
-def test_a_device_that_goes_is_told_and_made_anew(node: Node) -> None:
+def test_a_device_that_goes_is_told_and_made_anew(node: WireguardNode) -> None:
     node.reconcile(*node.own, *PEERS)
     node.kernel.drain()
     node.netns.ip("link", "delete", DEV)
@@ -227,95 +120,7 @@ def test_a_device_that_goes_is_told_and_made_anew(node: Node) -> None:
     assert node.peers().keys() == {key_number(2), key_number(3)}
 
 
-@in_user_space
-def test_a_process_that_dies_takes_the_device_along_and_both_are_made_anew(node: Node) -> None:
-    node.reconcile(*node.own, *PEERS)
-    (before,) = node.processes()
-    node.kernel.drain()
-    os.kill(before, signal.SIGKILL)
-    assert DeviceChanged(DEV) in node.next_events()
-    node.reconcile(*node.own, *PEERS)
-    assert node.peers().keys() == {key_number(2), key_number(3)}
-    assert before not in node.processes()
-
-
-@in_user_space
-def test_a_device_whose_process_does_not_answer_is_made_anew(node: Node) -> None:
-    node.reconcile(*node.own, *PEERS)
-    sockets = node.directory / "wireguard"
-    (sockets / f"{DEV}.sock").rename(sockets / "lost")
-    node.reconcile(*node.own, *PEERS)
-    assert node.peers().keys() == {key_number(2), key_number(3)}
-
-
-@in_user_space
-def test_a_device_is_made_anew_once_the_process_before_has_ended(node: Node) -> None:
-    """It would remove the new one's socket, and has the port: here it does not end by itself."""
-    node.reconcile(*node.own, *PEERS)
-    (before,) = node.processes()
-    os.kill(before, signal.SIGSTOP)
-    node.netns.ip("link", "delete", DEV)
-    node.reconcile(*node.own, *PEERS)
-    assert before not in node.processes()
-    assert len(node.processes()) == 1
-    assert node.peers().keys() == {key_number(2), key_number(3)}
-
-
-@in_user_space
-def test_a_device_that_goes_again_and_again_is_made_anew_at_once(node: Node) -> None:
-    for _ in range(4):
-        node.reconcile(*node.own, *PEERS)
-        node.netns.ip("link", "delete", DEV)
-    node.reconcile(*node.own, *PEERS)
-    assert node.peers().keys() == {key_number(2), key_number(3)}
-    assert len(node.processes()) == 1
-
-
-@in_user_space
-def test_a_device_that_is_renamed_goes_and_is_made_anew(node: Node) -> None:
-    node.reconcile(*node.own, *PEERS)
-    node.netns.ip("link", "set", DEV, "down")
-    node.netns.ip("link", "set", DEV, "name", "elsewhere")
-    node.reconcile(*node.own, *PEERS)
-    assert node.peers().keys() == {key_number(2), key_number(3)}
-    assert "elsewhere" not in node.netns.ip("link", "show")
-
-
-@in_user_space
-def test_a_device_without_mark_is_taken_over(node: Node) -> None:
-    """As an agent leaves it that is killed right after it started the process."""
-    node.reconcile(*node.own)
-    before = node.processes()
-    node.netns.ip("link", "set", DEV, "alias", "")
-    node.reconcile(*node.own, *PEERS)
-    assert node.processes() == before
-    assert node.peers().keys() == {key_number(2), key_number(3)}
-
-
-@in_user_space
-def test_without_the_program_it_is_refused(
-    node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    node.tracker.desire(("test",), node.own[:1])
-    (error,) = node.kernel.apply(node.tracker.plan())
-    assert isinstance(error, KernelError)
-    assert "wireguard-go" in str(error)
-
-
-def test_two_nodes_on_one_file_system_do_not_meet(make_netns: MakeNetns, tmp_path: Path) -> None:
-    with (
-        running(Node(make_netns(), tmp_path / "a")) as one,
-        running(Node(make_netns(), tmp_path / "b")) as other,
-    ):
-        one.reconcile(*one.own, *PEERS)
-        other.reconcile(*other.own)
-        assert len(one.peers()) == 2
-        assert other.peers() == {}
-        assert one.key.public() != other.key.public()
-
-
-def test_a_bad_operation_fails_alone(node: Node) -> None:
+def test_a_bad_operation_fails_alone(node: WireguardNode) -> None:
     node.reconcile(*node.own)
     foreign = WireguardDevice(dev=DEV, public_key=key_number(7), listen_port=9)
     node.tracker.desire(("test",), (LINK, foreign, *PEERS))
@@ -328,7 +133,7 @@ def test_a_bad_operation_fails_alone(node: Node) -> None:
     assert len(node.peers()) == 2
 
 
-def test_secrets_are_for_root_alone(node: Node) -> None:
+def test_secrets_are_for_root_alone(node: WireguardNode) -> None:
     node.reconcile(*node.own, *PEERS)
     private = node.key.private()
     hidden = (private.hex(), b64encode(private).decode(), PSK, b64decode(PSK).hex())
@@ -342,7 +147,7 @@ def test_secrets_are_for_root_alone(node: Node) -> None:
     assert not any(each in repr(node.kernel.read([])) for each in hidden)
 
 
-def test_hundreds_of_peers(node: Node) -> None:
+def test_hundreds_of_peers(node: WireguardNode) -> None:
     keys = [b64encode(number.to_bytes(32, "big")).decode() for number in range(1, 701)]
     many: list[KernelObject] = []
     for number, key in enumerate(keys):
@@ -352,3 +157,15 @@ def test_hundreds_of_peers(node: Node) -> None:
     node.reconcile(*node.own, *many)
     assert len(node.peers()) == 700
     assert node.reconcile(*node.own, *many) == []
+
+
+def test_two_nodes_on_one_file_system_do_not_meet(make_netns: MakeNetns, tmp_path: Path) -> None:
+    with (
+        running(WireguardNode(make_netns(), tmp_path / "a")) as one,
+        running(WireguardNode(make_netns(), tmp_path / "b")) as other,
+    ):
+        one.reconcile(*one.own, *PEERS)
+        other.reconcile(*other.own)
+        assert len(one.peers()) == 2
+        assert other.peers() == {}
+        assert one.key.public() != other.key.public()
