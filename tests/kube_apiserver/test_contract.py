@@ -20,6 +20,7 @@ from podway.store.kube import KubeStore
 from store.test_contract import (
     test_a_lease_for_good_never_ends,
     test_a_node_joins_and_leaves,
+    test_a_second_watch_ends_the_first,
     test_an_own_claim_is_seen_by_the_own_watch,
     test_both_families_or_none,
     test_no_network_no_lease,
@@ -31,6 +32,7 @@ from store.test_contract import (
 __all__ = [
     "test_a_lease_for_good_never_ends",
     "test_a_node_joins_and_leaves",
+    "test_a_second_watch_ends_the_first",
     "test_an_own_claim_is_seen_by_the_own_watch",
     "test_both_families_or_none",
     "test_no_network_no_lease",

@@ -321,6 +321,22 @@ def test_a_lease_for_good_never_ends(backing: Backing) -> None:
     run_scenario(scenario)
 
 
+def test_a_second_watch_ends_the_first(backing: Backing) -> None:
+    """Nobody waits for a stream that nothing fills any more."""
+
+    async def scenario() -> None:
+        store = backing.open()
+        await store.put_network(NET)
+        node = await store.claim(claim("a", 1))
+        first, second = store.watch(), store.watch()
+        await next_event(first, Snapshot)
+        await current(second, "a", node)
+        assert [event async for event in first] == []
+        await store.close()
+
+    run_scenario(scenario)
+
+
 def test_what_is_closed_stays_closed(backing: Backing) -> None:
     async def scenario() -> None:
         store: AdminStore = backing.open()

@@ -20,6 +20,9 @@ from podway.kernel.logs import Log
 from podway.model.nodes import Node
 from podway.store.protocol import Away, Back, Delta, Snapshot, Store
 
+# Before a store is watched anew whose watch has ended: it may be asked for everything each time.
+AGAIN_S = 5.0
+
 
 class StoreWatch:
     """Follows the store.
@@ -66,19 +69,28 @@ class StoreWatch:
     async def run(self) -> None:
         """Follow the store until cancelled."""
         try:
-            async for event in self._store.watch():
-                match event:
-                    case Away(reason):
-                        self._set_state("away", reason)
-                    case Back():
-                        self._set_state("connected", "")
-                    case Snapshot() | Delta():
-                        self._set_state("connected", "")
-                        self._hear(event)
+            while True:
+                await self._follow()
+                # Its stream is endless, by contract: a defect, or a second watch of the same store.
+                self._log.error("the store's watch ended by itself", again_s=AGAIN_S)
+                self._set_state("away", "its watch ended by itself")
                 self._wake()
+                await asyncio.sleep(AGAIN_S)
         finally:
             if self._grace is not None:
                 self._grace.cancel()
+
+    async def _follow(self) -> None:
+        async for event in self._store.watch():
+            match event:
+                case Away(reason):
+                    self._set_state("away", reason)
+                case Back():
+                    self._set_state("connected", "")
+                case Snapshot() | Delta():
+                    self._set_state("connected", "")
+                    self._hear(event)
+            self._wake()
 
     def _set_state(self, state: str, reason: str) -> None:
         if state != self.state:

@@ -104,6 +104,8 @@ class HubStore:
 
         A second watch ends the first one's stream: there is one at a time.
         """
+        if self._stream is not None:
+            self._stream.mailbox.close()
         stream = self._stream = Stream()
         if self._connection is not None and self._connection.watching:
             self._connection.abort("watching anew")
