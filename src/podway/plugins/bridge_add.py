@@ -15,13 +15,17 @@ from podway.plugins.bridge_devices import (
     Pair,
     await_port,
     delete_if_any,
-    ensure_addresses,
     make_pair,
     remove_unused_bridge,
     required_link,
     set_up_port,
 )
-from podway.plugins.bridge_gateways import compute_gateways, compute_ips, compute_routes
+from podway.plugins.bridge_gateways import (
+    compute_gateways,
+    compute_ips,
+    compute_routes,
+    ensure_addresses,
+)
 from podway.plugins.delegation import assign_addresses
 from podway.plugins.forwarding import enable_forwarding
 from podway.plugins.interfaces import (

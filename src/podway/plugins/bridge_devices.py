@@ -1,4 +1,4 @@
-"""The bridge, the pair of devices that leads to it, its VLANs and addresses.
+"""The bridge, and the pair of devices that leads to it.
 
 In: the configuration, a netlink socket of the host. Out: devices as the kernel has them. Called by
 `bridge`. Everything here may be done by several calls at the same time, for other containers on
@@ -9,35 +9,19 @@ import posix
 from errno import ENODEV
 from time import monotonic, sleep
 
-from podway.cni.addresses import is_ipv4
-from podway.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError, broken_rule
-from podway.cni.results import Ip
+from podway.cni.errors import IO_FAILURE, CniError, broken_rule
 from podway.cni.values import Value
-from podway.netlink.addresses import create_address, delete_address, dump_addresses
-from podway.netlink.constants import (
-    IF_OPER_UP,
-    IFF_PROMISC,
-    IFF_UP,
-)
+from podway.netlink.constants import IF_OPER_UP, IFF_PROMISC, IFF_UP
 from podway.netlink.errors import NetlinkError
-from podway.netlink.links import (
-    change_link,
-    create_link,
-    delete_link,
-    dump_links,
-)
-from podway.netlink.text import format_prefix
-from podway.plugins.bridge_gateways import overlaps
-from podway.plugins.interfaces import compute_address, disable_accept_ra, enable_ipv6, find_link
+from podway.netlink.links import change_link, create_link, delete_link, dump_links
+from podway.plugins.interfaces import disable_accept_ra, find_link
 from podway.plugins.macs import random_veth_name
 from podway.plugins.sysctls import write_sysctl_if_any
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Final
 
-    from podway.netlink.addresses import AddressMessage
     from podway.netlink.link_messages import LinkMessage
     from podway.netlink.socket import NetlinkSocket
     from podway.plugins.bridge_conf import BridgeConf
@@ -193,78 +177,6 @@ def set_up_port(netlink: "NetlinkSocket", conf: "BridgeConf", name: str, mark: s
 def compute_port(conf: "BridgeConf") -> "dict[str, int]":
     """Return the settings of the port by the kernel's names."""
     return {"mode": int(conf.hairpin), "isolated": int(conf.isolated)}
-
-
-def ensure_addresses(
-    netlink: "NetlinkSocket", link: "LinkMessage", cidrs: "Iterable[str]", *, force: bool
-) -> None:
-    """Give a bridge its addresses.
-
-    Args:
-        netlink: of the host.
-        link: the bridge, or the device of its VLAN.
-        cidrs: that it is to have.
-        force: take away what is in their way: for IPv4 any other address, for IPv6 those whose
-            subnet overlaps.
-
-    Raises:
-        CniError: INVALID_CONFIG, something is in the way.
-    """
-    cidrs = tuple(cidrs)
-    found = {_cidr_of(each): each for each in netlink.dump(dump_addresses(index=link["index"]))}
-    for cidr in cidrs:
-        if cidr in found:
-            continue
-        for other in compute_obstacles(cidr, found.keys() - set(cidrs)):
-            _clear(netlink, link, cidr, other, found.pop(other), force=force)
-        _add_address(netlink, link, cidr)
-
-
-def compute_obstacles(cidr: str, others: "Iterable[str]") -> list[str]:
-    """Return which of *others* a bridge may not have beside *cidr*."""
-    if is_ipv4(cidr):
-        return sorted(other for other in others if is_ipv4(other))
-    return sorted(other for other in others if overlaps(cidr, other))
-
-
-def _clear(
-    netlink: "NetlinkSocket",
-    link: "LinkMessage",
-    cidr: str,
-    other: str,
-    message: "AddressMessage",
-    *,
-    force: bool,
-) -> None:
-    if not force:
-        raise CniError(
-            INVALID_CONFIG,
-            f"{link['ifname']} has the address {other}, and is to have {cidr}: "
-            "take it away, or set forceAddress",
-        )
-    try:
-        netlink.request(delete_address(message))
-    except NetlinkError as error:
-        if not error.is_not_found:
-            raise
-
-
-def _add_address(netlink: "NetlinkSocket", link: "LinkMessage", cidr: str) -> None:
-    if not is_ipv4(cidr):
-        enable_ipv6(link["ifname"])
-    try:
-        netlink.request(
-            create_address({**compute_address(Ip(address=cidr)), "index": link["index"]})
-        )
-    except NetlinkError as error:
-        if not error.is_exists:
-            raise
-    # A bridge that somebody else made changes its MAC with its ports until it is set.
-    netlink.request(change_link({"index": link["index"], "address": link["address"]}))
-
-
-def _cidr_of(address: "AddressMessage") -> str:
-    return format_prefix(address.get("local", address["address"]), address["prefixlen"])
 
 
 def await_port(netlink: "NetlinkSocket", name: str) -> "LinkMessage":

@@ -1,19 +1,29 @@
-"""Which addresses and routes an attachment to a bridge has, and which the bridge has for it.
+"""The bridge as gateway: which addresses and routes that makes, and the bridge given its own.
 
-In: the configuration and what IPAM assigned. Out: the result's addresses and routes, and the
-bridge's own addresses. Pure; called by `bridge`. As in the reference plugin, a bridge that is a
-gateway has the first address of a subnet for which IPAM names no gateway.
+In: the configuration and what IPAM assigned. Out: the result's addresses and routes (pure), and the
+bridge's own addresses, which `ensure_addresses` writes. Called by `bridge_add` and `bridge_check`.
+As in the reference plugin, a bridge that is a gateway has the first address of a subnet for which
+IPAM names no gateway.
 """
 
 from podway.cni.addresses import is_ipv4, parse_address, render_address
+from podway.cni.errors import INVALID_CONFIG, CniError
 from podway.cni.results import Ip, Route
 from podway.cni.values import replace
+from podway.netlink.addresses import create_address, delete_address, dump_addresses
+from podway.netlink.errors import NetlinkError
+from podway.netlink.links import change_link
+from podway.netlink.text import format_prefix
+from podway.plugins.interfaces import compute_address, enable_ipv6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podway.cni.results import Result
+    from podway.netlink.addresses import AddressMessage
+    from podway.netlink.link_messages import LinkMessage
+    from podway.netlink.socket import NetlinkSocket
     from podway.plugins.bridge_conf import BridgeConf
 
 
@@ -57,6 +67,47 @@ def compute_gateways(conf: "BridgeConf", ips: "Iterable[Ip]") -> tuple[str, ...]
     return tuple(dict.fromkeys(cidrs))
 
 
+def _first_gateway(conf: "BridgeConf", cidr: str) -> str:
+    if not conf.is_gateway:
+        return ""
+    packed, bits = _parse(cidr)
+    hosts = (1 << len(packed) * 8 - bits) - 1
+    first = (int.from_bytes(packed, "big") & ~hosts) + 1
+    return render_address(first.to_bytes(len(packed), "big"))
+
+
+def ensure_addresses(
+    netlink: "NetlinkSocket", link: "LinkMessage", cidrs: "Iterable[str]", *, force: bool
+) -> None:
+    """Give a bridge its addresses.
+
+    Args:
+        netlink: of the host.
+        link: the bridge, or the device of its VLAN.
+        cidrs: that it is to have.
+        force: take away what is in their way: for IPv4 any other address, for IPv6 those whose
+            subnet overlaps.
+
+    Raises:
+        CniError: INVALID_CONFIG, something is in the way.
+    """
+    cidrs = tuple(cidrs)
+    found = {_cidr_of(each): each for each in netlink.dump(dump_addresses(index=link["index"]))}
+    for cidr in cidrs:
+        if cidr in found:
+            continue
+        for other in compute_obstacles(cidr, found.keys() - set(cidrs)):
+            _clear(netlink, link, cidr, other, found.pop(other), force=force)
+        _add_address(netlink, link, cidr)
+
+
+def compute_obstacles(cidr: str, others: "Iterable[str]") -> list[str]:
+    """Return which of *others* a bridge may not have beside *cidr*."""
+    if is_ipv4(cidr):
+        return sorted(other for other in others if is_ipv4(other))
+    return sorted(other for other in others if overlaps(cidr, other))
+
+
 def overlaps(one: str, other: str) -> bool:
     """Tell whether the subnets of two addresses with prefix length have addresses in common."""
     (a, a_bits), (b, b_bits) = _parse(one), _parse(other)
@@ -66,13 +117,44 @@ def overlaps(one: str, other: str) -> bool:
     return int.from_bytes(a, "big") >> shift == int.from_bytes(b, "big") >> shift
 
 
-def _first_gateway(conf: "BridgeConf", cidr: str) -> str:
-    if not conf.is_gateway:
-        return ""
-    packed, bits = _parse(cidr)
-    hosts = (1 << len(packed) * 8 - bits) - 1
-    first = (int.from_bytes(packed, "big") & ~hosts) + 1
-    return render_address(first.to_bytes(len(packed), "big"))
+def _clear(
+    netlink: "NetlinkSocket",
+    link: "LinkMessage",
+    cidr: str,
+    other: str,
+    message: "AddressMessage",
+    *,
+    force: bool,
+) -> None:
+    if not force:
+        raise CniError(
+            INVALID_CONFIG,
+            f"{link['ifname']} has the address {other}, and is to have {cidr}: "
+            "take it away, or set forceAddress",
+        )
+    try:
+        netlink.request(delete_address(message))
+    except NetlinkError as error:
+        if not error.is_not_found:
+            raise
+
+
+def _add_address(netlink: "NetlinkSocket", link: "LinkMessage", cidr: str) -> None:
+    if not is_ipv4(cidr):
+        enable_ipv6(link["ifname"])
+    try:
+        netlink.request(
+            create_address({**compute_address(Ip(address=cidr)), "index": link["index"]})
+        )
+    except NetlinkError as error:
+        if not error.is_exists:
+            raise
+    # A bridge that somebody else made changes its MAC with its ports until it is set.
+    netlink.request(change_link({"index": link["index"], "address": link["address"]}))
+
+
+def _cidr_of(address: "AddressMessage") -> str:
+    return format_prefix(address.get("local", address["address"]), address["prefixlen"])
 
 
 def _parse(cidr: str) -> tuple[bytes, int]:

@@ -2,7 +2,7 @@
 
 In: a `Child`, read from a configuration. Out: the device in the container's namespace, checked, and
 whether one could be had. What differs between those plugins is what they read, and the parameters
-of their kind.
+of their kind: `child_plugin` makes a plugin of that.
 
 Why it is hard: a child is made out of its master, which is in the host's namespace, for a name in
 the container's. Kernels before 6.15 look for that name in the namespace of the socket as well
@@ -29,15 +29,15 @@ from podway.plugins.dns import configured_dns
 from podway.plugins.interfaces import find_link
 from podway.plugins.macs import random_veth_name
 from podway.plugins.masters import find_master
-from podway.plugins.single_interface import Shape, add_interface, check_shape
+from podway.plugins.single_interface import Shape, add_interface, check_shape, delete_interface
+from podway.plugins.skeleton import Call, CniPlugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from podway.cni.results import Result
     from podway.netlink.link_messages import LinkMessage
-    from podway.plugins.skeleton import Call
 
 
 class Child(Value):
@@ -69,7 +69,35 @@ class Child(Value):
         return Shape(kind=self.kind, data=self.data, mtu_bytes=self.mtu_bytes, notify=self.notify)
 
 
-def add_child(call: "Call", child: Child, given: "Result | None" = None) -> "Result":
+def child_plugin(
+    kind: str,
+    about: str,
+    parse: "Callable[[Call], Child]",
+    *,
+    add: "Callable[[Call], Result] | None" = None,
+    status: "Callable[[Call], None] | None" = None,
+) -> CniPlugin:
+    """Return the plugin that attaches containers by a device of *kind*.
+
+    Args:
+        kind: of device, and the plugin's name.
+        about: as `CniPlugin` has it.
+        parse: returns the device that a configuration asks for.
+        add: in place of an ADD that needs no more than that; so a container can do without IPAM.
+        status: in place of a STATUS that needs no more.
+    """
+    return CniPlugin(
+        name=kind,
+        about=about,
+        add=add or (lambda call: add_child(call, parse(call))),
+        delete=lambda call: delete_interface(call, kind),
+        check=lambda call: check_child(call, parse(call)),
+        gc=pass_to_ipam,
+        status=status or (lambda call: check_child_available(call, parse(call))),
+    )
+
+
+def add_child(call: Call, child: Child, given: "Result | None" = None) -> "Result":
     """Make the device, give it its addresses, and return the result, with the configured DNS.
 
     Args:
@@ -85,7 +113,7 @@ def add_child(call: "Call", child: Child, given: "Result | None" = None) -> "Res
     return add_interface(call, child.shape, lambda: _make(call, child), dns=dns, given=given)
 
 
-def check_child(call: "Call", child: Child) -> None:
+def check_child(call: Call, child: Child) -> None:
     """See that the device is as ADD made it, and part of its master.
 
     Raises:
@@ -99,7 +127,7 @@ def check_child(call: "Call", child: Child) -> None:
         _check_master(call, link, child)
 
 
-def check_child_available(call: "Call", child: Child, *, knows_master: bool = True) -> None:
+def check_child_available(call: Call, child: Child, *, knows_master: bool = True) -> None:
     """See that the kernel has such devices, that there is a master, and that IPAM is well.
 
     Args:
@@ -138,7 +166,7 @@ def compute_link(child: Child, master: "LinkMessage") -> "LinkMessage":
     return message
 
 
-def _make(call: "Call", child: Child) -> "LinkMessage":
+def _make(call: Call, child: Child) -> "LinkMessage":
     """Make the device in the container's namespace, called as the call says; return it."""
     with NetlinkSocket(netns_fd=call.namespace) as inside:
         if child.link_in_container:
@@ -149,7 +177,7 @@ def _make(call: "Call", child: Child) -> "LinkMessage":
 
 
 def _make_across(
-    call: "Call", inside: NetlinkSocket, outside: NetlinkSocket, message: "LinkMessage"
+    call: Call, inside: NetlinkSocket, outside: NetlinkSocket, message: "LinkMessage"
 ) -> "LinkMessage":
     """Make a device in the container's namespace from a master in the host's."""
     message = {**message, "net_ns_fd": call.namespace}
@@ -182,7 +210,7 @@ def _make_renamed(
     return read_link(inside, ifname)
 
 
-def _check_master(call: "Call", link: "LinkMessage", child: Child) -> None:
+def _check_master(call: Call, link: "LinkMessage", child: Child) -> None:
     """See that a device is part of the master that the configuration names.
 
     A macvlan on a macvlan, and an ipvlan on an ipvlan, are part of what that one is part of.

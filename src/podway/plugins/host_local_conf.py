@@ -22,18 +22,13 @@ from podway.cni.errors import INVALID_CONFIG, CniError
 from podway.cni.fields import Fields
 from podway.cni.results import Route, parse_route
 from podway.cni.values import Value
-from podway.cni.versions import ALL
 from podway.plugins.host_local_pools import IPV4_BYTES, Range
-from podway.plugins.ipam_keys import ipam_fields, parse_directory, parse_path
+from podway.plugins.ipam_keys import check_families, ipam_fields, parse_directory, parse_path
 from podway.plugins.orders import OrderedIp, check_arguments, ordered_ips
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
-
     from podway.cni.requests import Request
-
-_FIRST_WITH_LISTS: "Final" = ALL.index("0.3.0")
 
 
 class HostLocalConf(Value):
@@ -63,7 +58,7 @@ def parse_host_local_conf(request: "Request") -> HostLocalConf:
     check_arguments(request)
     ipam = ipam_fields(request)
     pools = _parse_pools(request, ipam)
-    _check_families(pools, request.config.cni_version)
+    check_families((pool[0].size for pool in pools), request.config.cni_version, "pools")
     return HostLocalConf(
         directory=parse_directory(request),
         pools=pools,
@@ -117,13 +112,6 @@ def _check_apart(ranges: tuple[Range, ...], where: str) -> None:
             mine = f"{one.render(one.first)} to {one.render(one.last)}"
             rule = f"{other.render(other.first)} to {other.render(other.last)}"
             raise CniError(INVALID_CONFIG, f"{where}: range {mine} overlaps {rule}")
-
-
-def _check_families(pools: tuple[tuple[Range, ...], ...], version: str) -> None:
-    sizes = [pool[0].size for pool in pools]
-    if ALL.index(version) < _FIRST_WITH_LISTS and len(set(sizes)) != len(sizes):
-        rule = f"cniVersion {version} has one address per family"
-        raise CniError(INVALID_CONFIG, f"ipam has {len(pools)} pools: {rule}")
 
 
 def _parse_range(fields: Fields) -> Range:

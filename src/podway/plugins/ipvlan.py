@@ -10,12 +10,12 @@ from podway.cni.names import broken_ifname_rule
 from podway.cni.results import Result
 from podway.cni.values import replace
 from podway.netlink.constants import IPVLAN_MODE_L2, IPVLAN_MODE_L3, IPVLAN_MODE_L3S
-from podway.plugins.children import Child, add_child, check_child, check_child_available
-from podway.plugins.delegation import ipam_type, pass_to_ipam
+from podway.plugins.children import Child, add_child, check_child_available, child_plugin
+from podway.plugins.delegation import ipam_type
 from podway.plugins.link_fields import parse_device_name, parse_mtu, plugin_fields
 from podway.plugins.previous import previous_result
-from podway.plugins.single_interface import delete_interface, required_ipam
-from podway.plugins.skeleton import Call, CniPlugin, run_plugin
+from podway.plugins.single_interface import required_ipam
+from podway.plugins.skeleton import Call, run_plugin
 from podway.plugins.sysctls import ARP_NOTIFY, NDISC_NOTIFY
 
 TYPE_CHECKING = False
@@ -82,16 +82,6 @@ def add(call: Call) -> Result:
     return add_child(call, child, given)
 
 
-def delete(call: Call) -> None:
-    """Remove the interface and give its addresses back."""
-    delete_interface(call, KIND)
-
-
-def check(call: Call) -> None:
-    """See that the interface is as ADD made it."""
-    check_child(call, parse_child(call))
-
-
 def status(call: Call) -> None:
     """See that the master is there if the configuration names one, and that IPAM is well."""
     child = parse_child(call)
@@ -99,12 +89,10 @@ def status(call: Call) -> None:
     check_child_available(call, child, knows_master=bool(child.master))
 
 
-PLUGIN: "Final" = CniPlugin(
-    name="ipvlan",
-    about="an interface that shares the MAC address of a device of the host",
+PLUGIN: "Final" = child_plugin(
+    KIND,
+    "an interface that shares the MAC address of a device of the host",
+    parse_child,
     add=add,
-    delete=delete,
-    check=check,
-    gc=pass_to_ipam,
     status=status,
 )

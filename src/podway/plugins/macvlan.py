@@ -12,20 +12,16 @@ from podway.netlink.constants import (
     MACVLAN_MODE_PRIVATE,
     MACVLAN_MODE_VEPA,
 )
-from podway.plugins.children import Child, add_child, check_child, check_child_available
-from podway.plugins.delegation import pass_to_ipam
+from podway.plugins.children import Child, child_plugin
 from podway.plugins.link_fields import parse_device_name, parse_mtu, plugin_fields
 from podway.plugins.macs import requested_mac
 from podway.plugins.orders import check_arguments
-from podway.plugins.single_interface import delete_interface
-from podway.plugins.skeleton import Call, CniPlugin, run_plugin
+from podway.plugins.skeleton import Call, run_plugin
 from podway.plugins.sysctls import ARP_NOTIFY, NDISC_NOTIFY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, NoReturn
-
-    from podway.cni.results import Result
 
 KIND: "Final" = "macvlan"
 MODES: "Final" = {
@@ -68,32 +64,6 @@ def parse_child(call: Call) -> Child:
     )
 
 
-def add(call: Call) -> "Result":
-    """Make the interface; with IPAM give it addresses."""
-    return add_child(call, parse_child(call))
-
-
-def delete(call: Call) -> None:
-    """Remove the interface and give its addresses back."""
-    delete_interface(call, KIND)
-
-
-def check(call: Call) -> None:
-    """See that the interface is as ADD made it."""
-    check_child(call, parse_child(call))
-
-
-def status(call: Call) -> None:
-    """See that there is a master, and that IPAM is well."""
-    check_child_available(call, parse_child(call))
-
-
-PLUGIN: "Final" = CniPlugin(
-    name="macvlan",
-    about="an interface with a MAC address of its own on a device of the host",
-    add=add,
-    delete=delete,
-    check=check,
-    gc=pass_to_ipam,
-    status=status,
+PLUGIN: "Final" = child_plugin(
+    KIND, "an interface with a MAC address of its own on a device of the host", parse_child
 )

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # The table of the nftables back end, and the chain that has all ports.
 NFT_TABLE: "Final" = "cni_hostport"
 NFT_CHAIN: "Final" = "hostports"
+# Likewise those of versions before 1.9, and what is masqueraded.
+NFT_HOSTIP_CHAIN: "Final" = "hostip_hostports"
+NFT_MASQUERADE_CHAIN: "Final" = "masquerading"
 BACKENDS: "Final" = ("iptables", "nftables")
 # Kubernetes uses 14 and 15, Calico 20 to 31.
 DEFAULT_MARK_BIT: "Final" = 13

@@ -23,50 +23,34 @@ The comment is the container alone, by which the reference plugin finds its rule
 attachment does not take another's rules. Rules without are the reference plugin's.
 
 A container's rules go before those of others: should two publish one port, the last one has it.
+The chains that all share: `portmap_nft_chains`.
 """
 
 from sys import byteorder
 
 from podway.cni.addresses import parse_address
 from podway.cni.errors import CHECK_FAILED, CniError
-from podway.netlink.constants import NFPROTO_IPV4, NFPROTO_IPV6
 from podway.netlink.nft_expressions import (
     NFT_CMP_NEQ,
     NFT_CT_STATUS,
-    NFT_FIB_RESULT_ADDRTYPE,
-    NFT_JUMP,
     NFT_REG_2,
-    NFTA_FIB_F_DADDR,
     compare,
     destination_nat,
     load_ct,
-    load_fib,
     load_value,
     mask,
     masquerade,
     match_address,
     match_l4proto,
     match_port,
-    verdict,
 )
-from podway.netlink.nft_rules import (
-    NF_INET_LOCAL_OUT,
-    NF_INET_POST_ROUTING,
-    NF_INET_PRE_ROUTING,
-    NF_IP_PRI_NAT_DST,
-    NF_IP_PRI_NAT_SRC,
-    add_chain,
-    add_table,
-    append_rule,
-    comment,
-    comment_of,
-    delete_rule,
-    insert_rule,
-)
+from podway.netlink.nft_rules import comment, comment_of, insert_rule, note, note_of
 from podway.plugins.digests import sha512_hex
-from podway.plugins.iptables_chains import program_of, shape_of
+from podway.plugins.iptables_chains import NFPROTO, deletion, program_of, shape_of
 from podway.plugins.iptables_names import PROTOCOLS
 from podway.plugins.portmap_conf import NFT_CHAIN as HOSTPORTS
+from podway.plugins.portmap_conf import NFT_HOSTIP_CHAIN as HOSTIP
+from podway.plugins.portmap_conf import NFT_MASQUERADE_CHAIN as MASQUERADING
 from podway.plugins.portmap_conf import NFT_TABLE as TABLE
 
 TYPE_CHECKING = False
@@ -74,34 +58,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Final
 
-    from podway.netlink.messages import Request
     from podway.netlink.nft_rules import NftFields
     from podway.netlink.nft_transactions import NftSocket
     from podway.plugins.iptables_chains import Requests
     from podway.plugins.portmap_conf import PortMapping, Publication
 
-NFPROTO: "Final" = {4: NFPROTO_IPV4, 6: NFPROTO_IPV6}
-_HOSTIP: "Final" = "hostip_hostports"
-_ALL: "Final" = "hostports_all"
-MASQUERADING: "Final" = "masquerading"
-_DNAT_CHAINS: "Final" = {"prerouting": NF_INET_PRE_ROUTING, "output": NF_INET_LOCAL_OUT}
-_RULE_CHAINS: "Final" = (HOSTPORTS, _HOSTIP, MASQUERADING)
-_TO_THIS_HOST: "Final" = (
-    load_fib(NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR),
-    compare((2).to_bytes(4, byteorder)),  # RTN_LOCAL
-)
+_RULE_CHAINS: "Final" = (HOSTPORTS, HOSTIP, MASQUERADING)
 # Connections whose destination was replaced: IPS_DST_NAT.
 _TRANSLATED: "Final" = [
     load_ct(NFT_CT_STATUS),
     mask((1 << 5).to_bytes(4, byteorder)),
     compare(bytes(4), NFT_CMP_NEQ),
 ]
-_COMMENT: "Final" = "CNI portmap plugin"
 # Of the user data of rules: libnftnl knows 0 and 1 (include/libnftnl/udata.h), and nft passes over
 # what it does not know.
 _OWNER: "Final" = 0x70
 _DIGITS: "Final" = 16
-_CONDITIONS: "Final" = "conditions "
+# What leads to the ports DEL does without.
+# ruff: noqa: PLC0415
 
 
 def add(nft: "NftSocket", wanted: "Publication") -> None:
@@ -110,16 +84,18 @@ def add(nft: "NftSocket", wanted: "Publication") -> None:
     Raises:
         NetlinkError: nothing has changed; CniError: the program nft refuses conditions.
     """
+    from podway.plugins.portmap_nft_chains import compute_chains, write_conditions
+
     requests = find(nft, wanted)
     for family in wanted.addresses:
-        requests += _base(nft, wanted, family)
+        requests += compute_chains(nft, wanted, family)
         requests += [
             insert_rule(_place(wanted, family, chain), rule)
             for chain, rule in reversed(compute_rules(wanted, family))
         ]
     nft.commit(requests)
     for family in wanted.addresses:
-        _write_conditions(nft, wanted, family)
+        write_conditions(nft, wanted, family)
 
 
 def compute_rules(wanted: "Publication", family: int) -> "list[tuple[str, list[dict[str, Any]]]]":
@@ -162,7 +138,7 @@ def find(nft: "NftSocket", wanted: "Publication") -> "Requests":
     owner = owner_of(wanted.network, wanted.container_id, wanted.ifname)
     needle = wanted.container_id[:_DIGITS].encode()
     return [
-        _deletion(rule, family)
+        deletion(rule, NFPROTO[family], TABLE)
         for family in NFPROTO
         for chain in _RULE_CHAINS
         for rule in nft.find_rules(NFPROTO[family], TABLE, chain, needle)
@@ -182,7 +158,7 @@ def find_garbage(nft: "NftSocket", network: str, valid: "Iterable[tuple[str, str
     kept = {owner_of(network, container, ifname) for container, ifname in valid}
     start = f"{sha512_hex(network)[:_DIGITS]}-"
     return [
-        _deletion(rule, family)
+        deletion(rule, NFPROTO[family], TABLE)
         for family in NFPROTO
         for chain in _RULE_CHAINS
         for rule in nft.find_rules(NFPROTO[family], TABLE, chain, start.encode())
@@ -196,22 +172,23 @@ def check(nft: "NftSocket", wanted: "Publication") -> None:
     Raises:
         CniError: CHECK_FAILED.
     """
+    from podway.plugins.portmap_nft_chains import find_gap
+
     for family in wanted.addresses:
         nfproto = NFPROTO[family]
         there = {
             chain: [_comparable(program_of(rule)) for rule in nft.find_rules(nfproto, TABLE, chain)]
-            for chain in (*_RULE_CHAINS, _ALL)
+            for chain in _RULE_CHAINS
         }
         # The reference plugin before 1.9 had rules for one address in a chain of their own.
-        there[HOSTPORTS] += there[_HOSTIP]
+        there[HOSTPORTS] += there[HOSTIP]
         for chain, rule in compute_rules(wanted, family):
             if _comparable(shape_of(rule)) not in there[chain]:
-                raise CniError(CHECK_FAILED, f"nft {_name(family)} {TABLE} {chain}: lacks a rule")
-        if wanted.conf.mappings_of(family) and not there[_ALL]:
-            raise CniError(CHECK_FAILED, f"nft {_name(family)} {TABLE} {_ALL}: is empty")
-        for chain in _DNAT_CHAINS:
-            if not nft.find_rules(nfproto, TABLE, chain, _ALL.encode()):
-                raise CniError(CHECK_FAILED, f"nft {_name(family)} {TABLE} {chain}: is empty")
+                name = "ip" if family == 4 else "ip6"
+                raise CniError(CHECK_FAILED, f"nft {name} {TABLE} {chain}: lacks a rule")
+        gap = find_gap(nft, nfproto)
+        if gap:
+            raise CniError(CHECK_FAILED, gap)
 
 
 def find_lost(nft: "NftSocket", nfproto: int, network: str) -> str:
@@ -219,10 +196,9 @@ def find_lost(nft: "NftSocket", nfproto: int, network: str) -> str:
     start = f"{sha512_hex(network)[:_DIGITS]}-".encode()
     if not nft.find_rules(nfproto, TABLE, HOSTPORTS, start):
         return ""
-    for chain in _DNAT_CHAINS:
-        if not nft.find_rules(nfproto, TABLE, chain, _ALL.encode()):
-            return f"nft {TABLE} {chain} lacks jump {_ALL}"
-    return "" if nft.find_rules(nfproto, TABLE, _ALL) else f"nft {TABLE} {_ALL} is empty"
+    from podway.plugins.portmap_nft_chains import find_gap
+
+    return find_gap(nft, nfproto)
 
 
 def _comparable(program: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
@@ -244,97 +220,14 @@ def owner_of(network: str, container_id: str, ifname: str) -> str:
 
 def _place(wanted: "Publication", family: int, chain: str) -> "NftFields":
     owner = owner_of(wanted.network, wanted.container_id, wanted.ifname).encode() + b"\0"
-    data = comment(wanted.container_id) + bytes((_OWNER, len(owner))) + owner
+    data = comment(wanted.container_id) + note(_OWNER, owner)
     return {"family": NFPROTO[family], "table": TABLE, "chain": chain, "userdata": data}
 
 
 def _owner_in(userdata: bytes) -> str:
-    position = 0
-    while position + 2 <= len(userdata):
-        kind, size = userdata[position], userdata[position + 1]
-        if kind == _OWNER:
-            value = userdata[position + 2 : position + 2 + size]
-            return value.rstrip(b"\0").decode(errors="replace")
-        position += 2 + size
-    return ""
+    return note_of(userdata, _OWNER).rstrip(b"\0").decode(errors="replace")
 
 
 def _cut(container_id: str) -> str:
     """Return a container's id as a comment holds it."""
     return comment_of(comment(container_id))
-
-
-def _deletion(rule: "NftFields", family: int) -> "Request[Any]":
-    place: NftFields = {"family": NFPROTO[family], "table": TABLE, "chain": rule["chain"]}
-    return delete_rule({**place, "handle": rule["handle"]})
-
-
-def _name(family: int) -> str:
-    return "ip" if family == 4 else "ip6"
-
-
-def _base(nft: "NftSocket", wanted: "Publication", family: int) -> "Requests":
-    """Return the requests that make table and chains, and lead packets to them.
-
-    What is there is left alone: to flush a chain or to make it again is a change, after which
-    closing the socket waits for a grace period.
-    """
-    nfproto = NFPROTO[family]
-    table: NftFields = {"family": nfproto, "table": TABLE}
-    chains: list[NftFields] = [{**table, "name": each} for each in (HOSTPORTS, _HOSTIP, _ALL)]
-    for chain, hook in _DNAT_CHAINS.items():
-        chains.append(_base_chain(table, chain, hook, NF_IP_PRI_NAT_DST))
-    if wanted.conf.snat:
-        hook = NF_INET_POST_ROUTING
-        chains.append(_base_chain(table, MASQUERADING, hook, NF_IP_PRI_NAT_SRC))
-    requests: Requests = [
-        add_table({"family": nfproto, "name": TABLE, "userdata": comment(_COMMENT)}),
-        *(add_chain(each) for each in chains if not nft.has_chain(nfproto, TABLE, each["name"])),
-    ]
-    if len(nft.find_rules(nfproto, TABLE, _ALL)) != 2:
-        requests.append(delete_rule({**table, "chain": _ALL}))
-        requests += [
-            append_rule({**table, "chain": _ALL}, [verdict(NFT_JUMP, chain)])
-            for chain in (_HOSTIP, HOSTPORTS)
-        ]
-    if not wanted.conf.conditions[family]:
-        requests += _entries(nft, nfproto)
-    return requests
-
-
-def _base_chain(table: "NftFields", name: str, hook: int, priority: int) -> "NftFields":
-    told = {"hooknum": hook, "priority": priority}
-    return {**table, "name": name, "type": "nat", "hook": told}
-
-
-def _entries(nft: "NftSocket", nfproto: int) -> "Requests":
-    """Return the requests that lead all packets to this host through the chains."""
-    wanted = [*_TO_THIS_HOST, verdict(NFT_JUMP, _ALL)]
-    requests: Requests = []
-    for chain in _DNAT_CHAINS:
-        rules = nft.find_rules(nfproto, TABLE, chain)
-        if [program_of(rule) for rule in rules] != [shape_of(wanted)]:
-            place: NftFields = {"family": nfproto, "table": TABLE, "chain": chain}
-            requests += [delete_rule(place), append_rule(place, wanted)]
-    return requests
-
-
-def _write_conditions(nft: "NftSocket", wanted: "Publication", family: int) -> None:
-    """Lead the packets that the user's conditions match through the chains.
-
-    Only `nft` understands them. Their digest is the comment by which they are found next time.
-    """
-    words = " ".join(wanted.conf.conditions[family])
-    if not words:
-        return
-    mark = _CONDITIONS + sha512_hex(words)[:_DIGITS]
-    if all(nft.find_rules(NFPROTO[family], TABLE, chain, mark.encode()) for chain in _DNAT_CHAINS):
-        return
-    from podway.plugins.nft_program import run_nft  # noqa: PLC0415 - rarely needed
-
-    lines = []
-    for chain in _DNAT_CHAINS:
-        place = f"{_name(family)} {TABLE} {chain}"
-        rule = f'{words} fib daddr type local jump {_ALL} comment "{mark}"'
-        lines += [f"flush chain {place}", f"add rule {place} {rule}"]
-    run_nft(lines)

@@ -12,7 +12,13 @@ of ``args.cni.ips``; ``IP`` of CNI_ARGS is added to those of the configuration, 
 ``GATEWAY`` becomes the gateway of the addresses in whose subnet it lies.
 """
 
-from podway.cni.addresses import canonical_address, canonical_cidr, parse_address, render_address
+from podway.cni.addresses import (
+    canonical_address,
+    canonical_cidr,
+    is_ipv4,
+    parse_address,
+    render_address,
+)
 from podway.cni.errors import (
     CHECK_FAILED,
     INVALID_CONFIG,
@@ -22,8 +28,7 @@ from podway.cni.errors import (
 )
 from podway.cni.results import Dns, Ip, Result, Route, parse_dns, parse_route
 from podway.cni.values import Value, replace
-from podway.cni.versions import ALL
-from podway.plugins.ipam_keys import ipam_fields
+from podway.plugins.ipam_keys import check_families, ipam_fields
 from podway.plugins.orders import OrderedIp, check_arguments, ordered_ips
 from podway.plugins.previous import required_previous_result
 from podway.plugins.skeleton import Call, CniPlugin, keep_nothing, run_plugin
@@ -34,8 +39,6 @@ if TYPE_CHECKING:
 
     from podway.cni.fields import Fields
     from podway.cni.requests import Request
-
-_FIRST_WITH_LISTS: "Final" = ALL.index("0.3.0")
 
 
 def main() -> "NoReturn":
@@ -64,11 +67,8 @@ def parse_static_conf(request: "Request") -> StaticConf:
         routes=tuple(parse_route(each) for each in ipam.each("routes")),
         dns=parse_dns(ipam.fields("dns")),
     )
-    families = [":" in ip.address for ip in conf.ips]
-    version = request.config.cni_version
-    if ALL.index(version) < _FIRST_WITH_LISTS and len(set(families)) != len(families):
-        rule = f"cniVersion {version} has one address per family"
-        raise CniError(INVALID_CONFIG, f"ipam has {len(conf.ips)} addresses: {rule}")
+    families = (4 if is_ipv4(ip.address) else 6 for ip in conf.ips)
+    check_families(families, request.config.cni_version, "addresses")
     return conf
 
 

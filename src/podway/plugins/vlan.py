@@ -6,11 +6,10 @@ by the kernel (EEXIST).
 """
 
 from podway.cni.errors import INVALID_CONFIG, CniError
-from podway.plugins.children import Child, add_child, check_child, check_child_available
-from podway.plugins.delegation import pass_to_ipam
+from podway.plugins.children import Child, add_child, child_plugin
 from podway.plugins.link_fields import parse_device_name, parse_mtu, plugin_fields
-from podway.plugins.single_interface import delete_interface, required_ipam
-from podway.plugins.skeleton import Call, CniPlugin, run_plugin
+from podway.plugins.single_interface import required_ipam
+from podway.plugins.skeleton import Call, run_plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,27 +56,6 @@ def add(call: Call) -> "Result":
     return add_child(call, child)
 
 
-def delete(call: Call) -> None:
-    """Remove the interface and give its addresses back."""
-    delete_interface(call, KIND)
-
-
-def check(call: Call) -> None:
-    """See that the interface is as ADD made it."""
-    check_child(call, parse_child(call))
-
-
-def status(call: Call) -> None:
-    """See that there is the master, and that IPAM is well."""
-    check_child_available(call, parse_child(call))
-
-
-PLUGIN: "Final" = CniPlugin(
-    name="vlan",
-    about="an interface for one VLAN of a device of the host",
-    add=add,
-    delete=delete,
-    check=check,
-    gc=pass_to_ipam,
-    status=status,
+PLUGIN: "Final" = child_plugin(
+    KIND, "an interface for one VLAN of a device of the host", parse_child, add=add
 )

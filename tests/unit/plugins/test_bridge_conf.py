@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from podway.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
 from podway.cni.results import Dns, Ip, Result, Route
 from podway.plugins.bridge_conf import BridgeConf, parse_bridge_conf
-from podway.plugins.bridge_devices import compute_obstacles, random_mac
+from podway.plugins.bridge_devices import random_mac
 from podway.plugins.bridge_gateways import (
     compute_gateways,
     compute_ips,
+    compute_obstacles,
     compute_routes,
     overlaps,
 )
