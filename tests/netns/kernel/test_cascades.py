@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 from msgspec.structs import replace
 
-from netns.kernel.cases import BRIDGE, MAC, VTEP, VTEP6
+from netns.kernel.stock import BRIDGE, MAC, VTEP, VTEP6
 from netns.kernel.worlds import (
     UPLINK,
     RealWorld,

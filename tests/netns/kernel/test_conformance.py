@@ -9,7 +9,8 @@ from typing import get_args
 import pytest
 from msgspec.structs import replace
 
-from netns.kernel.cases import CASES, Case
+from netns.kernel.cases import CASES
+from netns.kernel.stock import Case
 from netns.kernel.worlds import (
     World,
     apply,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from netns.kernel.cases import BRIDGE, MAC, VTEP, VTEP6
+from netns.kernel.stock import BRIDGE, MAC, VTEP, VTEP6
 from netns.kernel.worlds import (
     UPLINK,
     RealWorld,

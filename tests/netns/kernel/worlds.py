@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from netns.conftest import Netns
-from netns.kernel.outsiders import Outsider, expected_facts
+from netns.kernel.outsiders import Outsider
+from netns.kernel.witnesses import Witness, expected_facts
 from podway.diff.compare import Difference, compare
 from podway.diff.operations import Operation, Verb
 from podway.kernel.fake import FakeKernel
@@ -113,7 +114,7 @@ class RealWorld:
             )
         self._await_carrier()
         self.kernel = NodeKernel(netns.fd)
-        self.outsider = Outsider(netns)
+        self.outsider, self.witness = Outsider(netns), Witness(netns)
         self._make_netns = make_netns
         self._pods: dict[str, Netns] = {}
 
@@ -135,7 +136,7 @@ class RealWorld:
         return self.kernel.check_pod(pod)
 
     def tamper_set(self, item: KernelObject) -> None:
-        self.outsider.set(item, exists=self.outsider.facts(item.key) is not None)
+        self.outsider.set(item, exists=self.witness.facts(item.key) is not None)
 
     def tamper_delete(self, item: KernelObject) -> None:
         self.outsider.delete(item)
@@ -144,13 +145,13 @@ class RealWorld:
         self.outsider.set_up(dev, up=up)
 
     def assert_there(self, item: KernelObject) -> None:
-        facts = self.outsider.facts(item.key)
+        facts = self.witness.facts(item.key)
         assert facts is not None
         expected = expected_facts(item)
         assert {name: facts[name] for name in expected} == expected
 
     def assert_gone(self, key: Key) -> None:
-        assert self.outsider.facts(key) is None
+        assert self.witness.facts(key) is None
 
 
 def create(item: KernelObject) -> Operation:
