@@ -9,6 +9,8 @@ import pytest
 from netns.conftest import Netns
 from podway.netlink import NetlinkSocket, get_link
 
+IndexOf = Callable[[str], int]
+
 
 @pytest.fixture
 def netlink(netns: Netns) -> Iterator[NetlinkSocket]:
@@ -18,7 +20,7 @@ def netlink(netns: Netns) -> Iterator[NetlinkSocket]:
 
 
 @pytest.fixture
-def index_of(netlink: NetlinkSocket) -> Callable[[str], int]:
+def index_of(netlink: NetlinkSocket) -> IndexOf:
     """Return a function that gives the index of a device by its name."""
 
     def find(name: str) -> int:
@@ -30,7 +32,7 @@ def index_of(netlink: NetlinkSocket) -> Callable[[str], int]:
 
 
 @pytest.fixture
-def veth(netns: Netns, index_of: Callable[[str], int]) -> int:
+def veth(netns: Netns, index_of: IndexOf) -> int:
     """Return the index of ``v0``, one end of a veth pair; both ends are up."""
     netns.ip("link", "add", "v0", "type", "veth", "peer", "name", "v1")
     netns.ip("link", "set", "v0", "up")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from netns.conftest import Netns, ReadJson
+from netns.netlink.conftest import IndexOf
 from podway.netlink import (
     NetlinkError,
     NetlinkSocket,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from podway.netlink.neighbours import NeighbourMessage
 
 MAC, OTHER_MAC, ALL_ZERO = "0a:58:0a:f4:01:00", "0a:58:0a:f4:02:00", "00:00:00:00:00:00"
-IndexOf = Callable[[str], int]
 
 
 def neighbour(text: str, ifindex: int, lladdr: str = MAC) -> NeighbourMessage:

@@ -10,6 +10,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from netns.conftest import Netns, ReadJson
+from netns.netlink.conftest import IndexOf
 from podway.netlink import (
     NetlinkError,
     NetlinkSocket,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from podway.netlink.route_messages import RouteMessage
 
 OURS = 112
-IndexOf = Callable[[str], int]
 
 
 def route(prefix: str, **more: Any) -> RouteMessage:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from netns.conftest import Netns, ReadJson
-from netns.netlink.conftest import pick
+from netns.netlink.conftest import IndexOf, pick
 from podway.netlink import (
     NetlinkError,
     NetlinkSocket,
@@ -135,7 +134,7 @@ def test_netconf_of_a_device(
 
 
 def test_netconf_of_all_devices(
-    netlink: NetlinkSocket, netns: Netns, veth: int, index_of: Callable[[str], int]
+    netlink: NetlinkSocket, netns: Netns, veth: int, index_of: IndexOf
 ) -> None:
     netns.exec("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2", "net.ipv4.conf.v0.proxy_arp=1")
     listed = {n["ifindex"]: n for n in netlink.dump(dump_netconf(AF_INET))}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from netns.conftest import Netns
+from netns.netlink.conftest import IndexOf
 from podway.netlink import (
     NetlinkError,
     NetlinkSocket,
@@ -183,7 +183,7 @@ def test_classes_and_what_leads_to_them(netlink: NetlinkSocket, netns: Netns, ve
 
 
 @pytest.fixture
-def pair(netns: Netns, veth: int, index_of: Callable[[str], int]) -> tuple[int, int]:
+def pair(netns: Netns, veth: int, index_of: IndexOf) -> tuple[int, int]:
     """Return the indexes of ``v0`` and of an ifb device."""
     netns.ip("link", "add", "ifb0", "type", "ifb")
     return veth, index_of("ifb0")
