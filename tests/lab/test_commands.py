@@ -74,11 +74,26 @@ def test_exec_passes_input_and_options_on(lab: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param("status", "node n1 is ready", id="the agent"),
+        pytest.param("diff", "exactly what it should", id="the kernel"),
+        pytest.param("node list", "n1    vxlan", id="the store"),
+    ],
+)
+def test_on_a_node_podways_own_commands_ask_that_node(lab: str, words: str, said: str) -> None:
+    done = run_podway(lab, "exec", "n1", "--", "podway", *words.split())
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
+
+
+@pytest.mark.parametrize(
     ("code", "words"),
     [
         pytest.param(1, ["exec", "p9", "--", "true"], id="no such pod"),
         pytest.param(2, ["exec", "n1"], id="no command"),
-        pytest.param(1, ["exec", "n1", "--", "no-such-program"], id="no such program"),
+        pytest.param(127, ["exec", "n1", "--", "no-such-program"], id="no such program"),
+        pytest.param(126, ["exec", "n1", "--", "/etc/passwd"], id="no program"),
         pytest.param(1, ["ping"], id="no pod to ping"),
         pytest.param(1, ["fault", "link-down", "n9"], id="no such node"),
         pytest.param(1, ["pod", "rm", "p9"], id="no pod to remove"),

@@ -36,14 +36,19 @@ class Repeated(argparse.Action):
 
 
 class Options:
-    """Adds options whose default may come from the environment."""
+    """Adds options whose default may come from the environment, to *parser* or a group of it."""
 
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
+    def __init__(
+        self,
+        parser: argparse.ArgumentParser,
+        group: "argparse._ArgumentGroup | None" = None,
+    ) -> None:
         self._parser = parser
+        self._add = (group or parser).add_argument
 
     def add(self, flag: str, **options: Any) -> None:
         """Add *flag*, with *options* as `argparse.ArgumentParser.add_argument` takes them."""
-        self._parser.add_argument(flag, **{**options, **self._from_environment(flag, options)})
+        self._add(flag, **{**options, **self._from_environment(flag, options)})
 
     def _from_environment(self, name: str, options: Mapping[str, Any]) -> dict[str, object]:
         variable = f"PODWAY_{name.removeprefix('--').replace('-', '_').upper()}"

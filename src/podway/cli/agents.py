@@ -1,7 +1,8 @@
 """Which agent of this machine a command asks, and the call made to it.
 
 ``--instance NAME`` names it as ``podway agent --instance NAME`` does (PODWAY_INSTANCE, too), and
-its socket follows from that (`podway.agent.places`); ``--socket`` names one that lies elsewhere.
+its socket follows from that (`podway.agent.places`); ``--socket`` names one that lies elsewhere
+(so does PODWAY_SOCKET, where no instance is named).
 """
 
 import argparse
@@ -14,6 +15,7 @@ from podway.agent.calls import NobodyListens, call_agent
 from podway.agent.places import agent_socket_of, running_instances
 
 INSTANCE_VARIABLE = "PODWAY_INSTANCE"
+SOCKET_VARIABLE = "PODWAY_SOCKET"
 # The name of a shell function that lists instances; `podway.cli.completion` defines it.
 COMPLETE_INSTANCES = "_podway_instances"
 
@@ -29,7 +31,8 @@ def add_socket(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--socket",
         metavar="PATH",
-        help=f"socket of the agent to ask (default: {agent_socket_of('')}, or the instance's)",
+        help=f"socket of the agent to ask (default: the instance's, else ${SOCKET_VARIABLE}, else "
+        f"{agent_socket_of('')})",
     )
 
 
@@ -60,8 +63,9 @@ def _instance(text: str) -> str:
 
 
 def socket_of(args: argparse.Namespace) -> Path:
-    """Return the socket of the agent that *args* name."""
-    return Path(args.socket) if args.socket else agent_socket_of(args.instance)
+    """Return the socket of the agent that *args* name, or else the environment."""
+    named = args.socket or (not args.instance and os.environ.get(SOCKET_VARIABLE))
+    return Path(named) if named else agent_socket_of(args.instance)
 
 
 def ask_agent(

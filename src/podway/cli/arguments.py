@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
@@ -12,15 +13,32 @@ Group: TypeAlias = "argparse._SubParsersAction[Any]"  # noqa: SLF001  (it has no
 _INVALID_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 
 
+_COMMAND = "COMMAND"
+_NO_COMMAND = f"the following arguments are required: {_COMMAND}"
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps line breaks of descriptions and epilogs, and folds lines that are longer than wide."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = (textwrap.fill(line, width) for line in text.splitlines())
+        return textwrap.indent("\n".join(lines), indent)
+
+
 class CommandParser(argparse.ArgumentParser):
     """An argument parser that keeps line breaks, never abbreviates, and suggests."""
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", HelpFormatter)
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and what to do about it; exit with 2."""
+        """Print what is wrong and what to do about it; exit with 2.
+
+        Whoever names no command wants to know which there are.
+        """
+        if message == _NO_COMMAND:
+            self.exit(2, f"{self.format_help()}\n{self.prog}: name one of these commands\n")
         hint = suggest(message) or f"'{self.prog} --help' shows what is possible"
         self.exit(2, f"{self.prog}: {message}\n{hint}\n")
 
@@ -37,7 +55,7 @@ def suggest(message: str) -> str:
 
 def add_groups(parser: argparse.ArgumentParser) -> Group:
     """Give *parser* sub-commands, of which one must be named."""
-    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    return parser.add_subparsers(title="commands", metavar=_COMMAND, required=True)
 
 
 def add_leaf(

@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import os
-from collections.abc import Sequence
 from typing import cast
 
 from podway.cli.arguments import Group, Run, add_groups, add_leaf
@@ -12,16 +11,25 @@ DEFAULT_NODES = 3
 # As `podway.model.backends.BACKEND_NAMES`, which is not loaded for a help text.
 LAB_BACKENDS = ("vxlan", "host-gw", "udp", "ipip", "wireguard", "extension", "alloc")
 EPILOG = """\
-A lab is a whole cluster on this machine: every node is a network namespace in which the
-production agent runs, pods are namespaces too, and the CNI plugin connects them. No Docker,
-no images; needs root. 'down' leaves nothing behind.
+A lab is a whole cluster on this machine: every node is a network namespace in
+which the production agent runs, pods are namespaces too, and the CNI plugin
+connects them. No Docker, no images; needs root. 'down' leaves nothing behind.
 
   podway lab up --nodes 3 --backend vxlan
   podway lab pod add --count 6
   podway lab ping
   podway lab exec p1 -- ip addr
+  podway lab exec n1 -- podway status
   podway lab fault kill-hub
   podway lab down
+"""
+EXEC_EPILOG = """\
+The exit code is the command's; 127 if there is no such program, 126 if it
+cannot be run. On a node, podway's own commands ask its agent and its store:
+
+  podway lab exec p1 -- ip route
+  podway lab exec n1 -- podway status
+  podway lab exec n1 -- podway node list
 """
 
 
@@ -105,8 +113,8 @@ def _add_kind(leaf: argparse.ArgumentParser) -> None:
         "--backend",
         choices=LAB_BACKENDS,
         default="vxlan",
-        help="how packets reach other nodes: in a tunnel, or by plain routes (host-gw); "
-        "default: %(default)s",
+        metavar="BACKEND",
+        help=f"how packets reach other nodes: {', '.join(LAB_BACKENDS)} (default: %(default)s)",
     )
     leaf.add_argument(
         "--attach",
@@ -168,9 +176,9 @@ def _add_exec(group: Group) -> None:
         help="run a command inside of a pod or node",
         usage="podway lab [--name NAME] exec POD|NODE -- COMMAND [ARGUMENT ...]",
         description="Run a command in the network of a pod, of a node, of the hub or the fabric.",
-        epilog="The exit code is the command's:  podway lab exec p1 -- ping -c 1 10.244.2.2",
+        epilog=EXEC_EPILOG,
     )
-    leaf.set_defaults(run=action("execute"), parser=leaf)
+    leaf.set_defaults(run=action("execute", "podway.cli.lab_exec"), parser=leaf)
     leaf.add_argument("member", metavar="POD|NODE", help="where: p1, n1, hub, fabric")
     leaf.add_argument("words", metavar="-- COMMAND", nargs=argparse.REMAINDER, help="what to run")
 
@@ -266,8 +274,3 @@ def _add_parent(group: Group, name: str, summary: str) -> argparse.ArgumentParse
         name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
     )
     return parent
-
-
-def strip_separator(words: Sequence[str]) -> list[str]:
-    """Return *words* without the ``--`` that stands before a command."""
-    return list(words[1:] if words[:1] == ["--"] else words)

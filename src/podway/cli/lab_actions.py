@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from podway.cli.lab import strip_separator
 from podway.cli.lab_demo import run_demo
 from podway.cli.lab_progress import shown
 from podway.cli.lab_views import (
@@ -33,12 +32,10 @@ from podway.lab.labs import (
 )
 from podway.lab.members import (
     end_of,
-    namespace_of_member,
     node_stations,
     pod_stations,
     reachable,
 )
-from podway.lab.namespaces import become
 from podway.lab.ping import ping_all
 from podway.lab.pod_networks import parse_attachment
 from podway.lab.runtime import add_pods, check_pod, free_names, remove_pods
@@ -169,21 +166,6 @@ def ping(args: argparse.Namespace) -> int:
         places = {pod.name: f"on {pod.node}" for pod in pods}
         print("\n".join(render_matrix(outcomes, places, style_of(sys.stdout))))
     return 0 if all(outcome.rtt_ms is not None for outcome in outcomes) else 1
-
-
-def execute(args: argparse.Namespace) -> int:
-    """Become the command, in the member's namespace."""
-    command = strip_separator(args.words)
-    if not command:
-        raise ArgumentError("COMMAND", "", "is missing: podway lab exec p1 -- ip addr")
-    spec = read_spec(args.lab)
-    namespace = namespace_of_member(spec, args.member)
-    sys.stdout.flush()
-    try:
-        become(namespace, command)
-    except FileNotFoundError as error:
-        raise LabError(f"there is no program {command[0]!r} on this machine") from error
-    raise AssertionError("exec has returned")
 
 
 def iperf(args: argparse.Namespace) -> int:

@@ -39,9 +39,13 @@ class Remains:
         self._ledger = state_dir / LEDGER
         self._failures: Mapping[str, str] = {}
 
-    def find(self) -> dict[str, str]:
-        """Return what there is, in words, and why it could not be removed ("" where untried)."""
-        return self._find_programs() | {f"file {path}": "" for path in self._find_files()}
+    def find(self, *, ended: bool = True) -> dict[str, str]:
+        """Return what there is, in words, and why it could not be removed ("" where untried).
+
+        Without what commands did unless the agent has *ended*: until then its ledger is its own.
+        """
+        programs = self._find_programs() if ended else {}
+        return programs | {f"file {path}": "" for path in self._find_files()}
 
     def undo_programs(self) -> None:
         """Run the commands that undo what the agent's commands did; `find` tells which failed."""

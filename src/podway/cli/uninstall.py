@@ -60,12 +60,12 @@ def run(args: argparse.Namespace) -> int:
     state_dir = args.state_dir or own_dir(DEFAULT_STATE_DIR, args.instance)
     with closing(NodeKernel(run_dir=run_dir, marks=names.marks)) as kernel:
         node = _Node(kernel, ForwardChain(names.marks), Remains(run_dir, state_dir), names.marks)
-        found = node.find()
         if args.verify:
-            removed, left = [], _running(names) | found
+            removed, left = [], _verify(node, names)
         else:
             _refuse_in_use(leftovers(kernel, names.marks), pods=args.pods)
             with _no_agent(names):
+                found = node.find()
                 node.clear()
                 left = node.find()
             removed = [each for each in found if each not in left]
@@ -85,11 +85,14 @@ class _Node:
         self._marks = marks
         self._errors: dict[Key, str] = {}
 
-    def find(self) -> dict[str, str]:
-        """Return what there is, in words, and why `clear` could not remove it ("" if untried)."""
+    def find(self, *, ended: bool = True) -> dict[str, str]:
+        """Return what there is, in words, and why `clear` could not remove it ("" if untried).
+
+        What commands have done only the agent knows until it has *ended*.
+        """
         plan = leftovers(self._kernel, self._marks)
         kept = {str(op.key): self._errors.get(op.key, "") for op in plan}
-        return kept | dict.fromkeys(self._forward.find(), "") | self._remains.find()
+        return kept | dict.fromkeys(self._forward.find(), "") | self._remains.find(ended=ended)
 
     def clear(self) -> None:
         """Remove it: commands are undone while the devices are there that they may speak of."""
@@ -100,6 +103,13 @@ class _Node:
                 self._errors[operation.key] = str(error)
         self._forward.remove()
         self._remains.remove_files()
+
+
+def _verify(node: _Node, names: Instance) -> dict[str, str]:
+    """Return what is left, and that an agent runs, which holds on to its part of it."""
+    if is_running(names):
+        return {"agent": "it runs"} | node.find(ended=False)
+    return node.find()
 
 
 def leftovers(kernel: Kernel, marks: Marks = PODWAY) -> list[Operation]:
@@ -122,15 +132,12 @@ def _no_agent(names: Instance) -> Iterator[None]:
         yield
 
 
-def _running(names: Instance) -> dict[str, str]:
-    return {"agent": "it runs"} if is_running(names) else {}
-
-
 def _refuse_in_use(plan: Sequence[Operation], *, pods: bool) -> None:
     attached = [op for op in plan if _is_pod(op.observed)]
     if attached and not pods:
+        whose = "its" if len(attached) == 1 else "their"
         raise InUse(
-            f"{plural(len(attached), 'pod')} would lose their network: drain the node first, or "
+            f"{plural(len(attached), 'pod')} would lose {whose} network: drain the node first, or "
             "say --pods"
         )
 

@@ -20,6 +20,7 @@ from netns.udp.worlds import inside
 from podway.agent import programs as programs_module
 from podway.agent.ledger import Ledger
 from podway.agent.main import only_one
+from podway.agent.places import LEDGER
 from podway.agent.programs import Programs
 from podway.cli.remains import has_ended
 from podway.diff.operations import Operation, Verb
@@ -136,7 +137,11 @@ def test_a_node_whose_agent_runs_is_left_alone(netns: Netns, place: Place) -> No
         done = place.uninstall(netns, "--pods")
         assert done.returncode == 1
         assert "stop it first" in done.stderr
-        assert "agent: it runs" in place.answer(netns, "--verify")[1]["left"]
+        place.state_dir.mkdir()
+        agents.enter_context(closing(Ledger(place.state_dir / LEDGER)))
+        left = place.answer(netns, "--verify")[1]["left"]
+        assert left[0] == "agent: it runs"
+        assert {each.split()[0] for each in left[1:]} == {"nft", "route", "link"}
         assert "cni0" in netns.ip("link", "show")
         assert place.answer(netns, "--instance=blue") == (0, {"removed": [], "left": []})
     assert place.answer(netns)[0] == 0

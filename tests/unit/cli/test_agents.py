@@ -74,6 +74,23 @@ def test_where_the_agent_listens(
     assert str(socket_of(build_parser(words).parse_args([*words, *options]))) == path
 
 
+@pytest.mark.parametrize(
+    ("options", "instance", "path"),
+    [
+        pytest.param([], "", "/env", id="neither named"),
+        pytest.param(["--socket=/s"], "", "/s", id="the socket named"),
+        pytest.param(["--instance=blue"], "", "/run/podway-blue/agent.sock", id="the instance"),
+        pytest.param([], "red", "/run/podway-red/agent.sock", id="the instance by environment"),
+    ],
+)
+def test_a_socket_in_the_environment(
+    options: list[str], instance: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODWAY_SOCKET", "/env")
+    monkeypatch.setenv("PODWAY_INSTANCE", instance)
+    assert str(socket_of(build_parser(["status"]).parse_args(["status", *options]))) == path
+
+
 def parsers_that_name_a_socket(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

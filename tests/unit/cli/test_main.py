@@ -52,6 +52,15 @@ def test_everything_has_a_description_and_every_argument_its_help() -> None:
             )
 
 
+def test_no_line_of_help_is_wider_than_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for parser in parsers_below(full_parser()):
+        if parser.prog == "podway flanneld":  # speaks as flanneld does
+            continue
+        wide = [line for line in parser.format_help().splitlines() if len(line) > 80]
+        assert wide == [], parser.prog
+
+
 # The others run for good, print a script, or become another program.
 WITHOUT_JSON = {
     "podway agent",
@@ -102,13 +111,14 @@ def test_a_name_that_is_set_but_empty_is_the_default(monkeypatch: pytest.MonkeyP
     [
         pytest.param(["stauts"], "did you mean 'status'?", id="mistyped command"),
         pytest.param(["xyzzy"], "'podway --help'", id="nothing like it"),
-        pytest.param([], "'podway --help'", id="no command"),
+        pytest.param([], "podway: name one of these commands", id="no command"),
+        pytest.param([], "show how this node is doing", id="no command: which there are"),
         pytest.param(["lab", "upp"], "did you mean 'up'?", id="mistyped command of the lab"),
         pytest.param(["lab", "up", "--node", "3"], "--node", id="options are not abbreviated"),
         pytest.param(["lab", "up", "--backend", "vxlam"], "did you mean 'vxlan'?", id="choice"),
         pytest.param(["lab", "up", "--ipv6", "--dual"], "not allowed with", id="both families"),
         pytest.param(["lab", "up", "--nodes", "x"], "'podway lab up --help'", id="no number"),
-        pytest.param(["ipam"], "'podway ipam --help'", id="a command without its own"),
+        pytest.param(["ipam"], "list the addresses and who", id="a command without its own"),
         pytest.param(["lab", "down", "--now"], "'podway lab down --help'", id="unknown option"),
         pytest.param(["lab", "ping", "p1"], "unknown argument 'p1'", id="one word too many"),
     ],
