@@ -138,8 +138,8 @@ def test_a_node_whose_agent_runs_is_left_alone(netns: Netns, place: Place) -> No
         assert done.returncode == 1
         assert "stop it first" in done.stderr
         place.state_dir.mkdir()
-        agents.enter_context(closing(Ledger(place.state_dir / LEDGER)))
-        left = place.answer(netns, "--verify")[1]["left"]
+        with closing(Ledger(place.state_dir / LEDGER)):
+            left = place.answer(netns, "--verify")[1]["left"]
         assert left[0] == "agent: it runs"
         assert {each.split()[0] for each in left[1:]} == {"nft", "route", "link"}
         assert "cni0" in netns.ip("link", "show")
