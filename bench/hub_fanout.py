@@ -34,18 +34,20 @@ from podway.model.addresses import Family
 from podway.model.nodes import Claim, Wish
 from podway.store.address import HubAddress, UnixAddress, parse_hub_address
 from podway.store.engines import open_hub
-from podway.store.hub import HubStore
-from podway.store.protocol import StoreAway
-from podway.store.tls import TlsFiles, client_context
-from podway.store.wire import (
-    ANSWER_MAX_BYTES,
+from podway.store.frames import (
     Deltas,
-    FrameSplitter,
     Hello,
     Resumed,
     SnapshotEnd,
     Watch,
     Welcome,
+)
+from podway.store.hub import HubStore
+from podway.store.protocol import StoreAway
+from podway.store.tls import HUB_TLS_NAME, TlsFiles, client_context
+from podway.store.wire import (
+    ANSWER_MAX_BYTES,
+    FrameSplitter,
     decode_hub_frame,
     encode_frame,
 )
@@ -120,7 +122,7 @@ async def connect_all(
                 address.host,
                 address.port,
                 ssl=context,
-                server_hostname=tls.server_name,
+                server_hostname=HUB_TLS_NAME,
             )
         transports.append((await made)[0])
     await loop.run_in_executor(None, pipe.recv)  # until the first process is done

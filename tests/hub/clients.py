@@ -8,16 +8,18 @@ from typing import TypeVar
 from podway.model.addresses import Family
 from podway.model.nodes import Claim, Wish
 from podway.store.address import TcpAddress, UnixAddress, parse_hub_address
-from podway.store.protocol import Away, Back, StoreAway, StoreEvent
-from podway.store.wire import (
-    ANSWER_MAX_BYTES,
-    HEADER_BYTES,
+from podway.store.frames import (
     ClientFrame,
     Goodbye,
     Hello,
     HubFrame,
     Ping,
     Welcome,
+)
+from podway.store.protocol import Away, Back, StoreAway, StoreEvent
+from podway.store.wire import (
+    ANSWER_MAX_BYTES,
+    HEADER_BYTES,
     decode_hub_frame,
     encode_frame,
 )

@@ -10,10 +10,7 @@ import pytest
 from hub.clients import RawClient, claim, next_event, until
 from hub.hub_process import HOST_GW, RunningHub, run_scenario, running_hub
 from podway.hub.sessions import Limits
-from podway.store.protocol import Delta, Snapshot
-from podway.store.wire import (
-    HELLO_MAX_BYTES,
-    REQUEST_MAX_BYTES,
+from podway.store.frames import (
     Done,
     Failure,
     Get,
@@ -26,6 +23,11 @@ from podway.store.wire import (
     SnapshotEnd,
     Watch,
     Welcome,
+)
+from podway.store.protocol import Delta, Snapshot
+from podway.store.wire import (
+    HELLO_MAX_BYTES,
+    REQUEST_MAX_BYTES,
     encode_frame,
 )
 

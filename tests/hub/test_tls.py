@@ -13,10 +13,14 @@ from podway.errors import ConfigError
 from podway.hub import tls
 from podway.hub.sessions import Limits
 from podway.store.engines import open_hub
+from podway.store.frames import (
+    Hello,
+    Watch,
+)
 from podway.store.protocol import Away, Delta, Snapshot, StoreAway
 from podway.store.refusals import NotAllowed
 from podway.store.tls import TlsFiles, client_context
-from podway.store.wire import Hello, Watch, encode_frame
+from podway.store.wire import encode_frame
 
 
 def port_of(hub: RunningHub) -> int:

@@ -13,8 +13,16 @@ from typing import Any
 
 from msgspec import Struct
 
+from podway.store.frames import (
+    AnyRequest,
+    ClaimLease,
+    Get,
+    List,
+    ReleaseLease,
+    RenewLease,
+    Watch,
+)
 from podway.store.refusals import NotAllowed
-from podway.store.wire import AnyRequest, ClaimLease, Get, List, ReleaseLease, RenewLease, Watch
 
 ADMIN = "admin"
 _UCRED = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED (unix(7))

@@ -13,17 +13,19 @@ watchers that come at once (a hub that was restarted) share one.
 from collections.abc import Iterator, Sequence
 
 from podway.hub.state import Record, State
-from podway.store.wire import (
+from podway.store.frames import (
     KIND_CONFIG,
     KIND_NODE,
     NETWORK_NAME,
-    PART_BYTES,
     Changed,
     Deltas,
     Resumed,
     SnapshotEnd,
     SnapshotPart,
     SnapshotStart,
+)
+from podway.store.wire import (
+    PART_BYTES,
     encode_frame,
 )
 

@@ -22,9 +22,12 @@ from podway.hub.database import Database, Stored
 from podway.hub.plans import Plan, plan_expiry, plan_request
 from podway.hub.state import TOMBSTONES_MAX, Record, State
 from podway.hub.terms import Term, with_grace
+from podway.store.frames import (
+    KIND_NODE,
+    AnyRequest,
+)
 from podway.store.protocol import StoreError
 from podway.store.refusals import StorageFailed
-from podway.store.wire import KIND_NODE, AnyRequest
 
 RETRY_S = 1.0
 # Hub time is written at least this often, so that it gets on even if nobody claims or renews.

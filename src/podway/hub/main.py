@@ -22,9 +22,13 @@ from podway.kernel.logs import configure_logging, get_log
 from podway.kernel.systemd import notify, watchdog_interval_s
 from podway.model.networks import Network, parse_network
 from podway.store.address import HubAddress, UnixAddress
+from podway.store.frames import (
+    KIND_CONFIG,
+    NETWORK_NAME,
+    Put,
+)
 from podway.store.net_conf_remarks import tell_unknown_keys
 from podway.store.tls import TlsFiles
-from podway.store.wire import KIND_CONFIG, NETWORK_NAME, Put
 
 __all__ = ["add_arguments", "run"]
 _log = get_log("podway.hub")

@@ -14,8 +14,13 @@ from podway.hub.state import TOMBSTONES_MAX, Record, State
 from podway.model.networks import Network
 from podway.model.nodes import Node
 from podway.store.codec import decode_node, encode_network, encode_node
+from podway.store.frames import (
+    KIND_CONFIG,
+    KIND_NODE,
+    NETWORK_NAME,
+    AnyRequest,
+)
 from podway.store.protocol import Delta, Snapshot, StoreError
-from podway.store.wire import KIND_CONFIG, KIND_NODE, NETWORK_NAME, AnyRequest
 
 
 class MirrorState(State):

@@ -24,9 +24,7 @@ from podway.model.addresses import IPNetwork
 from podway.model.networks import Network, parse_network
 from podway.model.nodes import Node
 from podway.store.codec import claim_from_body, encode_node, encode_subnets, parse_subnet
-from podway.store.protocol import ClaimRefused, LeaseLost
-from podway.store.refusals import Conflict, ValueRefused
-from podway.store.wire import (
+from podway.store.frames import (
     KIND_CONFIG,
     KIND_NODE,
     KIND_RESERVATION,
@@ -42,6 +40,8 @@ from podway.store.wire import (
     RenewLease,
     Reserve,
 )
+from podway.store.protocol import ClaimRefused, LeaseLost
+from podway.store.refusals import Conflict, ValueRefused
 
 KIND_MAX_CHARS = 63
 

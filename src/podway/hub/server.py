@@ -21,18 +21,20 @@ from podway.hub.tls import TlsConnection
 from podway.kernel.logs import get_log
 from podway.store.address import HubAddress
 from podway.store.codec import decode_node
-from podway.store.net_conf_remarks import tell_unknown_keys
-from podway.store.protocol import StoreError
-from podway.store.refusals import Code, NotAllowed, code_of
-from podway.store.wire import (
+from podway.store.frames import (
     KIND_CONFIG,
     KIND_NODE,
-    PART_BYTES,
     AnyRequest,
     Done,
     Item,
     Listing,
     Watch,
+)
+from podway.store.net_conf_remarks import tell_unknown_keys
+from podway.store.protocol import StoreError
+from podway.store.refusals import Code, NotAllowed, code_of
+from podway.store.wire import (
+    PART_BYTES,
     encode_frame,
 )
 

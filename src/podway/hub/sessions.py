@@ -18,21 +18,23 @@ from msgspec import Struct
 
 from podway.hub.access import Peer
 from podway.hub.feed import Feed
-from podway.store.protocol import StoreError
-from podway.store.refusals import Code, NotAllowed, code_of
-from podway.store.wire import (
+from podway.store.frames import (
     FEATURES,
-    HELLO_MAX_BYTES,
     PROTOCOL_VERSION,
-    REQUEST_MAX_BYTES,
     AnyRequest,
     Failure,
-    FrameSplitter,
     Goodbye,
     Hello,
     Ping,
     Watch,
     Welcome,
+)
+from podway.store.protocol import StoreError
+from podway.store.refusals import Code, NotAllowed, code_of
+from podway.store.wire import (
+    HELLO_MAX_BYTES,
+    REQUEST_MAX_BYTES,
+    FrameSplitter,
     WireError,
     decode_client_frame,
     encode_frame,

@@ -19,7 +19,12 @@ from podway.errors import ConfigError
 from podway.hub.terms import Term, Terms
 from podway.model.networks import Network, parse_network
 from podway.store.codec import decode_node, decode_subnets
-from podway.store.wire import KIND_CONFIG, KIND_NODE, KIND_RESERVATION, NETWORK_NAME
+from podway.store.frames import (
+    KIND_CONFIG,
+    KIND_NODE,
+    KIND_RESERVATION,
+    NETWORK_NAME,
+)
 
 # Removals that are remembered; a node is seldom removed, so this is the history of years.
 TOMBSTONES_MAX = 10_000

@@ -29,9 +29,7 @@ from podway.store.codec import (
     encode_subnets,
     parse_subnet,
 )
-from podway.store.protocol import AdminStore, Away, Back, Delta, NodeStatus, Snapshot, StoreError
-from podway.store.refusals import Code, ValueRefused
-from podway.store.wire import (
+from podway.store.frames import (
     KIND_CONFIG,
     KIND_NODE,
     KIND_RESERVATION,
@@ -48,6 +46,8 @@ from podway.store.wire import (
     Reserve,
     Watch,
 )
+from podway.store.protocol import AdminStore, Away, Back, Delta, NodeStatus, Snapshot, StoreError
+from podway.store.refusals import Code, ValueRefused
 
 _NETWORK = (KIND_CONFIG, NETWORK_NAME)
 _log = get_log("podway.hub")

@@ -11,19 +11,13 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from podway.store.address import HubAddress, UnixAddress
-from podway.store.local_addresses import is_stranded
-from podway.store.protocol import StoreAway
-from podway.store.refusals import error_of
-from podway.store.tls import HUB_TLS_NAME
-from podway.store.wire import (
-    ANSWER_MAX_BYTES,
+from podway.store.frames import (
     FEATURES,
     PROTOCOL_VERSION,
     AnyRequest,
     Deltas,
     Done,
     Failure,
-    FrameSplitter,
     Goodbye,
     Hello,
     HubFrame,
@@ -36,6 +30,14 @@ from podway.store.wire import (
     SnapshotStart,
     Watch,
     Welcome,
+)
+from podway.store.local_addresses import is_stranded
+from podway.store.protocol import StoreAway
+from podway.store.refusals import error_of
+from podway.store.tls import HUB_TLS_NAME
+from podway.store.wire import (
+    ANSWER_MAX_BYTES,
+    FrameSplitter,
     WireError,
     decode_hub_frame,
     encode_frame,

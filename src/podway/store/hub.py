@@ -22,18 +22,7 @@ from podway.model.nodes import Claim, Node
 from podway.store.address import HubAddress
 from podway.store.codec import claim_to_body, decode_node, decode_subnets
 from podway.store.connection import Answer, HubConnection, StreamFrame, open_connection
-from podway.store.protocol import (
-    Away,
-    Back,
-    NodeStatus,
-    Reservation,
-    StoreAway,
-    StoredNetwork,
-    StoreEvent,
-)
-from podway.store.renewed import Renewed
-from podway.store.stream import Stream
-from podway.store.wire import (
+from podway.store.frames import (
     KIND_CONFIG,
     KIND_NODE,
     KIND_RESERVATION,
@@ -50,6 +39,17 @@ from podway.store.wire import (
     RenewLease,
     Reserve,
 )
+from podway.store.protocol import (
+    Away,
+    Back,
+    NodeStatus,
+    Reservation,
+    StoreAway,
+    StoredNetwork,
+    StoreEvent,
+)
+from podway.store.renewed import Renewed
+from podway.store.stream import Stream
 
 
 class HubOptions(Struct, frozen=True, kw_only=True):

@@ -12,10 +12,17 @@ from podway.model.networks import Network, parse_network
 from podway.model.nodes import Node
 from podway.store.codec import CodecError, decode_node
 from podway.store.connection import StreamFrame
+from podway.store.frames import (
+    Changed,
+    Deltas,
+    Resumed,
+    SnapshotEnd,
+    SnapshotPart,
+    SnapshotStart,
+)
 from podway.store.mailbox import Mailbox
 from podway.store.net_conf_remarks import tell_unknown_keys
 from podway.store.protocol import Change, Delta, Snapshot
-from podway.store.wire import Changed, Deltas, Resumed, SnapshotEnd, SnapshotPart, SnapshotStart
 
 _log = logging.getLogger("podway.store.hub")
 

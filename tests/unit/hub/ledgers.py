@@ -12,8 +12,7 @@ from podway.hub.state import Record, State
 from podway.model.addresses import Family
 from podway.model.nodes import Claim, Node, Wish
 from podway.store.codec import claim_to_body, decode_node
-from podway.store.protocol import StoreError
-from podway.store.wire import (
+from podway.store.frames import (
     KIND_CONFIG,
     KIND_NODE,
     NETWORK_NAME,
@@ -24,6 +23,7 @@ from podway.store.wire import (
     RenewLease,
     Reserve,
 )
+from podway.store.protocol import StoreError
 
 HOST_GW: dict[str, Any] = {"Network": "10.9.0.0/16", "Backend": {"Type": "host-gw"}}
 

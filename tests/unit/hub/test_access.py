@@ -6,8 +6,7 @@ import pytest
 
 from podway.hub.access import Peer, check_access, identify_certified, identify_plain
 from podway.store.codec import ClaimBody
-from podway.store.refusals import NotAllowed
-from podway.store.wire import (
+from podway.store.frames import (
     AnyRequest,
     ClaimLease,
     Delete,
@@ -19,6 +18,7 @@ from podway.store.wire import (
     Reserve,
     Watch,
 )
+from podway.store.refusals import NotAllowed
 
 NODE = Peer(name="a", admin=False, via="tls")
 ADMIN = Peer(name="admin", admin=True, via="tls")

@@ -11,17 +11,19 @@ from podway.hub.feed import Feed, encode_snapshot
 from podway.hub.state import Record, State
 from podway.store.codec import encode_node
 from podway.store.connection import StreamFrame
+from podway.store.frames import (
+    KIND_CONFIG,
+    KIND_NODE,
+    NETWORK_NAME,
+    HubFrame,
+)
 from podway.store.protocol import Snapshot, StoreEvent
 from podway.store.stream import Stream
 from podway.store.wire import (
     ANSWER_MAX_BYTES,
     HEADER_BYTES,
-    KIND_CONFIG,
-    KIND_NODE,
-    NETWORK_NAME,
     PART_BYTES,
     FrameSplitter,
-    HubFrame,
     decode_hub_frame,
 )
 from unit.hub.worlds import World, node, take_all

@@ -7,9 +7,14 @@ import pytest
 
 from podway.hub.database import FILE_NAME
 from podway.hub.ledger import Answered
+from podway.store.frames import (
+    Delete,
+    Get,
+    List,
+    Put,
+)
 from podway.store.protocol import ClaimRefused, LeaseLost
 from podway.store.refusals import Conflict, ValueRefused
-from podway.store.wire import Delete, Get, List, Put
 from unit.hub.ledgers import HOST_GW, Bench, claim, network, put, release, renew, reserve
 
 # -- compare and swap

@@ -12,8 +12,11 @@ from podway.hub.database import FILE_NAME, Database
 from podway.hub.ledger import AGE_WRITE_S, RETRY_S, Answered
 from podway.hub.state import State
 from podway.hub.terms import GRACE_S
+from podway.store.frames import (
+    Delete,
+    List,
+)
 from podway.store.refusals import StorageFailed
-from podway.store.wire import Delete, List
 from unit.hub.ledgers import HOST_GW, Bench, claim, network, put, release, renew, reserve
 
 # -- restarts, time and the disk

@@ -6,54 +6,54 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podway.store import wire
+from podway.store import frames, wire
 from podway.store.codec import ClaimBody
 from podway.store.refusals import Code, code_of, error_of
 from podway.store.wire import FrameSplitter, WireError
 
 CLIENT_FRAMES = [
-    wire.Hello(1, ("resume",), "n"),
-    wire.Ping(),
-    wire.ClaimLease(id=1, claim=ClaimBody(name="n", backend="vxlan", wishes=(), ttl_s=1)),
-    wire.RenewLease(id=2, name="n"),
-    wire.ReleaseLease(id=3, name="n"),
-    wire.Reserve(id=4, name="n", subnets=("10.9.1.0/24",)),
-    wire.Put(id=5, kind="k", name="n", value=b"\0\xff", expected=0, force=True),
-    wire.Get(id=6, kind="k", name="n"),
-    wire.Delete(id=7, kind="k", name="n", expected=3),
-    wire.List(id=8, kind="k"),
-    wire.Watch(id=9, store_id="s", revision=1 << 40),
+    frames.Hello(1, ("resume",), "n"),
+    frames.Ping(),
+    frames.ClaimLease(id=1, claim=ClaimBody(name="n", backend="vxlan", wishes=(), ttl_s=1)),
+    frames.RenewLease(id=2, name="n"),
+    frames.ReleaseLease(id=3, name="n"),
+    frames.Reserve(id=4, name="n", subnets=("10.9.1.0/24",)),
+    frames.Put(id=5, kind="k", name="n", value=b"\0\xff", expected=0, force=True),
+    frames.Get(id=6, kind="k", name="n"),
+    frames.Delete(id=7, kind="k", name="n", expected=3),
+    frames.List(id=8, kind="k"),
+    frames.Watch(id=9, store_id="s", revision=1 << 40),
 ]
 HUB_FRAMES = [
-    wire.Welcome(version=1, features=(), store_id="s", heartbeat_s=1.5, role="n"),
-    wire.Ping(),
-    wire.Done(id=1, revision=2, value=b"v"),
-    wire.Listing(id=2, items=(wire.Item(name="n", revision=1, value=b""),), more=True),
-    wire.Failure(id=3, code="conflict", message="no"),
-    wire.SnapshotStart(revision=4, network="{}"),
-    wire.SnapshotPart(nodes=(b"a", b"b")),
-    wire.SnapshotEnd(revision=4),
-    wire.Resumed(revision=4),
-    wire.Deltas(revision=5, changes=(wire.Changed("a", None), wire.Changed("b", b"b"))),
-    wire.Goodbye(code="slow", message="too slow"),
+    frames.Welcome(version=1, features=(), store_id="s", heartbeat_s=1.5, role="n"),
+    frames.Ping(),
+    frames.Done(id=1, revision=2, value=b"v"),
+    frames.Listing(id=2, items=(frames.Item(name="n", revision=1, value=b""),), more=True),
+    frames.Failure(id=3, code="conflict", message="no"),
+    frames.SnapshotStart(revision=4, network="{}"),
+    frames.SnapshotPart(nodes=(b"a", b"b")),
+    frames.SnapshotEnd(revision=4),
+    frames.Resumed(revision=4),
+    frames.Deltas(revision=5, changes=(frames.Changed("a", None), frames.Changed("b", b"b"))),
+    frames.Goodbye(code="slow", message="too slow"),
 ]
 
 
 @pytest.mark.parametrize("frame", CLIENT_FRAMES, ids=lambda frame: type(frame).__name__)
-def test_client_frames_there_and_back(frame: wire.ClientFrame) -> None:
+def test_client_frames_there_and_back(frame: frames.ClientFrame) -> None:
     (body,) = FrameSplitter(1000).feed(wire.encode_frame(frame))
     assert wire.decode_client_frame(body) == frame
 
 
 @pytest.mark.parametrize("frame", HUB_FRAMES, ids=lambda frame: type(frame).__name__)
-def test_hub_frames_there_and_back(frame: wire.HubFrame) -> None:
+def test_hub_frames_there_and_back(frame: frames.HubFrame) -> None:
     (body,) = FrameSplitter(1000).feed(wire.encode_frame(frame))
     assert wire.decode_hub_frame(body) == frame
 
 
 def test_no_frame_was_forgotten_above() -> None:
-    assert {type(frame) for frame in CLIENT_FRAMES} == set(wire.ClientFrame.__args__)
-    assert {type(frame) for frame in HUB_FRAMES} == set(wire.HubFrame.__args__)
+    assert {type(frame) for frame in CLIENT_FRAMES} == set(frames.ClientFrame.__args__)
+    assert {type(frame) for frame in HUB_FRAMES} == set(frames.HubFrame.__args__)
 
 
 @given(st.binary(max_size=60))
