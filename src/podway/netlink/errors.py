@@ -33,7 +33,30 @@ def errno_name(number: int) -> str:
     return errnos.errorcode.get(number, str(number))
 
 
-class NetlinkError(PodwayError, OSError):
+class _ErrnoError(PodwayError, OSError):
+    """Something that was asked of the kernel failed with an errno."""
+
+    errno: int
+
+    def __init__(self, errno: int, operation: str) -> None:
+        super().__init__(errno, strerror(errno))
+        self.operation = operation
+
+    def __str__(self) -> str:
+        return f"cannot {self.operation}: {self.strerror} ({errno_name(self.errno)})"
+
+    @property
+    def is_not_found(self) -> bool:
+        """What was to be read, entered, changed or deleted does not exist."""
+        return self.errno in _ABSENT
+
+    @property
+    def is_exists(self) -> bool:
+        """What was to be created exists already."""
+        return self.errno == errnos.EEXIST
+
+
+class NetlinkError(_ErrnoError):
     """One netlink request failed.
 
     Attributes:
@@ -45,8 +68,6 @@ class NetlinkError(PodwayError, OSError):
         is_missing: the attribute is one that the request lacks.
     """
 
-    errno: int
-
     def __init__(
         self,
         errno: int,
@@ -56,32 +77,21 @@ class NetlinkError(PodwayError, OSError):
         *,
         is_missing: bool = False,
     ) -> None:
-        super().__init__(errno, strerror(errno))
-        self.operation = operation
+        super().__init__(errno, operation)
         self.reason = reason
         self.attribute = attribute
         self.is_missing = is_missing
 
     def __str__(self) -> str:
-        text = f"cannot {self.operation}: {self.strerror} ({errno_name(self.errno)})"
+        text = super().__str__()
         if self.reason:
             text += f": {self.reason}"
         if self.attribute:
             text += f" [{'missing field' if self.is_missing else 'field'} {self.attribute}]"
         return text
 
-    @property
-    def is_not_found(self) -> bool:
-        """The object that was to be read, changed or deleted does not exist."""
-        return self.errno in _ABSENT
 
-    @property
-    def is_exists(self) -> bool:
-        """The object that was to be created exists already."""
-        return self.errno == errnos.EEXIST
-
-
-class NetnsError(PodwayError, OSError):
+class NetnsError(_ErrnoError):
     """A network namespace cannot be opened, entered, made or deleted.
 
     Attributes:
@@ -90,26 +100,13 @@ class NetnsError(PodwayError, OSError):
         hint: what to do about it, "" when there is nothing to say.
     """
 
-    errno: int
-
     def __init__(self, errno: int, operation: str, hint: str = "") -> None:
-        super().__init__(errno, strerror(errno))
-        self.operation = operation
+        super().__init__(errno, operation)
         self.hint = hint
 
     def __str__(self) -> str:
-        text = f"cannot {self.operation}: {self.strerror} ({errno_name(self.errno)})"
+        text = super().__str__()
         return f"{text}; {self.hint}" if self.hint else text
-
-    @property
-    def is_not_found(self) -> bool:
-        """There is no such namespace, or its process has ended."""
-        return self.errno in _ABSENT
-
-    @property
-    def is_exists(self) -> bool:
-        """A namespace of that name exists already."""
-        return self.errno == errnos.EEXIST
 
 
 class NamespaceLostError(SystemExit):
