@@ -66,7 +66,7 @@ def create_request(
 
 
 def finish_requests(link: Link, index_of: "IndexOf", *, ipv6: bool) -> "list[Request[LinkMessage]]":
-    """Return the requests that finish *link* once it exists: mark, master, up, hairpin.
+    """Return the requests that finish *link* once it exists: mark, master, up.
 
     Address generation must be off before the device is up, and the kernel looks at it last in a
     message (do_setlink): it goes with the mark, before. A bridge keeps its link-local address: the
@@ -87,14 +87,17 @@ def finish_requests(link: Link, index_of: "IndexOf", *, ipv6: bool) -> "list[Req
         started["flags"] = started["change"] = IFF_UP
     if link.master:
         started["master"] = index_of(link.master)
-    if link.hairpin is not None and (link.master or link.hairpin):
-        requests.append(_hairpin_request(link.name, on=link.hairpin))
     return requests
 
 
 def done_request(link: Link) -> "Request[LinkMessage]":
-    """Return the request that says that nothing is missing on *link* any more."""
-    return change_link({"ifname": link.name, "group": 0})
+    """Return the request that says that nothing is missing on *link* any more.
+
+    A port's hairpin mode goes with it. The kernel tells everybody of each such message once the
+    device is up, and its IPv6 looks at every route then (netif_state_change, rt6_sync_up).
+    """
+    port = _hairpin(link) if _has_hairpin(link) else {}
+    return change_link({"ifname": link.name, "group": 0, **port})
 
 
 def change_requests(
@@ -115,8 +118,8 @@ def change_requests(
     requests = [change_link({"ifname": desired.name, **fields})] if fields else []
     # A port that joins a bridge starts without; what is no port has none, and the kernel says so.
     before = observed.hairpin if desired.master in {"", observed.master} else False
-    if desired.hairpin not in {None, before} and (desired.master or desired.hairpin):
-        requests.append(_hairpin_request(desired.name, on=bool(desired.hairpin)))
+    if desired.hairpin != before and _has_hairpin(desired):
+        requests.append(change_link({"ifname": desired.name, **_hairpin(desired)}))
     return requests
 
 
@@ -163,10 +166,14 @@ def kind_name(kind: LinkKind) -> str:
             return "veth"
 
 
-def _hairpin_request(name: str, *, on: bool) -> "Request[LinkMessage]":
-    mode = BRIDGE_MODE_HAIRPIN if on else 0
-    port = {"slave_kind": "bridge", "slave_data": {"mode": mode}}
-    return change_link({"ifname": name, "linkinfo": port})  # type: ignore[typeddict-item]
+def _has_hairpin(link: Link) -> bool:
+    """Tell whether *link*'s hairpin mode is to be written; what is no port has none."""
+    return link.hairpin is not None and bool(link.master or link.hairpin)
+
+
+def _hairpin(link: Link) -> "LinkMessage":
+    mode = BRIDGE_MODE_HAIRPIN if link.hairpin else 0
+    return {"linkinfo": {"slave_kind": "bridge", "slave_data": {"mode": mode}}}
 
 
 def _creation_data(kind: LinkKind, index_of: "IndexOf", pod_fd: int) -> "Mapping[str, Any]":
@@ -183,6 +190,10 @@ def _creation_data(kind: LinkKind, index_of: "IndexOf", pod_fd: int) -> "Mapping
         case Ipip():
             # The outer TTL is the inner one's, and what must not be cut inside is not outside.
             return {"local": kind.local.packed, "proto": IPPROTO_IPIP}
+        case Bridge():
+            # Without a querier the kernel floods all multicast, snooping or not; with snooping it
+            # also sets timers of every port whenever one joins (br_multicast_enable_port).
+            return {"mcast_snooping": 0}
         case Veth(pod=PodSide() as pod):
             end = {"ifname": pod.ifname, "mtu": pod.mtu, "address": pod.mac, "net_ns_fd": pod_fd}
             return {"peer": end}

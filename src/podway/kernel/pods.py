@@ -44,6 +44,7 @@ from podway.netlink.constants import (
     RTM_NEWROUTE,
 )
 from podway.netlink.netns import current_identity, identity
+from podway.netlink.procfs import open_procfs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,11 +175,15 @@ def _prepare_ipv6(pod: PodSide) -> None:
     route, even of a pod without IPv6 addresses (CVE-2020-10749).
     """
     path = f"ipv6/conf/{pod.ifname}"
-    # Written without a look: opening a new device's sysctls costs more than all of netlink.
-    write_sysctl(f"{path}/accept_ra", "0")
-    wants_ipv6 = any(address.version == 6 for address in pod.addresses)
-    if wants_ipv6 and read_sysctl(f"{path}/disable_ipv6") == "1":
-        write_sysctl(f"{path}/disable_ipv6", "0")
+    procfs = open_procfs()
+    try:
+        # Written without a look: opening a new device's sysctls costs more than all of netlink.
+        write_sysctl(f"{path}/accept_ra", "0", procfs)
+        wants_ipv6 = any(address.version == 6 for address in pod.addresses)
+        if wants_ipv6 and read_sysctl(f"{path}/disable_ipv6", procfs) == "1":
+            write_sysctl(f"{path}/disable_ipv6", "0", procfs)
+    finally:
+        os.close(procfs)
 
 
 def _compare_pod(pod: PodSide, link: "LinkMessage", inside: NetlinkSocket) -> list[str]:

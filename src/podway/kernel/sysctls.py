@@ -9,18 +9,22 @@ import os
 
 from podway.kernel.protocol import KernelError
 
-_ROOT = "/proc/sys/net"
+_ROOT = "sys/net"
 
 
-def read_sysctl(path: str) -> str | None:
+def read_sysctl(path: str, procfs: int | None = None) -> str | None:
     """Return the value at *path*; None when there is no such file (its device is gone).
+
+    Args:
+        path: of the sysctl.
+        procfs: descriptor of the procfs to read in; None for /proc.
 
     Raises:
         OSError: as the kernel gives it.
         KernelError: *path* could leave /proc/sys/net.
     """
     try:
-        fd = os.open(checked_path(path), os.O_RDONLY | os.O_CLOEXEC)
+        fd = _open(path, os.O_RDONLY, procfs)
     except FileNotFoundError:
         return None
     try:
@@ -29,14 +33,19 @@ def read_sysctl(path: str) -> str | None:
         os.close(fd)
 
 
-def write_sysctl(path: str, value: str) -> None:
+def write_sysctl(path: str, value: str, procfs: int | None = None) -> None:
     """Write *value* at *path*.
+
+    Args:
+        path: of the sysctl.
+        value: what it shall be.
+        procfs: descriptor of the procfs to write in; None for /proc.
 
     Raises:
         OSError: as the kernel gives it: ENOENT for no such file, EINVAL for no such value.
         KernelError: *path* could leave /proc/sys/net.
     """
-    fd = os.open(checked_path(path), os.O_WRONLY | os.O_CLOEXEC)
+    fd = _open(path, os.O_WRONLY, procfs)
     try:
         os.write(fd, f"{value}\n".encode())
     finally:
@@ -50,8 +59,14 @@ def device_of_path(path: str) -> str:
     return parts[2] if named else ""
 
 
+def _open(path: str, flags: int, procfs: int | None) -> int:
+    checked = checked_path(path)
+    name = f"/proc/{checked}" if procfs is None else checked
+    return os.open(name, flags | os.O_CLOEXEC, dir_fd=procfs)
+
+
 def checked_path(path: str) -> str:
-    """Return the file of sysctl *path*.
+    """Return the file of sysctl *path*, as it is called below /proc.
 
     Raises:
         KernelError: EINVAL when *path* could leave /proc/sys/net.

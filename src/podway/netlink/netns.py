@@ -235,24 +235,34 @@ def _mount(source: str, target: str, flags: int) -> None:
     call_libc("mount", source.encode(), target.encode(), b"none", flags, None)
 
 
-_ARGUMENTS = {"setns": "ii", "unshare": "i", "mount": "zzzLz", "umount2": "zi"}
+_ARGUMENTS = {
+    "setns": "ii",
+    "unshare": "i",
+    "mount": "zzzLz",
+    "umount2": "zi",
+    "fsopen": "zi",
+    "fsconfig": "iizzi",
+    "fsmount": "iii",
+}
 _functions: dict[str, Callable[..., int]] = {}
 
 
-def call_libc(name: str, *arguments: bytes | int | None) -> None:
-    """Call a function of libc that returns 0 or sets errno.
+def call_libc(name: str, *arguments: bytes | int | None) -> int:
+    """Call a function of libc and return what it returns; -1 means that it has set errno.
 
     Raises:
-        OSError: with that errno.
+        OSError: with that errno; without one when this libc has no such function.
     """
     import _ctypes  # noqa: PLC0415  # for those alone who enter namespaces
 
     function = _functions.get(name)
     if function is None:
         function = _functions[name] = _load(name)
-    if function(*arguments) != 0:
+    returned = function(*arguments)
+    if returned < 0:
         number = _ctypes.get_errno()
         raise OSError(number, posix.strerror(number))
+    return returned
 
 
 def _load(name: str) -> Callable[..., int]:

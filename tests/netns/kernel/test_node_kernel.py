@@ -1,6 +1,7 @@
 """What only the real kernel can show: many operations at once, threads, lost events."""
 
 import errno
+import json
 import subprocess
 import threading
 from ipaddress import ip_address, ip_interface, ip_network
@@ -221,6 +222,12 @@ def test_a_bridge_keeps_its_mtu(real: RealWorld, mtu: int) -> None:
     build(real, bridge, replace(VTEP, master="cni0", mtu=mtu - 50 if mtu > 68 else 1000))
     real.assert_there(bridge)
     assert real.kernel.drain() == []
+
+
+def test_a_bridge_floods_multicast_without_looking(real: RealWorld) -> None:
+    build(real, BRIDGE)
+    (shown,) = json.loads(real.netns.ip("-j", "-d", "link", "show", "cni0"))
+    assert shown["linkinfo"]["info_data"]["mcast_snooping"] == 0
 
 
 def test_no_device_of_ours_makes_addresses_up(real: RealWorld) -> None:

@@ -144,6 +144,14 @@ def test_a_bridge_is_told_its_mtu_by_a_change() -> None:
     assert started["mtu"] == 1450
 
 
+def test_a_port_is_told_its_hairpin_mode_last() -> None:
+    port = Link(name="pw1", kind=Veth(POD), master="cni0", hairpin=True)
+    assert not any("linkinfo" in fields for fields in finished(port))
+    fields: Any = done_request(port).fields
+    assert fields["group"] == 0
+    assert fields["linkinfo"] == {"slave_kind": "bridge", "slave_data": {"mode": 1}}
+
+
 def test_addresses_are_valid_at_once() -> None:
     assert address_fields(ip_interface("fd01::1/64"), 3)["flags"] == IFA_F_NODAD
     assert address_fields(ip_interface("10.1.0.1/24"), 3) == {
@@ -313,7 +321,7 @@ def test_forwarding_entries_are_deleted_wherever_they_lead() -> None:
 )
 def test_sysctls_of_devices(path: str, dev: str) -> None:
     assert device_of_path(path) == dev
-    assert checked_path(path) == f"/proc/sys/net/{path}"
+    assert checked_path(path) == f"sys/net/{path}"
 
 
 @pytest.mark.parametrize(
