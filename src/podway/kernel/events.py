@@ -5,40 +5,32 @@ for each thing that changed. Why it is hard: most of the traffic is none of our 
 neighbours, foreign routes) and must be dropped cheaply; our own writes come back as notifications
 and must not count as drift; and a foreign object that takes our key (a route replaced by another
 protocol's) is drift although it is not ours. So the last state of every key is compared with what
-we believe (`known`), and devices are followed from notification to notification: their names at
-that moment are what other notifications mean by an index.
+we believe (`known`), and devices are followed from notification to notification
+(`followed_devices`): their names at that moment are what other notifications mean by an index.
+Tables change by whole commits (`commits`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from podway.kernel.addresses import parse_address
-from podway.kernel.forward_plans import concerns_forward
+from podway.kernel.commits import Commits
+from podway.kernel.followed_devices import FollowedDevice, FollowedDevices
 from podway.kernel.inventory import made_by_kernel
 from podway.kernel.known import Known, devices_of
 from podway.kernel.links import parse_link
 from podway.kernel.neighbours import parse_neighbour, parse_neighbour_key
-from podway.kernel.protocol import (
-    DeviceChanged,
-    ForwardChanged,
-    KernelEvent,
-    Overrun,
-    Seen,
-    UplinkChanged,
-)
+from podway.kernel.protocol import ForwardChanged, KernelEvent, Overrun, Seen
 from podway.kernel.routes import parse_route, without_hops
 from podway.kernel.rules import parse_rule
 from podway.kernel.sysctls import device_of_path
-from podway.kernel.tables import FAMILIES, changed
 from podway.model.instances import PODWAY, Marks
 from podway.model.kernel import (
     KernelObject,
     Key,
     Link,
-    NftTable,
     Route,
     Sysctl,
     link_key,
@@ -47,8 +39,6 @@ from podway.netlink.constants import (
     AF_BRIDGE,
     AF_INET,
     BRIDGE_MODE_HAIRPIN,
-    IFF_RUNNING,
-    IFF_UP,
     NETCONFA_IFINDEX_ALL,
     NETCONFA_IFINDEX_DEFAULT,
     RT_TABLE_LOCAL,
@@ -96,16 +86,6 @@ _NETCONF_DEVICES = {NETCONFA_IFINDEX_ALL: "all", NETCONFA_IFINDEX_DEFAULT: "defa
 _PROXY_LEAVES = {"ipv4": "proxy_arp", "ipv6": "proxy_ndp"}
 
 
-class _Device(Struct, frozen=True):
-    """What notifications said of a device last."""
-
-    name: str
-    up: bool
-    running: bool
-    mtu: int
-    ours: bool
-
-
 class Translator:
     """Turns notifications into kernel events.
 
@@ -127,17 +107,10 @@ class Translator:
         is_drop: Callable[[Event], bool] = lambda _event: False,
     ) -> None:
         self._marks = marks
-        self._is_drop = is_drop
         self._known = known
-        self._name_of = name_of
-        self._devices: dict[int, _Device] = {}
-        self._own_flips: dict[str, list[bool]] = {}
-        self._own_names: set[str] = set()
+        self._devices = FollowedDevices(known, name_of, marks)
+        self._commits = Commits(known, marks, is_drop)
         self._found: dict[Key, KernelObject | None] = {}
-        self._flipped: dict[str, None] = {}
-        self._uplinks: dict[str, None] = {}
-        self._tables: dict[Key, NftTable | None] = {}
-        self._forward = False
         self._overrun = False
         self._readers: dict[int, Callable[[Event], None]] = {
             RTM_NEWLINK: self._new_link,
@@ -157,12 +130,11 @@ class Translator:
 
     def start_from(self, messages: "Iterable[LinkMessage]") -> None:
         """Take *messages* as all devices that there are: at start, and after an overrun."""
-        self._devices = {message["index"]: self._device(message) for message in messages}
+        self._devices.start_from(messages)
 
     def expect_flip(self, dev: str, *, up: bool) -> None:
         """Take in that *dev* is about to go up or down by our own doing."""
-        self._own_flips.setdefault(dev, []).append(up)
-        self._own_names.add(dev)
+        self._devices.expect_flip(dev, up=up)
 
     def supersede(self, state: Mapping[Key, KernelObject], dev: str = "") -> None:
         """Take *state* as all that there is (on *dev*): what was told of it before is old.
@@ -200,35 +172,23 @@ class Translator:
             if read is not None:
                 read(event)
 
-    def take_commits(self, events: Iterable[Event], *, own: bool = False) -> None:
+    def take_commits(self, events: Sequence[Event], *, own: bool = False) -> None:
         """Take in notifications of nftables.
 
         Args:
             events: the notifications; the last one of a commit is its generation.
             own: we just made a commit ourselves. If there is but one, it is that.
         """
-        commits: list[dict[Key, NftTable | None]] = []
-        for event in events:
-            if event is OVERRUN:
-                self._overrun = True
-            elif event.name == "NFT_MSG_NEWGEN":
-                commits.append(self._tables)
-                self._tables = {}
-            else:
-                self._table(event)
-        if own and len(commits) == 1:
-            return
-        for tables in commits:
-            self._found.update(tables)
+        whole = [event for event in events if event is not OVERRUN]
+        self._overrun |= len(whole) < len(events)
+        self._found.update(self._commits.take(whole, own=own))
 
     def settle(self) -> None:
         """Drop what is no news: every notification of what we did has come."""
         self._found = {
             key: found for key, found in self._found.items() if not self._known.agrees(key, found)
         }
-        # What bears our mark only later, or no more, was ours all the while.
-        self._uplinks = {dev: None for dev in self._uplinks if dev not in self._own_names}
-        self._own_flips, self._own_names = {}, set()
+        self._devices.settle()
 
     def news(self) -> list[KernelEvent]:
         """Return what is new since the last call; from now on we know."""
@@ -237,67 +197,42 @@ class Translator:
         for key, found in self._found.items():
             self._known.put(key, found)
             events.append(Seen(key, found))
-        events += [DeviceChanged(dev) for dev in self._flipped]
-        events += [UplinkChanged(dev) for dev in self._uplinks]
-        events += [ForwardChanged()] if self._forward else []
-        self._found, self._flipped, self._uplinks = {}, {}, {}
-        self._forward = self._overrun = False
+        events += self._devices.news()
+        events += [ForwardChanged()] if self._commits.forward else []
+        self._found, self._overrun, self._commits.forward = {}, False, False
         return events
 
     @property
     def has_news(self) -> bool:
         """Tell whether `news` has something, once all is settled."""
-        marks = self._found or self._flipped or self._uplinks
-        return bool(marks or self._forward or self._overrun)
+        marks = self._found or self._devices.has_news
+        return bool(marks or self._commits.forward or self._overrun)
 
     # --- devices --------------------------------------------------------------------------------
 
     def _new_link(self, event: Event) -> None:
         fields = event.fields
-        index = fields["index"]
         if fields["family"] == AF_BRIDGE:
-            self._port(index, fields)
+            self._port(fields["index"], fields)
             return
-        before, after = self._devices.get(index), self._device(fields)
+        before, after = self._devices.put(fields)
         if before is not None and before.name != after.name:
             self._gone(before)
             before = None
-        self._devices[index] = after
-        self._compare(before, after)
-        if self._is_ours(after) or (before is not None and before.ours):
-            link = parse_link(fields, self._name, self._marks)  # type: ignore[arg-type]
+        if self._devices.is_ours(after) or (before is not None and before.ours):
+            link = parse_link(fields, self._devices.name, self._marks)  # type: ignore[arg-type]
             self._found[link_key(after.name)] = link
 
     def _deleted_link(self, event: Event) -> None:
         if event.fields["family"] == AF_BRIDGE:  # a port left its bridge
             return
-        before = self._devices.pop(event.fields["index"], None)
+        before = self._devices.remove(event.fields["index"])
         if before is not None:
             self._gone(before)
 
-    def _gone(self, before: _Device) -> None:
-        self._compare(before, None)
-        if self._is_ours(before):
+    def _gone(self, before: FollowedDevice) -> None:
+        if self._devices.is_ours(before):
             self._found[link_key(before.name)] = None
-
-    def _compare(self, before: _Device | None, after: _Device | None) -> None:
-        """Note what it means for what stands on a device that *before* became *after*."""
-        device = after or before
-        assert device is not None
-        was_up, is_up = (before is not None and before.up), (after is not None and after.up)
-        if was_up != is_up and not self._is_own_flip(device.name, up=is_up):
-            self._flipped[device.name] = None
-        if self._is_ours(device):
-            self._own_names.add(device.name)
-        elif before != after:
-            self._uplinks[device.name] = None
-
-    def _is_own_flip(self, dev: str, *, up: bool) -> bool:
-        expected = self._own_flips.get(dev)
-        if not expected or expected[0] != up:
-            return False
-        expected.pop(0)
-        return True
 
     def _port(self, index: int, fields: Mapping[str, Any]) -> None:
         """Take in how a bridge treats its port; of that, hairpin alone is ours."""
@@ -310,13 +245,6 @@ class Translator:
         if isinstance(link, Link) and link.master:
             self._found[key] = replace(link, hairpin=mode == BRIDGE_MODE_HAIRPIN)
 
-    def _name(self, index: int) -> str:
-        device = self._devices.get(index)
-        return device.name if device is not None else self._name_of(index)
-
-    def _is_ours(self, device: _Device) -> bool:
-        return device.ours or link_key(device.name) in self._known
-
     def _follows(self, key: Key) -> bool:
         """Tell whether what becomes of *key* matters, whoever does it."""
         return key in self._known or key in self._found
@@ -327,7 +255,7 @@ class Translator:
         fields = event.fields
         if fields["table"] == RT_TABLE_LOCAL or fields["flags"] & RTM_F_CLONED:
             return
-        route = parse_route(fields, self._name)  # type: ignore[arg-type]  # a RouteMessage
+        route = parse_route(fields, self._devices.name)  # type: ignore[arg-type]  # a RouteMessage
         if route is None or not (
             route.protocol == self._marks.protocol or self._follows(route.key)
         ):
@@ -344,7 +272,7 @@ class Translator:
     def _neighbour(self, event: Event) -> None:
         fields = event.fields
         device = self._devices.get(fields["ifindex"])
-        if device is None or not self._is_ours(device):
+        if device is None or not self._devices.is_ours(device):
             return
         key = parse_neighbour_key(fields, device.name)  # type: ignore[arg-type]
         if key is None:
@@ -360,8 +288,8 @@ class Translator:
         device = self._devices.get(fields["index"])
         if device is None:
             return
-        if not self._is_ours(device):
-            self._uplinks[device.name] = None
+        if not self._devices.is_ours(device):
+            self._devices.changed_uplink(device.name)
             return
         address = parse_address(fields, device.name)  # type: ignore[arg-type]
         if address is None:
@@ -380,7 +308,7 @@ class Translator:
     def _netconf(self, event: Event) -> None:
         fields = event.fields
         index = fields.get("ifindex", 0)
-        dev = _NETCONF_DEVICES.get(index) or self._name(index)
+        dev = _NETCONF_DEVICES.get(index) or self._devices.name(index)
         family = "ipv4" if fields["family"] == AF_INET else "ipv6"
         values = {
             f"{family}/conf/{dev}/forwarding": fields.get("forwarding"),
@@ -393,23 +321,3 @@ class Translator:
             item = Sysctl(path, str(value), device_of_path(path))
             if value is not None and item.key in self._known:
                 self._found[item.key] = item
-
-    def _table(self, event: Event) -> None:
-        family = FAMILIES.get(event.fields.get("family", 0), "")
-        name = event.fields.get("table", "")
-        key = NftTable(family, name, "").key
-        if name == self._marks.table or key in self._known:
-            gone = event.name == "NFT_MSG_DELTABLE"
-            self._tables[key] = None if gone else changed(family, name)
-        if concerns_forward(event, self._marks.forward_chain) or self._is_drop(event):
-            self._forward = True
-
-    def _device(self, fields: Mapping[str, Any]) -> _Device:
-        flags = fields["flags"]
-        return _Device(
-            name=fields["ifname"],
-            up=bool(flags & IFF_UP),
-            running=bool(flags & IFF_RUNNING),
-            mtu=fields.get("mtu", 0),
-            ours=fields.get("ifalias", "").startswith(self._marks.alias),
-        )
