@@ -15,10 +15,14 @@ from contextlib import suppress
 from podway.model.addresses import IPNetwork
 from podway.model.nodes import Claim, Node
 from podway.store.counts import StoreCounts
+from podway.store.etcd_admin import (
+    plan_network,
+    plan_reservation,
+    plan_unreservation,
+)
 from podway.store.etcd_client import EtcdClient
 from podway.store.etcd_keys import EtcdKeys
 from podway.store.etcd_messages import (
-    Event,
     KeyValue,
     RangeRequest,
     RangeResponse,
@@ -28,13 +32,10 @@ from podway.store.etcd_messages import (
 from podway.store.etcd_plans import (
     ClaimPlan,
     plan_claim,
-    plan_network,
     plan_release,
-    plan_reservation,
-    plan_unreservation,
     render_claim,
-    whole_range,
 )
+from podway.store.etcd_steps import whole_range, written
 from podway.store.etcd_view import Entry, EtcdView
 from podway.store.etcd_watch import EtcdOptions, EtcdWatch
 from podway.store.protocol import (
@@ -298,20 +299,6 @@ class EtcdStore:
         if self._watch is not None:
             revision = reply.header.revision
             self._watch.learn(written(txn, revision), revision)
-
-
-def written(txn: TxnRequest, revision: int) -> list[Event]:
-    """Return the events that a watch will tell of *txn*, which was carried out at *revision*."""
-    events = []
-    for step in txn.success:
-        if step.request_put is not None:
-            put = step.request_put
-            kv = KeyValue(key=put.key, value=put.value, lease=put.lease, mod_revision=revision)
-            events.append(Event(kv=kv))
-        elif step.request_delete_range is not None:
-            kv = KeyValue(key=step.request_delete_range.key, mod_revision=revision)
-            events.append(Event(type="DELETE", kv=kv))
-    return events
 
 
 def _is_kept(entry: Entry) -> bool:

@@ -12,8 +12,6 @@ call. A call that ends with `StoreAway` may or may not have been carried out.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from enum import IntEnum
-from http import HTTPStatus
 from typing import TypeVar
 
 import msgspec
@@ -24,7 +22,6 @@ from podway.store.counts import StoreCounts
 from podway.store.etcd_messages import (
     AuthenticateRequest,
     AuthenticateResponse,
-    Fault,
     GrantRequest,
     Header,
     LeaseRequest,
@@ -40,35 +37,21 @@ from podway.store.etcd_messages import (
     decode,
     encode,
 )
+from podway.store.etcd_refusals import (
+    EtcdRefused,
+    GrpcCode,
+    asks_for_login,
+    describe_stranger,
+    error_of,
+    fault_in,
+)
 from podway.store.http_client import HttpClient, HttpExchange, HttpRequest
-from podway.store.protocol import StoreAway, StoreError
-from podway.store.refusals import NotAllowed, StorageFailed
+from podway.store.protocol import StoreAway
+from podway.store.refusals import NotAllowed
 from podway.store.renewed import Renewed
 
 T = TypeVar("T")
 _LINE_MAX_BYTES = 64 << 20
-
-
-class GrpcCode(IntEnum):
-    """What kind of no (google.golang.org/grpc/codes)."""
-
-    CANCELLED = 1
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    OUT_OF_RANGE = 11
-    UNAUTHENTICATED = 16
-
-
-class EtcdRefused(StoreError):  # noqa: N818  (an answer, not an accident)
-    """etcd says no; *code* is one of `GrpcCode`, or another number of gRPC's."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Login(Struct, frozen=True):
@@ -200,7 +183,7 @@ class EtcdClient:
         try:
             return await self._ask_once(http, path, request, kind)
         except (EtcdRefused, NotAllowed) as error:
-            if not self._login.user or not _asks_for_login(error):
+            if not self._login.user or not asks_for_login(error):
                 raise
             self._token = ""  # it has expired, or users have changed since
             return await self._ask_once(http, path, request, kind)
@@ -246,9 +229,9 @@ class EtcdClient:
         return members[self._current % len(members)]
 
     def _refuse(self, http: HttpClient, status: int, body: bytes) -> None:
-        fault = _fault(body)
+        fault = fault_in(body)
         if fault is None:
-            raise StoreAway(f"{http.server}: {_not_etcd(status, body)}")
+            raise StoreAway(f"{http.server}: {describe_stranger(status, body)}")
         refusal = error_of(f"{http.server}", fault)
         if isinstance(refusal, NotAllowed):
             user = self._login.user
@@ -268,62 +251,6 @@ class EtcdClient:
             self._doubts_token = response.canceled and bool(self._token)
             yield response
         raise StoreAway(f"{http.server}: the watch ended")
-
-
-def error_of(who: str, fault: Fault) -> StoreError:
-    """Return what *fault* means: away for what may pass, else why not."""
-    code = fault.code or fault.grpc_code
-    text = f"{who}: {fault.message or fault.error}"
-    match code:
-        case GrpcCode.PERMISSION_DENIED:
-            return NotAllowed(text)
-        case GrpcCode.RESOURCE_EXHAUSTED:
-            return StorageFailed(text)
-        case (
-            GrpcCode.INVALID_ARGUMENT
-            | GrpcCode.NOT_FOUND
-            | GrpcCode.FAILED_PRECONDITION
-            | GrpcCode.OUT_OF_RANGE
-            | GrpcCode.UNAUTHENTICATED
-        ):
-            return EtcdRefused(code, text)
-        case _:  # no leader, leader changed, timed out, too many requests, going down
-            return StoreAway(text)
-
-
-def _fault(body: bytes) -> Fault | None:
-    """Return the refusal *body*, of a call or (one level deeper) of a stream; None: it is none."""
-    fault = _attempt(Fault, body)
-    if fault is None:
-        streamed = _attempt(Streamed, body)
-        fault = streamed.error if streamed is not None else None
-    return fault if fault is not None and (fault.code or fault.grpc_code) else None
-
-
-def _attempt(kind: type[T], body: bytes) -> T | None:
-    try:
-        return decode(kind, body)
-    except msgspec.DecodeError:
-        return None
-
-
-def _not_etcd(status: int, body: bytes) -> str:
-    if status == HTTPStatus.BAD_REQUEST and b"CommonName" in body:  # etcd's embed/serve.go
-        return (
-            "an etcd with users takes no client certificate with a common name through its JSON "
-            "gateway: use one without (openssl req -subj /O=podway)"
-        )
-    said = body[:60].decode("utf-8", "replace").strip()
-    return (
-        f"HTTP status {status} {said!r}: is that etcd, and its JSON gateway on "
-        "(--enable-grpc-gateway)?"
-    )
-
-
-def _asks_for_login(error: StoreError) -> bool:
-    """Tell whether *error* may be about the token, not about the request."""
-    codes = {GrpcCode.UNAUTHENTICATED, GrpcCode.INVALID_ARGUMENT}
-    return isinstance(error, EtcdRefused) and error.code in codes
 
 
 def _decode(kind: type[T], text: bytes | msgspec.Raw) -> T:

@@ -10,7 +10,7 @@ key, ``10.5.52.0-24``, the one thing about it that is unique. Entries that canno
 over; their subnets count as taken all the same.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from msgspec import Struct
@@ -29,6 +29,7 @@ from podway.store.flannel_data import (
     parse_subnet_key,
 )
 from podway.store.net_conf_remarks import tell_unknown_keys
+from podway.store.protocol import ClaimRefused
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -129,6 +130,19 @@ class EtcdView:
     def stored(self, key: bytes) -> KeyValue | None:
         """Return what *key* holds, None where it is not there."""
         return self._stored.get(key)
+
+    def standing(self, puts: Mapping[bytes, bytes]) -> int | None:
+        """Return the etcd lease (0: none) with which all of *puts* stand there, else None."""
+        stored = [(self.stored(key), value) for key, value in puts.items()]
+        leases = {kv.lease if kv and kv.value == value else None for kv, value in stored}
+        return leases.pop() if len(leases) == 1 else None
+
+    def usable_network(self) -> Network:
+        """Return the network. Raises ClaimRefused where none is configured that can be used."""
+        if self.network is not None:
+            return self.network
+        missing = "no network is configured yet: `podway network apply` a net-conf.json"
+        raise ClaimRefused(self.network_error or missing)
 
     def revision_of(self, key: bytes) -> int:
         """Return the revision at which *key* was changed last, 0 where it is not there."""

@@ -27,7 +27,7 @@ from podway.store.etcd_messages import (
     WatchResponse,
     prefix_end,
 )
-from podway.store.etcd_plans import whole_range
+from podway.store.etcd_steps import whole_range
 from podway.store.etcd_view import EtcdView
 from podway.store.mailbox import Mailbox
 from podway.store.protocol import Away, Back, Change, Delta, Snapshot, StoreAway, StoreError
