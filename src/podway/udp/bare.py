@@ -156,7 +156,7 @@ def ends_run(packet: Bytes, header: int) -> bool:
 
 
 def open_run(buffer: Bytes, first: int, last: int, header: int) -> bytearray:
-    """Return the headers of a run for `segments.rebuild`: the first one's, with the last one's PSH.
+    """Return the headers of a run for `heads.rebuild`: the first one's, with the last one's PSH.
 
     Args:
         buffer: where the run lies.

@@ -8,9 +8,6 @@ from typing import TypeAlias
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
-TCP = 6
-UDP = 17
-
 
 def word_sum(data: Bytes) -> int:
     """Return the sum of *data*'s big-endian words modulo 65535; an odd byte counts as high one."""

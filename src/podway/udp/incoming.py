@@ -15,22 +15,12 @@ from struct import Struct
 from podway.udp import bare, packets
 from podway.udp.checksums import Bytes
 from podway.udp.complaints import Complaints
-from podway.udp.counters import Counters
+from podway.udp.heads import rebuild, unsummed_head
 from podway.udp.icmp import Reason
-from podway.udp.peers import Peers, Prefixes
-from podway.udp.segments import (
-    UNSUMMED,
-    Joiner,
-    header_bytes,
-    is_ours,
-    is_small,
-    open_run,
-    part_of,
-    rebuild,
-    unmark,
-    unsummed_head,
-)
+from podway.udp.joining import Joiner, open_run
+from podway.udp.segments import UNSUMMED, header_bytes, is_ours, is_small, part_of, unmark
 from podway.udp.sockets import GRO_SPACE
+from podway.udp.surroundings import Surroundings
 from podway.udp.tun import VNET_BYTES
 
 _INT = Struct("=i")
@@ -42,25 +32,12 @@ class Incoming:
     """Carries packets from peers to TUN.
 
     Args:
-        tun: descriptor, non-blocking, with virtio-net headers.
-        peers: from whom packets are taken.
-        own: this node's prefixes: for what packets are taken.
-        counters: counts.
+        around: the device, the peers, this node's prefixes, the counters.
         complaints: tells senders.
     """
 
-    def __init__(
-        self,
-        tun: int,
-        peers: Peers,
-        own: Prefixes,
-        counters: Counters,
-        complaints: Complaints,
-    ) -> None:
-        self._tun = tun
-        self._peers = peers
-        self._own = own
-        self._counters = counters
+    def __init__(self, around: Surroundings, complaints: Complaints) -> None:
+        self._tun, self._peers, self._own, self._counters = around
         self._complaints = complaints
         self._buffer = bytearray(_RECEIVE_BYTES)
         self._view = memoryview(self._buffer)

@@ -15,11 +15,13 @@ from struct import Struct
 from podway.udp import bare, packets
 from podway.udp.checksums import Bytes
 from podway.udp.complaints import Complaints
-from podway.udp.counters import Counters
+from podway.udp.cutting import Cutter, cut
+from podway.udp.heads import is_unsummed
 from podway.udp.icmp import Reason
-from podway.udp.peers import Peers, Prefixes, Way
-from podway.udp.segments import UNSUMMED, WHOLE, Cutter, cut, header_bytes, is_unsummed, mark
+from podway.udp.peers import Way
+from podway.udp.segments import UNSUMMED, WHOLE, header_bytes, mark
 from podway.udp.sockets import allow_fragments, path_mtu, segment_size
+from podway.udp.surroundings import Surroundings
 from podway.udp.tun import GSO_NONE, NEEDS_CSUM, READ_BYTES, VNET, VNET_BYTES
 
 _START = VNET_BYTES
@@ -37,28 +39,16 @@ class Outgoing:
     """Carries packets from TUN to peers.
 
     Args:
-        tun: descriptor, non-blocking, with virtio-net headers.
-        peers: who has which addresses.
-        own: this node's prefixes.
-        counters: counts.
+        around: the device, the peers, this node's prefixes, the counters.
     """
 
-    def __init__(
-        self,
-        tun: int,
-        peers: Peers,
-        own: Prefixes,
-        counters: Counters,
-    ) -> None:
-        self._tun = tun
-        self._peers = peers
-        self._own = own
-        self._counters = counters
+    def __init__(self, around: Surroundings) -> None:
+        self._tun, self._peers, self._own, self._counters = around
         self._buffer = bytearray(READ_BYTES)
         self._view = memoryview(self._buffer)
         self._into = [self._view]
         self._cutter = Cutter(self._buffer, _START)
-        self._complaints = Complaints(own.first, counters, self._write_back)
+        self._complaints = Complaints(self._own.first, self._counters, self._write_back)
 
     def take(self) -> None:
         """Carry one packet, if there is one.

@@ -16,6 +16,7 @@ from podway.udp.counters import Counters
 from podway.udp.incoming import Incoming
 from podway.udp.outgoing import Outgoing
 from podway.udp.peers import Peers, Prefixes
+from podway.udp.surroundings import Surroundings
 
 # A millisecond or so of hard work.
 _ROUNDS = 64
@@ -33,9 +34,10 @@ class Relay:
     def __init__(self, tun: int, sockets: dict[int, socket.socket], own: Prefixes) -> None:
         self.peers = Peers(sockets)
         self.counters = Counters()
-        self._outgoing = Outgoing(tun, self.peers, own, self.counters)
+        around = Surroundings(tun, self.peers, own, self.counters)
+        self._outgoing = Outgoing(around)
         complaints = Complaints(own.first, self.counters, self._outgoing.send)
-        self._incoming = Incoming(tun, self.peers, own, self.counters, complaints)
+        self._incoming = Incoming(around, complaints)
         self._poll = select.poll()
         self._acts: dict[int, Callable[[], object]] = {}
         self.watch(tun, self._outgoing.take)

@@ -8,24 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podway.udp import segments
-from podway.udp.segments import (
-    END,
-    PART,
-    SEGMENTS_MAX,
-    SEND_BYTES_MAX,
-    UNSUMMED,
-    WHOLE,
-    Cutter,
-    Joiner,
-    cut,
-    header_bytes,
-    mark,
-    open_run,
-    part_of,
-    rebuild,
-    unmark,
-    unsummed_head,
-)
+from podway.udp.cutting import SEGMENTS_MAX, SEND_BYTES_MAX, Cutter, cut
+from podway.udp.heads import is_unsummed, rebuild, unsummed_head
+from podway.udp.joining import Joiner, open_run
+from podway.udp.segments import END, PART, UNSUMMED, WHOLE, header_bytes, mark, part_of, unmark
 from podway.udp.tun import VNET, VNET_BYTES
 from unit.udp.inner_packets import (
     ACK,
@@ -211,7 +197,7 @@ def test_unsummed_head(packet: bytes, place: tuple[int, int] | None) -> None:
     assert found == (None if place is None else (1, 0, place[0] + 8, 0, *place))
     for first, at in ((20, 16), (20, 6), (40, 16), (40, 6), (24, 6), (20, 2)):
         number = int.from_bytes(struct.pack("=HH", first, at), sys.byteorder)
-        assert segments.is_unsummed(bytearray(packet), 0, number) is (place == (first, at))
+        assert is_unsummed(bytearray(packet), 0, number) is (place == (first, at))
 
 
 @pytest.mark.parametrize(
