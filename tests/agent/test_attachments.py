@@ -13,7 +13,8 @@ import pytest
 
 from agent.nodes import Answer, Node, all_of, exchange, new_kernel, run, running_node, until
 from hub.hub_process import running_hub
-from podway.agent.attachments import CHECK_FAILED, KERNEL_REFUSED, NO_ADDRESS
+from podway.agent.attachments import KERNEL_REFUSED, NO_ADDRESS
+from podway.agent.serving import CHECK_FAILED
 from podway.cni.errors import (
     INVALID_ENVIRONMENT,
     INVALID_NETNS,

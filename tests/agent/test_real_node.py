@@ -18,7 +18,8 @@ from agent.nodes import Answer
 from agent.real_nodes import HTTP, PATIENCE_S, RealNode, pods, real_cluster, wait_until
 from hub.hub_process import HubProcess
 from netns.conftest import Netns
-from podway.agent.attachments import CHECK_FAILED, KERNEL_REFUSED
+from podway.agent.attachments import KERNEL_REFUSED
+from podway.agent.serving import CHECK_FAILED
 from podway.cni.errors import TRY_AGAIN_LATER, UNAVAILABLE
 from podway.model.instances import BRIDGE_NAME, UNFINISHED_GROUP
 

@@ -1,4 +1,4 @@
-"""CNI's verbs on this node: ADD, DEL, CHECK, GC and STATUS as decisions, in order.
+"""CNI's verbs on this node: ADD, DEL, CHECK and GC as decisions, in order; STATUS in `serving`.
 
 ADD  1. hold addresses in memory   2. write them down   3. make the interface, while the disk
      takes what was written   4. answer. Whatever fails is undone in the other direction; whatever
@@ -16,18 +16,15 @@ from itertools import count
 
 from podway.agent.agent import Agent
 from podway.agent.endpoints import namespace_identity
-from podway.agent.health import not_ready_reasons, not_serving_reasons
 from podway.agent.ledger import LedgerError
+from podway.agent.serving import check_endpoint, check_ours, check_status, serving_place
 from podway.agent.turns import Turns
 from podway.agent.waiters import Unsettled
-from podway.agent.wishes import against_previous, attach_of, fits, pod_name
+from podway.agent.wishes import attach_of, fits, pod_name
 from podway.cni.errors import (
     FIRST_PLUGIN_CODE,
-    INVALID_CONFIG,
     INVALID_NETNS,
-    LIMITED_CONNECTIVITY,
     TRY_AGAIN_LATER,
-    UNAVAILABLE,
     UNKNOWN_CONTAINER,
     CniError,
 )
@@ -40,13 +37,12 @@ from podway.compute.node import Place
 from podway.compute.results import compute_result
 from podway.diff.tracker import Failure
 from podway.model.endpoints import Endpoint, EndpointKey
-from podway.model.kernel import Link, PodSide, Veth, link_key
+from podway.model.kernel import PodSide
 from podway.model.networks import Attach
 
 # Codes of podway's own (SPEC: from 100 on).
 NO_ADDRESS = FIRST_PLUGIN_CODE
 KERNEL_REFUSED = FIRST_PLUGIN_CODE + 1
-CHECK_FAILED = FIRST_PLUGIN_CODE + 2
 
 
 class Attachments:
@@ -88,14 +84,14 @@ class Attachments:
             case "GC":
                 await self._collect(request)
             case _:
-                self._status()
+                check_status(self._agent)
         return None
 
     # --- ADD ------------------------------------------------------------------------------------
 
     async def _add(self, request: Request, key: EndpointKey, netns_fd: int) -> Result:
         self._place()
-        self._check_ours()
+        check_ours(self._agent)
         conf = parse_podway_conf(request)
         identity = namespace_identity(netns_fd)
         if identity == namespace_identity("/proc/self/ns/net") and not request.netns_override:
@@ -184,6 +180,9 @@ class Attachments:
             text = f"this node was given other subnets while {endpoint.key} was attached"
             raise CniError(TRY_AGAIN_LATER, text)
 
+    def _place(self) -> Place:
+        return serving_place(self._agent, TRY_AGAIN_LATER)
+
     async def _flush(self) -> None:
         """Return when the disk has what was written down."""
         try:
@@ -270,57 +269,15 @@ class Attachments:
         if self._agent.endpoints.get(key) is not None:
             self._added[key] = next(self._numbers)
 
-    # --- CHECK and STATUS -----------------------------------------------------------------------
+    # --- CHECK ----------------------------------------------------------------------------------
 
     async def _check(self, request: Request, key: EndpointKey) -> None:
-        """CHECK: compare what was promised with the ledger, the host's side and the pod's side."""
-        agent = self._agent
-        endpoint = agent.endpoints.get(key)
+        endpoint = self._agent.endpoints.get(key)
         if endpoint is None:
             raise CniError(UNKNOWN_CONTAINER, f"{key} is not attached to this node")
-        problems = against_previous(request, endpoint)
-        agent.lookout.look_at(endpoint.host_ifname)
-        problems += [str(failure.error) for failure in await self._settle(key)]
-        if agent.lookout.error:
-            raise CniError(TRY_AGAIN_LATER, f"the kernel fails: {agent.lookout.error}")
-        if agent.endpoints.is_detached(key):
-            problems.append(f"its namespace {endpoint.netns} is gone")
-        link = agent.tracker.desired(link_key(endpoint.host_ifname))
-        if isinstance(link, Link) and isinstance(link.kind, Veth) and link.kind.pod is not None:
-            problems += await agent.in_kernel_thread(self._check_pod, link.kind.pod)
-        if problems:
-            raise CniError(CHECK_FAILED, f"{key}: {'; '.join(problems)}")
-
-    def _check_ours(self) -> None:
-        """Refuse to give addresses away that another plugin gives away, too."""
-        if self._agent.settings.foreign_pods:
-            text = (
-                "this agent leaves its node's pods to other plugins (--foreign-pods): use the "
-                "plugin flannel, or drain the node and start the agent without"
-            )
-            raise CniError(INVALID_CONFIG, text)
-
-    def _status(self) -> None:
-        agent = self._agent
-        self._check_ours()
-        place = self._place(UNAVAILABLE)
-        for pool in agent.ipam.pools.values():
-            if pool.used >= pool.size:
-                text = f"all {pool.size} pod addresses of {pool.subnet} are in use"
-                raise CniError(UNAVAILABLE, text)
-        reasons = not_serving_reasons(agent)
-        if reasons:
-            raise CniError(UNAVAILABLE, f"node {place.me.name}: {'; '.join(reasons)}")
-        if agent.tracker.failures:
-            reasons = not_ready_reasons(agent)
-            raise CniError(LIMITED_CONNECTIVITY, f"node {place.me.name}: {'; '.join(reasons)}")
-
-    def _place(self, code: int = TRY_AGAIN_LATER) -> Place:
-        place = self._agent.desires.place
-        if place is None:
-            reasons = not_ready_reasons(self._agent) or ["the agent has just started"]
-            raise CniError(code, f"this node cannot serve pods yet: {'; '.join(reasons)}")
-        return place
+        self._agent.lookout.look_at(endpoint.host_ifname)
+        failures = await self._settle(key)
+        await check_endpoint(self._agent, endpoint, request, failures, self._check_pod)
 
 
 async def _all(*works: Awaitable[None]) -> None:

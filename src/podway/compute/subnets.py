@@ -18,17 +18,16 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from podway.compute.holdings import Held, Holdings, Subnets, SubnetTable
+from podway.compute.tunnel_ends import describe_unfit_end
 from podway.errors import PodwayError
 from podway.model.addresses import Family, IPNetwork, family_of
-from podway.model.backend_keys import is_wireguard_key
-from podway.model.networks import Network, Pool, VxlanConfig, WireguardConfig
-from podway.model.nodes import BackendData, Claim, Lease, VtepData, WireguardData, Wish
+from podway.model.networks import Network, Pool
+from podway.model.nodes import Claim, Lease, Wish
 
 NAME_MAX_CHARS = 253  # DNS, and with it Kubernetes
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 TTL_MAX_S = 10 * 365 * 86400
 MISFITS_SHOWN = 3
-_HEX = frozenset("0123456789abcdef")
 
 
 class Rule(StrEnum):
@@ -215,41 +214,9 @@ def _check_wish(network: Network, who: str, wish: Wish) -> None:
         if address in pool.prefix:
             message = f"{who}: public address {address} must lie outside the network {pool.prefix}"
             raise SubnetRefused(Rule.ADDRESS, message)
-    match network.backend:
-        case VxlanConfig():
-            _check_vtep(network.backend, who, wish)
-        case WireguardConfig():
-            _check_wireguard(who, wish)
-        case _:
-            pass
-
-
-def _check_vtep(backend: VxlanConfig, who: str, wish: Wish) -> None:
-    if not isinstance(wish.data, VtepData) or wish.data.vni != backend.vni:
-        given = _describe_vtep(wish.data)
-        message = f"{who}: {given} for {wish.family.label}; the network has VNI {backend.vni}"
-        raise SubnetRefused(Rule.BACKEND, message)
-    pairs = wish.data.mac.split(":")
-    if len(pairs) != 6 or not all(len(pair) == 2 and _HEX.issuperset(pair) for pair in pairs):
-        message = f"{who}: MAC {wish.data.mac!r}: must be six lower-case hex bytes"
-        raise SubnetRefused(Rule.BACKEND, message)
-    if int(pairs[0], 16) & 1 or set(pairs) == {"00"}:
-        message = f"{who}: MAC {wish.data.mac}: must be the address of one interface"
-        raise SubnetRefused(Rule.BACKEND, message)
-
-
-def _describe_vtep(data: BackendData | None) -> str:
-    return f"VNI {data.vni}" if isinstance(data, VtepData) else "no tunnel end point"
-
-
-def _check_wireguard(who: str, wish: Wish) -> None:
-    data = wish.data
-    if not isinstance(data, WireguardData) or not is_wireguard_key(data.public_key):
-        message = f"{who}: no WireGuard key for {wish.family.label}: must be 32 bytes in base64"
-        raise SubnetRefused(Rule.BACKEND, message)
-    if not 0 <= data.port <= 65535:
-        message = f"{who}: UDP port {data.port} for {wish.family.label}: must be 0 to 65535"
-        raise SubnetRefused(Rule.BACKEND, message)
+    unfit = describe_unfit_end(network.backend, wish)
+    if unfit:
+        raise SubnetRefused(Rule.BACKEND, f"{who}: {unfit}")
 
 
 def _check_address_free(claim: Claim, wish: Wish, holdings: Holdings) -> None:
