@@ -16,7 +16,6 @@ a thousand agents that restart cause no event at all.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -37,6 +36,7 @@ from podway.store.kube_annotations import (
     render_patch,
 )
 from podway.store.kube_api import KubeApi, KubeApiOptions, NoSuchNode
+from podway.store.kube_available import Availability
 from podway.store.kube_grants import Grants
 from podway.store.kube_login import KubeLogin
 from podway.store.kube_objects import NodeRecord
@@ -59,7 +59,6 @@ from podway.store.protocol import (
 from podway.store.renewed import Renewed
 
 DEFAULT_NET_CONF = Path("/etc/kube-flannel/net-conf.json")
-_log = logging.getLogger("podway.store.kubernetes")
 
 
 class KubeOptions(Struct, frozen=True, kw_only=True):
@@ -100,7 +99,9 @@ class KubeStore:
         self._mailbox: Mailbox | None = None
         self._watching: asyncio.Task[None] | None = None
         self._grants = Grants()
-        self._contradicted = asyncio.Event()
+        self._availability = Availability(
+            self._grants, self._say_available, self._options.set_available_s
+        )
         self._closed = False
 
     @property
@@ -268,31 +269,15 @@ class KubeStore:
         """Look at what somebody did to a Node of ours; *record* may be older than what is known."""
         known, meant = self._view.cache.get(record.name), None
         if known is not None and self._grants.get(record.name) is not None:
-            if known.network_unavailable != "False":
-                self._contradicted.set()
+            self._availability.hear(known)
             meant = self._grants.meant(known, self._view.network)
         # Where an operator has changed something, who claimed hears that, and claims anew.
         self._tell(self._view.mean(record.name, meant))
 
-    async def _hold_available(self) -> None:
-        """Say again that our Nodes' network is available whenever somebody says that it is not."""
-        while True:
-            await self._contradicted.wait()
-            self._contradicted.clear()
-            for name in self._grants:
-                await self._say_available(name)
-            await asyncio.sleep(self._options.set_available_s)
-
     async def _say_available(self, name: str) -> None:
         record = self._view.cache.get(name)
-        if record is None:
-            return
-        try:
+        if record is not None:
             await self._write(record, {}, datetime.now(UTC))
-        except StoreError as error:
-            fields = {"node": name, "reason": str(error)}
-            _log.warning("NetworkUnavailable not cleared", extra={"fields": fields})
-            self._contradicted.set()
 
     # -- the stream
 
@@ -304,7 +289,7 @@ class KubeStore:
             tasks.create_task(follower.run(mailbox))
             tasks.create_task(self._follow_net_conf())
             if options.set_available:
-                tasks.create_task(self._hold_available())
+                tasks.create_task(self._availability.hold())
 
     async def _follow_net_conf(self) -> None:
         options = self._options
