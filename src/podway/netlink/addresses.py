@@ -38,7 +38,26 @@ if TYPE_CHECKING:
     from podway.netlink.messages import NameOf
 
     class AddressMessage(TypedDict, total=False):
-        """One address of one device. Addresses are packed bytes (4 or 16)."""
+        """One address of one device. Addresses are packed bytes (4 or 16).
+
+        Attributes:
+            family: AF_INET or AF_INET6.
+            prefixlen: bits.
+            flags: IFA_F_*.
+            scope: RT_SCOPE_*.
+            index: the device.
+            address: see above.
+            local: see above.
+            label: at most 15 bytes, begins with the device's name (IPv4).
+            broadcast: of the prefix (IPv4).
+            anycast: in a listing of such.
+            multicast: likewise.
+            cacheinfo: ``prefered`` and ``valid`` in seconds from now on (2^32 - 1: for ever),
+                ``cstamp`` and ``tstamp``, made and changed, in 1/100 s since the start.
+            rt_priority: metric of the route to the prefix.
+            target_netnsid: in a request the namespace that it is about, as a number.
+            proto: IFAPROT_*, who wrote it.
+        """
 
         family: int
         prefixlen: int
@@ -92,7 +111,10 @@ ADDRESS_OF_LINK: Schema[AddressMessage] = Schema(
 
 
 def create_address(fields: AddressMessage) -> Request[AddressMessage]:
-    """Return the request that adds an address; EEXIST if the device has it."""
+    """Return the request that adds an address; EEXIST if the device has it, ENODEV without one.
+
+    Give ``family``, ``index``, ``prefixlen`` and ``local``.
+    """
     return Request("create", ADDRESS_OF_LINK, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, fields)
 
 
@@ -102,12 +124,18 @@ def replace_address(fields: AddressMessage) -> Request[AddressMessage]:
 
 
 def delete_address(fields: AddressMessage) -> Request[AddressMessage]:
-    """Return the request that takes an address away; EADDRNOTAVAIL if it is not there."""
+    """Return the request that takes an address away; EADDRNOTAVAIL if it is not there.
+
+    It is found by ``family``, ``index``, ``local`` and ``prefixlen``.
+    """
     return Request("delete", ADDRESS_OF_LINK, RTM_DELADDR, 0, fields)
 
 
 def dump_addresses(family: int = 0, *, index: int = 0) -> Request[AddressMessage]:
-    """Return the request that lists addresses, of one family and one device if given."""
+    """Return the request that lists addresses, of one family and one device if given.
+
+    ENODEV if there is no device *index*.
+    """
     keep: Callable[[AddressMessage], bool] | None = None
     if index:
 

@@ -9,7 +9,7 @@ that is tracked still go where the rules said before. ::
     CTA_TUPLE_REPLY ... | CTA_ZONE, CTA_ID, CTA_FILTER { CTA_FILTER_ORIG_FLAGS }
 
 Linux 5.8 and newer list only what CTA_FILTER asks for; older ones do not know it and list all,
-which is why `find_connections` looks at each again.
+which is why `dump_connections` has each looked at again.
 
 Sources: include/uapi/linux/netfilter/nfnetlink_conntrack.h,
 net/netfilter/nf_conntrack_netlink.c (ctnetlink_alloc_filter, ctnetlink_filter_match_tuple).
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
         """A connection: ``tuple_orig`` as its packets came, ``tuple_reply`` as answers come.
 
         A tuple has ``ip`` (``v4_src``, ``v4_dst`` or ``v6_src``, ``v6_dst``, packed) and ``proto``
-        (``num``, ``src_port``, ``dst_port``).
+        (``num``, an IPPROTO_*, ``src_port``, ``dst_port``). ``zone`` is 0 unless rules say so,
+        ``id`` tells the connection from a later one of the same tuple.
         """
 
         family: int

@@ -2,7 +2,8 @@
 
 `KINDS` maps a kind to the table of its parameters, `PORT_KINDS` a master's kind to the table of
 what it keeps for each of its ports. The veth pair, whose parameter is a whole second device,
-stands in `links`. Field names are the kernel's: IFLA_VXLAN_PORT is ``port``.
+stands in `links`. Field names are the kernel's: IFLA_VXLAN_PORT is ``port``. So are the units:
+times and timers of bridges are in 1/100 s (USER_HZ), the ``ageing`` of VXLAN in seconds.
 
 Sources: include/uapi/linux/if_link.h, if_tunnel.h, if_tun.h, and the policies in the drivers
 (drivers/net/vxlan/vxlan_core.c, net/bridge/br_netlink.c, ...), which give the widths.

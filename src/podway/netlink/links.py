@@ -1,7 +1,7 @@
 """Network devices: RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK.
 
-A message is a `LinkMessage`: the fields of struct ifinfomsg and the IFLA_* attributes. Device kinds
-and bridge ports have tables of their own in `link_kinds`. Byte drawing of the header::
+A message is a `LinkMessage` (`link_messages`): the fields of struct ifinfomsg and the IFLA_*
+attributes. Device kinds and bridge ports have tables of their own in `link_kinds`. The header::
 
      0                   1                   2                   3
      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -244,6 +244,7 @@ def create_link(fields: LinkMessage) -> Request[LinkMessage]:
 def change_link(fields: LinkMessage) -> Request[LinkMessage]:
     """Return the request that changes a device, found by ``index`` or else by ``ifname``.
 
+    ENODEV without one.
     Flags change only where ``change`` has a 1. With an index, ``ifname`` is the new name (before
     Linux 6.2 the device must be down for that: EBUSY) and ``net_ns_fd`` moves the device.
     """
@@ -254,12 +255,13 @@ def change_bridge_port(fields: LinkMessage) -> Request[LinkMessage]:
     """Return the request that changes how a bridge treats its port ``index``.
 
     The settings stand in ``protinfo``: ``{"index": 5, "protinfo": {"mode": BRIDGE_MODE_HAIRPIN}}``.
+    EOPNOTSUPP if the device is no port of a bridge.
     """
     return Request("change", LINK, RTM_SETLINK, 0, {**fields, "family": AF_BRIDGE})
 
 
 def delete_link(fields: LinkMessage) -> Request[LinkMessage]:
-    """Return the request that deletes a device, by ``index`` or ``ifname``."""
+    """Return the request that deletes a device, by ``index`` or ``ifname``; ENODEV without one."""
     return Request("delete", LINK, RTM_DELLINK, 0, fields)
 
 
@@ -272,8 +274,8 @@ def dump_links(*, kind: str = "", master: int = 0) -> Request[LinkMessage]:
     """Return the request that lists devices.
 
     Args:
-        kind: only of this kind ("vxlan").
-        master: only ports of the device with this index.
+        kind: only of this kind ("vxlan"); "" for all.
+        master: only ports of the device with this index; 0 for all.
     """
     fields: LinkMessage = {**_BRIEF}
     if kind:

@@ -48,7 +48,30 @@ if TYPE_CHECKING:
     from podway.netlink.messages import NameOf
 
     class NeighbourMessage(TypedDict, total=False):
-        """One neighbour, proxy or forwarding entry."""
+        """One neighbour, proxy or forwarding entry.
+
+        Attributes:
+            family: AF_INET or AF_INET6; AF_BRIDGE for a forwarding entry.
+            ifindex: the device.
+            state: NUD_*.
+            flags: NTF_*.
+            type: RTN_*, as the kernel says it of an address.
+            dst: packed (4 or 16 bytes).
+            lladdr: of the link layer, colon text.
+            cacheinfo: ``confirmed``, ``used`` and ``updated``, how long ago in 1/100 s (USER_HZ);
+                ``refcnt``, how many use the entry.
+            probes: how often the address was asked for without an answer.
+            vlan: of a forwarding entry of a bridge.
+            port: UDP port of the tunnel end point, if it is not the device's.
+            vni: of the tunnel's packets, if it is not the device's.
+            nda_ifindex: device by which the tunnel's packets leave.
+            master: the bridge whose port the device is.
+            link_netnsid: number of the namespace that *nda_ifindex* is in.
+            src_vni: of a device that carries many networks, the one that the entry is for.
+            protocol: RTPROT_*, who wrote it.
+            nh_id: number of a next hop object, instead of *dst*.
+            flags_ext: NTF_EXT_*.
+        """
 
         family: int
         ifindex: int
@@ -115,6 +138,7 @@ NEIGHBOUR: Schema[NeighbourMessage] = Schema(
 def create_neighbour(fields: NeighbourMessage) -> Request[NeighbourMessage]:
     """Return the request that adds a neighbour; EEXIST if the device knows the address.
 
+    Give ``family``, ``ifindex``, ``dst`` and ``lladdr``; ENODEV without the device.
     ``state`` is NUD_PERMANENT unless given. A proxy entry has NTF_PROXY in ``flags`` and no
     ``lladdr``.
     """
@@ -170,6 +194,7 @@ def _of_device(ifindex: int) -> Callable[[NeighbourMessage], bool] | None:
 def create_fdb(fields: NeighbourMessage) -> Request[NeighbourMessage]:
     """Return the request that adds a forwarding entry; EEXIST if the MAC has one.
 
+    Give ``ifindex`` and ``lladdr``, of a VXLAN device also ``dst``.
     ``flags`` is NTF_SELF and ``state`` NUD_NOARP | NUD_PERMANENT unless given, as `bridge fdb add`.
     """
     flags = NLM_F_CREATE | NLM_F_EXCL
@@ -177,7 +202,7 @@ def create_fdb(fields: NeighbourMessage) -> Request[NeighbourMessage]:
 
 
 def replace_fdb(fields: NeighbourMessage) -> Request[NeighbourMessage]:
-    """Return the request that points a MAC at ``dst``, whatever it was before."""
+    """Return the request that points a MAC at ``dst``, whatever it was before; see `create_fdb`."""
     flags = NLM_F_CREATE | NLM_F_REPLACE
     return Request("replace", NEIGHBOUR, RTM_NEWNEIGH, flags, _static_entry(fields))
 

@@ -22,7 +22,19 @@ if TYPE_CHECKING:
     from podway.netlink.messages import NameOf
 
     class NetconfMessage(TypedDict, total=False):
-        """The settings of one device; a notification holds only what changed."""
+        """The settings of one device; a notification holds only what changed.
+
+        Attributes:
+            family: AF_INET or AF_INET6.
+            ifindex: see above.
+            forwarding: 1 if packets are forwarded.
+            rp_filter: 0 none, 1 strict, 2 loose (RFC 3704; IPv4).
+            mc_forwarding: 1 if multicast packets are forwarded.
+            proxy_neigh: 1 if proxy_arp, or proxy_ndp, is on.
+            ignore_routes_with_linkdown: 1 if routes by a device without carrier count for nothing.
+            input: 1 if MPLS packets are taken in.
+            bc_forwarding: 1 if directed broadcasts are forwarded (IPv4).
+        """
 
         family: int
         ifindex: int
@@ -62,7 +74,10 @@ NETCONF: Schema[NetconfMessage] = Schema(
 
 
 def get_netconf(family: int, ifindex: int) -> Request[NetconfMessage]:
-    """Return the request that reads the settings of one device in one family."""
+    """Return the request that reads the settings of one device in one family.
+
+    ENODEV without the device.
+    """
     fields: NetconfMessage = {"family": family, "ifindex": ifindex}
     return Request("read", NETCONF, RTM_GETNETCONF, 0, fields)
 

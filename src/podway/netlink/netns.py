@@ -64,7 +64,11 @@ def open_current_netns() -> int:
 
 
 def identity(fd: int) -> tuple[int, int]:
-    """Return what distinguishes a namespace from all others: (st_dev, st_ino)."""
+    """Return what distinguishes a namespace from all others: (st_dev, st_ino).
+
+    Raises:
+        OSError: *fd* is not open.
+    """
     status = posix.fstat(fd)
     return status.st_dev, status.st_ino
 
@@ -156,7 +160,7 @@ def delete_named_netns(name: str) -> None:
 
 
 def list_named_netns() -> list[str]:
-    """Return the names of all named namespaces, sorted."""
+    """Return the names of all named namespaces, sorted; none where no namespace was ever named."""
     try:
         return sorted(posix.listdir(NETNS_DIR))
     except FileNotFoundError:

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from podway.netlink.socket import NetlinkSocket
 
     class NetnsIdMessage(TypedDict, total=False):
-        """What is known of a namespace."""
+        """What is known of a namespace.
+
+        Attributes:
+            family: 0.
+            nsid: its number as of here, -1 (NETNSA_NSID_NOT_ASSIGNED) if it has none.
+            pid: of a process in it.
+            fd: a descriptor of it.
+            target_nsid: number of the namespace as of which is asked.
+            current_nsid: the number as of here, when another was asked about.
+        """
 
         family: int
         nsid: int

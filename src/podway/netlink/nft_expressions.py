@@ -147,12 +147,12 @@ def load_ct(key: int, register: int = NFT_REG_1) -> Expression:
 
 
 def load_payload(base: int, offset: int, size: int, register: int = NFT_REG_1) -> Expression:
-    """Load *size* bytes of the packet."""
+    """Load *size* bytes of the packet, from *offset* bytes behind NFT_PAYLOAD_*_HEADER (*base*)."""
     return _expression("payload", dreg=register, base=base, offset=offset, len=size)
 
 
 def load_fib(result: int, flags: int, register: int = NFT_REG_1) -> Expression:
-    """Load what the routing tables say of the packet (NFT_FIB_RESULT_*)."""
+    """Load what the routing tables say of the packet (NFT_FIB_RESULT_*, asked by NFTA_FIB_F_*)."""
     return _expression("fib", dreg=register, result=result, flags=flags)
 
 
@@ -172,7 +172,7 @@ def store_ct(key: int, register: int = NFT_REG_1) -> Expression:
 
 
 def compare(value: bytes, op: int = NFT_CMP_EQ, register: int = NFT_REG_1) -> Expression:
-    """Go on with the rule only if the register compares so."""
+    """Go on with the rule only if the register compares so (NFT_CMP_*) with *value*."""
     return _expression("cmp", sreg=register, op=op, data={"value": value})
 
 
@@ -215,7 +215,12 @@ def xt_target(name: str, info: bytes, revision: int = 0) -> Expression:
 
 
 def destination_nat(family: int, *, with_port: bool = False) -> Expression:
-    """Replace the destination by the address in register 1 (and the port in register 2)."""
+    """Replace the destination by the address in register 1 (and the port in register 2).
+
+    Args:
+        family: NFPROTO_IPV4 or NFPROTO_IPV6, of that address.
+        with_port: the port too.
+    """
     told = {"type": NFT_NAT_DNAT, "family": family, "reg_addr_min": NFT_REG_1}
     if with_port:
         told |= {"reg_proto_min": NFT_REG_2, "flags": NF_NAT_RANGE_PROTO_SPECIFIED}
@@ -254,7 +259,7 @@ def match_address(
 
 
 def network_of(packed: bytes, bits: int) -> tuple[bytes, bytes]:
-    """Return the first address of the subnet that *packed* is in, and its mask."""
+    """Return the first address of the subnet of *bits* that *packed* is in, and its mask."""
     size = len(packed)
     bitmask = ((1 << bits) - 1 << size * 8 - bits).to_bytes(size, "big")
     return bytes(a & b for a, b in zip(packed, bitmask, strict=True)), bitmask

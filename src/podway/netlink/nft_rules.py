@@ -61,6 +61,11 @@ if TYPE_CHECKING:
         ``family`` is NFPROTO_*; ``name`` the object's own name; ``table``, ``chain`` and ``set``
         those that it belongs to; ``handle`` the kernel's number of a rule; ``userdata`` holds the
         comment (`comment`).
+
+        A base chain has ``type`` ("nat", "filter"), ``hook`` and ``policy`` (NF_*); ``use`` says
+        how many rules and jumps a chain has. A rule stands behind or before that of handle
+        ``position``. A set has elements of ``key_len`` bytes, in a map with data of ``data_len``;
+        ``timeout`` is in milliseconds.
         """
 
         family: int

@@ -1,6 +1,7 @@
 """Routes: RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE.
 
-A message is a `RouteMessage`: the fields of struct rtmsg and the RTA_* attributes::
+A message is a `RouteMessage` (`route_messages`): the fields of struct rtmsg and the RTA_*
+attributes::
 
     +---------------+---------------+---------------+---------------+
     |    family     |    dst_len    |    src_len    |      tos      |
@@ -216,7 +217,8 @@ def create_route(fields: RouteMessage) -> Request[RouteMessage]:
     """Return the request that adds a route; EEXIST if table, prefix and metric are taken.
 
     ``table`` is RT_TABLE_MAIN and ``type`` RTN_UNICAST unless given. Onlink is
-    ``{"flags": RTNH_F_ONLINK}``.
+    ``{"flags": RTNH_F_ONLINK}``. ENETUNREACH: no prefix of a device covers the next hop; ENODEV:
+    there is no device ``oif``.
     """
     return Request("create", ROUTE, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, _unicast(fields))
 
@@ -257,6 +259,7 @@ def get_route(fields: RouteMessage) -> Request[RouteMessage]:
 
     Give ``family``, ``dst`` and ``dst_len`` (32 or 128); ``src``, ``iif``, ``oif``, ``mark`` if
     they matter; RTM_F_FIB_MATCH in ``flags`` for the route itself instead of the lookup's result.
+    ENETUNREACH without a route.
     """
     return Request("read", ROUTE, RTM_GETROUTE, 0, fields)
 
@@ -266,7 +269,14 @@ def dump_routes(
 ) -> Request[RouteMessage]:
     """Return the request that lists routes, filtered in the kernel; no cached ones (RTM_F_CLONED).
 
-    A table that does not exist has no routes: that is no error.
+    A table that does not exist has no routes: that is no error. A device that does not exist is:
+    ENODEV.
+
+    Args:
+        family: AF_INET or AF_INET6; 0 for both.
+        table: RT_TABLE_*; 0 for all.
+        protocol: RTPROT_*; 0 for all.
+        oif: index of the output device, of one way at least; 0 for all.
     """
     fields: RouteMessage = {"family": family}
     if table:

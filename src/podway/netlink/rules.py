@@ -40,7 +40,35 @@ if TYPE_CHECKING:
     from podway.netlink.messages import NameOf
 
     class RuleMessage(TypedDict, total=False):
-        """One rule. Prefixes are packed bytes with a length, devices are names."""
+        """One rule. Prefixes are packed bytes with a length, devices are names.
+
+        Attributes:
+            family: AF_INET or AF_INET6.
+            dst_len: bits of *dst*.
+            src_len: bits of *src*.
+            tos: type of service of the packet; 0 for any.
+            table: RT_TABLE_*, where the route is sought.
+            action: FR_ACT_*.
+            flags: FIB_RULE_*.
+            dst: the packet's destination is in this prefix.
+            src: its source is in this one.
+            iifname: it came in by this device; "lo" for what the node itself sends.
+            oifname: its socket is bound to this device.
+            goto: priority of the rule to go on with (FR_ACT_GOTO).
+            priority: rules are asked in ascending order.
+            fwmark: the packet's mark, in the bits of *fwmask*.
+            fwmask: all bits unless given.
+            flow: realms, source << 16 | destination.
+            tun_id: of the tunnel by which it came.
+            suppress_ifgroup: a route by a device of this group is not taken.
+            suppress_prefixlen: nor is one whose prefix has no more bits than these.
+            l3mdev: 1: the table is that of the VRF which the packet is in.
+            uid_range: ``start`` and ``end`` of the users who send, both included.
+            protocol: RTPROT_*, who wrote the rule.
+            ip_proto: IPPROTO_*.
+            sport_range: ``start`` and ``end`` of source ports, both included.
+            dport_range: likewise of destination ports.
+        """
 
         family: int
         dst_len: int

@@ -54,7 +54,21 @@ if TYPE_CHECKING:
     from podway.netlink.messages import NameOf
 
     class TrafficMessage(TypedDict, total=False):
-        """One queueing discipline, class or filter."""
+        """One queueing discipline, class or filter.
+
+        Attributes:
+            family: 0.
+            ifindex: the device.
+            handle: `make_handle`; of a filter its number in its kind's own sense.
+            parent: handle of the class or discipline above, or TC_H_*.
+            info: of a filter `traffic_filters.filter_info`, of others the kernel's own.
+            kind: "htb", "u32", ...
+            options: parameters of the kind.
+            stats2: counts of bytes and packets; ``backlog`` in bytes, ``qlen`` in packets.
+            chain: of a filter.
+            ingress_block: number of a block of filters shared by devices, for what comes in.
+            egress_block: likewise, for what goes out.
+        """
 
         family: int
         ifindex: int
@@ -78,6 +92,8 @@ def _ratespec(rate: str) -> tuple[str, ...]:
     return *(f"{rate}_{name}" for name in _RATESPEC_NAMES), rate
 
 
+# ``limit`` in bytes; ``buffer`` and ``mtu`` (of the peak rate) as time in ticks of 64 ns
+# (`traffic_rates.burst_ticks`); rates in bytes per second, bursts in bytes.
 _TBF = AttributeSet(
     "TCA_TBF",
     (
@@ -98,7 +114,8 @@ _TBF = AttributeSet(
     ),
 )
 
-# One table for the discipline (``init``) and its classes (``parms``).
+# One table for the discipline (``init``) and its classes (``parms``): ``buffer`` and ``cbuffer`` as
+# time in ticks of 64 ns, ``quantum`` in bytes, ``defcls`` the minor of a handle.
 _HTB = AttributeSet(
     "TCA_HTB",
     (
@@ -131,6 +148,8 @@ _HTB = AttributeSet(
     ),
 )
 
+# Times in microseconds, ``limit`` and ``drop_batch_size`` in packets, ``quantum`` and
+# ``memory_limit`` in bytes.
 _FQ_CODEL = AttributeSet(
     "TCA_FQ_CODEL",
     (
@@ -273,7 +292,10 @@ def dump_qdiscs(index: int = 0) -> Request[TrafficMessage]:
 
 
 def create_class(fields: TrafficMessage) -> Request[TrafficMessage]:
-    """Return the request that adds a class to a discipline that has such; EEXIST if it is there."""
+    """Return the request that adds a class to a discipline that has such; EEXIST if it is there.
+
+    ENOENT where no such discipline is at ``parent``.
+    """
     return Request("create", TCLASS, RTM_NEWTCLASS, NLM_F_CREATE | NLM_F_EXCL, fields)
 
 

@@ -219,7 +219,7 @@ FILTER: Schema[TrafficMessage] = Schema(
 
 
 def filter_info(priority: int, protocol: int) -> int:
-    """Return a filter's ``info``: its place among others, and an ETH_P_*."""
+    """Return a filter's ``info``: its place among others (from 1), and an ETH_P_*."""
     return priority << 16 | int.from_bytes(protocol.to_bytes(2, "big"), byteorder)
 
 
@@ -235,7 +235,10 @@ def redirect_action(ifindex: int) -> dict[str, Any]:
 
 
 def create_filter(fields: TrafficMessage) -> Request[TrafficMessage]:
-    """Return the request that adds a filter to the discipline ``parent``."""
+    """Return the request that adds a filter to the discipline ``parent``; EINVAL without that.
+
+    Give ``info``: `filter_info`.
+    """
     return Request("create", FILTER, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, fields)
 
 

@@ -43,14 +43,33 @@ if TYPE_CHECKING:
     from podway.netlink.messages import NameOf
 
     class AllowedIpFields(TypedDict, total=False):
-        """One prefix that a peer may send from, and to which packets go to it."""
+        """One prefix that a peer may send from, and to which packets go to it.
+
+        Attributes:
+            family: AF_INET or AF_INET6.
+            ipaddr: packed (4 or 16 bytes).
+            cidr_mask: bits.
+        """
 
         family: int
         ipaddr: bytes
         cidr_mask: int
 
     class PeerFields(TypedDict, total=False):
-        """One peer. ``endpoint`` is a struct sockaddr_in or sockaddr_in6."""
+        """One peer.
+
+        Attributes:
+            public_key: 32 bytes.
+            preshared_key: 32 bytes; all 0 for none.
+            flags: in a request WGPEER_F_*.
+            endpoint: a struct sockaddr_in or sockaddr_in6.
+            persistent_keepalive_interval: seconds; 0 for none.
+            last_handshake_time: ``sec`` and ``nsec`` since 1970; 0 without a handshake.
+            rx_bytes: received since the peer was made.
+            tx_bytes: sent since then.
+            allowedips: ``{"allowedip": [...]}``.
+            protocol_version: 1.
+        """
 
         public_key: bytes
         preshared_key: bytes
@@ -64,7 +83,20 @@ if TYPE_CHECKING:
         protocol_version: int
 
     class WireguardMessage(TypedDict, total=False):
-        """One device."""
+        """One device.
+
+        Attributes:
+            cmd: WG_CMD_*.
+            version: 1.
+            ifindex: the device; in a request either this or *ifname*.
+            ifname: its name.
+            private_key: 32 bytes; all 0 takes it away.
+            public_key: 32 bytes, as the kernel reckons it.
+            flags: in a request WGDEVICE_F_*.
+            listen_port: UDP port; 0 lets the kernel choose.
+            fwmark: mark of the packets that it sends; 0 for none.
+            peers: ``{"peer": [...]}``.
+        """
 
         cmd: int
         version: int
@@ -78,7 +110,14 @@ if TYPE_CHECKING:
         peers: Mapping[str, list[PeerFields]]
 
     class FamilyMessage(TypedDict, total=False):
-        """What the controller says of a generic netlink family."""
+        """What the controller says of a generic netlink family.
+
+        Attributes:
+            cmd: CTRL_CMD_*.
+            version: of the controller's messages.
+            family_id: the type of the family's messages.
+            family_name: "wireguard".
+        """
 
         cmd: int
         version: int
@@ -159,6 +198,8 @@ def get_wireguard_family() -> Request[FamilyMessage]:
 def get_wireguard(family: int, ifname: str) -> Request[WireguardMessage]:
     """Return the request that lists device *ifname*; join the answers with `join_wireguard`.
 
+    ENODEV without the device, EOPNOTSUPP if it is no WireGuard device.
+
     Args:
         family: the number of the family, see `get_wireguard_family`.
         ifname: name of the device.
@@ -170,7 +211,7 @@ def get_wireguard(family: int, ifname: str) -> Request[WireguardMessage]:
 def set_wireguard(family: int, fields: WireguardMessage) -> Request[WireguardMessage]:
     """Return the request that changes the device ``ifname``: what is not named stays.
 
-    One message holds at most 64 KiB of peers: some 400 of them.
+    Errors as of `get_wireguard`. One message holds at most 64 KiB of peers: some 400 of them.
     """
     return Request(
         "change", WIREGUARD, family, 0, {"cmd": WG_CMD_SET_DEVICE, "version": 1, **fields}
