@@ -1,8 +1,8 @@
 """The kernel of this node: reads what there is, writes what is asked, tells what others changed.
 
-One request socket, one for notifications, one for nftables' notifications, opened in the namespace
-for good. Operations are written in the order given and sent in batches; a batch ends where devices
-are made or deleted (what follows needs their indexes), at sysctls and at nftables.
+One socket for requests and those of the `Listener` for notifications, opened in the namespace for
+good. Operations are written in the order given and sent in batches; a batch ends where devices are
+made or deleted (what follows needs their indexes), at sysctls and at nftables.
 
 A namespace other than the process's own is for tests, which never move their own thread for long:
 the sockets are opened in it, and what depends on the thread's namespace (sysctls, nftables) enters
@@ -12,21 +12,20 @@ it for the length of the call.
 way `drain` returns nothing: what a half-done write looks like from outside is nobody's change.
 """
 
-import os
-import select
 import threading
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from podway.diff.operations import Operation, Verb
 from podway.kernel.devices import Devices
 from podway.kernel.errors import worded
-from podway.kernel.events import GROUPS, Translator
+from podway.kernel.events import Translator
 from podway.kernel.forward_drops import ForwardDrops
 from podway.kernel.inventory import Inventory
 from podway.kernel.known import Known
 from podway.kernel.link_maker import LinkMaker
+from podway.kernel.listener import Listener
 from podway.kernel.offloads import write_tx_checksum
 from podway.kernel.pods import check_pod
 from podway.kernel.protocol import SILENT_KINDS, DeviceChanged, KernelError, KernelEvent, Seen
@@ -57,18 +56,7 @@ from podway.model.kernel import (
     Sysctl,
 )
 from podway.model.nodes import Uplink
-from podway.netlink import (
-    DecodeError,
-    EventSocket,
-    NetlinkError,
-    NetlinkSocket,
-    entered,
-)
-from podway.netlink.constants import NETLINK_NETFILTER, NFNLGRP_NFTABLES
-
-# Notifications that are taken in at one time: more than the queue holds, but a storm has an end.
-_ROUND = 10_000
-_ROUNDS = 4
+from podway.netlink import NetlinkSocket, entered
 
 
 class NodeKernel:
@@ -96,8 +84,6 @@ class NodeKernel:
         self._marks = marks
         with worded("open the kernel's sockets"):
             self._netlink = NetlinkSocket(netns_fd=netns_fd)
-            self._events = EventSocket(GROUPS, netns_fd=netns_fd)
-            self._commits = EventSocket((NFNLGRP_NFTABLES,), NETLINK_NETFILTER, netns_fd)
             self._reaper = LinkReaper(netns_fd)
         self._devices = Devices(self._netlink.fileno())
         self._busy = threading.Lock()
@@ -106,13 +92,14 @@ class NodeKernel:
         self._translator = Translator(
             self._known, self._devices.name, marks, is_drop=self._forward_drops.concerned
         )
+        with worded("open the sockets of notifications"):
+            self._listener = Listener(self._translator, netns_fd)
         self._tables: Tables | None = None
         processes = WireguardProcesses(run_dir / "wireguard")
         self._wireguard = WireguardDevices(
             processes, WireguardKey(wireguard_key), self._kind_of, netns_fd
         )
-        self._poll = select.epoll()
-        self._relays = Relays(run_dir / "udp", self._inside, self._watch)
+        self._relays = Relays(run_dir / "udp", self._inside, self._listener.watch)
         self._inventory = Inventory(
             self._netlink,
             self._devices,
@@ -126,9 +113,6 @@ class NodeKernel:
         self._maker = LinkMaker(
             self._netlink, self._devices, self._reaper, processes, netns_fd, marks=marks
         )
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        for fd in (self._events.fileno(), self._commits.fileno(), self._wake):
-            self._watch(fd)
         with worded("list devices"):
             self._translator.start_from(self._inventory.links())
 
@@ -137,21 +121,21 @@ class NodeKernel:
     def read(self, wanted: Collection[Key]) -> dict[Key, KernelObject]:
         """Return everything of ours, and whatever else has a key in *wanted*."""
         with self._busy, worded("read the kernel's state"):
-            self._listen()
+            self._listener.listen()
             messages = self._inventory.links()
             state = self._inventory.read(messages, wanted)
             self._translator.start_from(messages)
             self._translator.supersede(state)
-            self._wake_if_news()
+            self._listener.wake_if_news()
             return state
 
     def read_dev(self, dev: str, wanted: Collection[Key]) -> dict[Key, KernelObject]:
         """Return the same for device *dev* alone."""
         with self._busy, worded(f"read device {dev}"):
-            self._listen()
+            self._listener.listen()
             state = self._inventory.read_dev(dev, wanted)
             self._translator.supersede(state, dev)
-            self._wake_if_news()
+            self._listener.wake_if_news()
             return state
 
     def read_uplink(self, dev: str) -> Uplink | None:
@@ -207,10 +191,10 @@ class NodeKernel:
                         self._known.put(operation.key, operation.desired)
                 outcomes += done
             # The echo of all this is heard here, and wakes nobody.
-            self._listen()
+            self._listener.listen()
             self._forget_births(operations, outcomes)
             self._translator.settle()
-            self._wake_if_news()
+            self._listener.wake_if_news()
         return outcomes
 
     def _forget_births(
@@ -279,59 +263,32 @@ class NodeKernel:
             write_tx_checksum(self._netlink.fileno(), operation.desired.dev, on=on)
 
     def _write_table(self, operation: Operation) -> None:
-        self._translator.take_commits(self._commits.drain())
-        try:
+        with self._listener.own_commit():
             if isinstance(operation.desired, NftTable):
                 self._nft().write(operation.desired)
             else:
                 self._nft().delete(str(operation.key.parts[0]), str(operation.key.parts[1]))
-        finally:
-            self._translator.take_commits(self._commits.drain(), own=True)
 
     # --- notifications and the rest -------------------------------------------------------------
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when `drain` has something."""
-        return self._poll.fileno()
+        return self._listener.fileno()
 
     def drain(self) -> list[KernelEvent]:
         """Return what others changed since the last call, without waiting."""
         if not self._busy.acquire(blocking=False):
             return []
         try:
-            with suppress(BlockingIOError):
-                os.eventfd_read(self._wake)
-            self._listen()
             ended = [DeviceChanged(dev) for dev in self._relays.ended()]
-            return [*self._translator.news(), *ended]
+            return [*self._listener.news(), *ended]
         finally:
             self._busy.release()
-
-    def _listen(self) -> None:
-        """Take in the notifications that have come."""
-        try:
-            for _ in range(_ROUNDS):
-                events = self._events.drain(_ROUND)
-                self._translator.take(events)
-                if len(events) < _ROUND:
-                    break
-            self._translator.take_commits(self._commits.drain())
-        except (DecodeError, NetlinkError):
-            self._translator.lose()
-
-    def _wake_if_news(self) -> None:
-        """Let the descriptor say that `drain` has something that no socket holds any more."""
-        if self._translator.has_news:
-            os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Close everything; what is in the kernel stays there."""
         self._reaper.close()
-        self._poll.close()
-        if self._wake >= 0:
-            os.close(self._wake)
-            self._wake = -1
-        for item in (self._netlink, self._events, self._commits, self._wireguard, self._relays):
+        for item in (self._netlink, self._listener, self._wireguard, self._relays):
             item.close()
         if self._tables is not None:
             self._tables.close()
@@ -340,9 +297,6 @@ class NodeKernel:
         """Return the kind of device *dev*, "" when there is none."""
         message = self._inventory.link(dev)
         return "" if message is None else message.get("linkinfo", {}).get("kind", "hardware")
-
-    def _watch(self, fd: int) -> None:
-        self._poll.register(fd, select.EPOLLIN)
 
     def _inside(self) -> AbstractContextManager[None]:
         return nullcontext() if self._netns_fd is None else entered(self._netns_fd)
