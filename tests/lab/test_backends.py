@@ -4,31 +4,28 @@ import asyncio
 import json
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from lab.probes import all_use, eventually
+from lab.probes import (
+    DUAL,
+    all_use,
+    cmdline,
+    eventually,
+    nothing_lost,
+    processes_on,
+    unanswered,
+)
 from podway.lab import faults
-from podway.lab.members import pod_stations
-from podway.lab.names import hub_socket, lab_dir, namespace_of
-from podway.lab.namespaces import inode_of
-from podway.lab.ping import ping_all
-from podway.lab.processes import processes_in
+from podway.lab.names import hub_socket, lab_dir
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec
-from podway.lab.state import read_pods
 from podway.lab.statuses import read_statuses
 from podway.lab.topology import plan_network
-from podway.model.addresses import Family
 from podway.model.kernel import Link
 from podway.store.engines import open_store
-
-DUAL = (Family.IPV4, Family.IPV6)
 
 
 @pytest.fixture
@@ -36,45 +33,13 @@ def lab(make_lab: Callable[..., LabSpec]) -> LabSpec:
     """Give a lab with WireGuard between two nodes, and a pod on each."""
     spec = make_lab(backend="wireguard", families=DUAL)
     add_pods(spec, ["p1", "p2"])
-    eventually("pods answer", lambda: lost(spec) == 0)
+    eventually("pods answer", lambda: unanswered(spec) == [])
     return spec
-
-
-def lost(spec: LabSpec) -> int:
-    outcomes = ping_all(pod_stations(spec, read_pods(spec.name)))
-    return sum(each.rtt_ms is None for each in outcomes)
-
-
-@contextmanager
-def pinging(spec: LabSpec) -> Iterator[list[int]]:
-    """Ping without a pause for as long as the body runs; give how many were lost in each round."""
-    rounds: list[int] = []
-    ended = threading.Event()
-
-    def work() -> None:
-        while not ended.is_set():
-            rounds.append(lost(spec))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield rounds
-    finally:
-        ended.set()
-        thread.join()
 
 
 def tunnels(spec: LabSpec, node: str) -> set[int]:
     """Return the processes that stand in for the kernel's WireGuard on *node*."""
-    found = processes_in({inode_of(namespace_of(spec.name, node))})
-    return {each.pid for each in found if b"wireguard-go" in cmdline(each.pid)}
-
-
-def cmdline(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return b""
+    return processes_on(spec, node, "wireguard-go")
 
 
 def restart(spec: LabSpec, node: str) -> None:
@@ -84,11 +49,9 @@ def restart(spec: LabSpec, node: str) -> None:
 
 def test_no_packet_is_lost_while_agents_restart(lab: LabSpec) -> None:
     before = tunnels(lab, "n1") | tunnels(lab, "n2")
-    with pinging(lab) as rounds:
+    with nothing_lost(lab):
         for node in ("n1", "n2"):
             restart(lab, node)
-    assert rounds
-    assert sum(rounds) == 0
     assert tunnels(lab, "n1") | tunnels(lab, "n2") == before
 
 
@@ -99,13 +62,13 @@ def test_a_process_that_dies_is_back_without_anybodys_help(lab: LabSpec) -> None
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     eventually("other processes run", lambda: len(tunnels(lab, "n1") - before) == len(before))
-    eventually("pods answer", lambda: lost(lab) == 0)
+    eventually("pods answer", lambda: unanswered(lab) == [])
 
 
 def test_all_of_it_is_back_after_a_flush(lab: LabSpec) -> None:
     gone = {item.name for item in faults.flush(lab, "n1") if isinstance(item, Link)}
     assert gone == {"podway-wg", "podway-wg-v6"}
-    eventually("pods answer", lambda: lost(lab) == 0)
+    eventually("pods answer", lambda: unanswered(lab) == [])
     assert all_use(lab, "wireguard")
 
 
@@ -114,7 +77,7 @@ def test_a_new_key_is_made_known(lab: LabSpec) -> None:
     before = state.read_text()
     state.unlink()
     restart(lab, "n1")
-    eventually("pods answer", lambda: lost(lab) == 0)
+    eventually("pods answer", lambda: unanswered(lab) == [])
     assert state.read_text() != before
 
 
@@ -145,7 +108,7 @@ def test_a_live_cluster_takes_another_backend_and_leaves_nothing_of_the_old(lab:
     for backend in ("vxlan", "host-gw", "wireguard"):
         apply_backend(lab, backend)
         eventually(f"all use {backend}", partial(all_use, lab, backend))
-        eventually("pods answer", lambda: lost(lab) == 0)
+        eventually("pods answer", lambda: unanswered(lab) == [])
         wanted = backend == "wireguard"
         eventually(f"tunnel: {wanted}", lambda: bool(tunnels(lab, "n1")) is wanted)  # noqa: B023
     assert {name: status["subnets"] for name, status in read_statuses(lab)[0].items()} == subnets

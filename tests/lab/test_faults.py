@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab.probes import eventually
+from lab.probes import DUAL, eventually, unanswered
 from podway.lab import faults
 from podway.lab.errors import LabError, PluginFailed
 from podway.lab.labs import add_node, bring_up, remove_node
@@ -19,11 +19,9 @@ from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods, read_spec
 from podway.lab.statuses import read_statuses
 from podway.lab.teardown import take_down
-from podway.model.addresses import Family
 from podway.model.kernel import Route
 
 TRY_AGAIN_LATER = 11
-DUAL = (Family.IPV4, Family.IPV6)
 
 
 @pytest.fixture(params=["flat", "routed"])
@@ -35,15 +33,6 @@ def lab(request: pytest.FixtureRequest, lab_name: str) -> Iterator[LabSpec]:
     add_pods(spec, ["p1", "p2"])
     yield spec
     take_down(lab_name, silent)
-
-
-def unanswered(spec: LabSpec) -> list[str]:
-    """Return which pods do not reach which, and why."""
-    return [
-        f"{each.source} -> {each.target} {each.address}: {each.reason}"
-        for each in ping_all(pod_stations(spec, read_pods(spec.name)))
-        if each.rtt_ms is None
-    ]
 
 
 def between_nodes(spec: LabSpec) -> set[str]:

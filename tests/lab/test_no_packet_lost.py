@@ -3,13 +3,12 @@
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lab.probes import eventually
+from lab.probes import DUAL, LEAST_PINGS, eventually, nothing_lost
 from podway.lab import faults
 from podway.lab import steady_pings as module
 from podway.lab.errors import LabError
@@ -24,10 +23,6 @@ from podway.lab.statuses import in_order, read_statuses, store_is_away
 from podway.lab.steady_pings import steady_pings
 from podway.lab.store_members import find_programs
 from podway.lab.stores import data_dir
-from podway.model.addresses import Family
-
-DUAL = (Family.IPV4, Family.IPV6)
-LEAST_PINGS = 1000
 
 
 @pytest.fixture
@@ -44,16 +39,6 @@ def open_lab(make_lab: Callable[..., LabSpec]) -> Callable[[StoreName], LabSpec]
         return spec
 
     return make
-
-
-@contextmanager
-def nothing_lost(spec: LabSpec) -> Iterator[None]:
-    """Ping between all pods while the body runs, and check that all was answered."""
-    with steady_pings(pod_stations(spec, read_pods(spec.name))) as pings:
-        eventually("pings are under way", lambda: pings.sent > LEAST_PINGS / 10)
-        yield
-        eventually("there were enough of them", lambda: pings.sent > LEAST_PINGS)
-    assert pings.unanswered == []
 
 
 def test_a_loss_would_be_seen(

@@ -8,19 +8,16 @@ from typing import Any
 
 import pytest
 
-from lab.probes import PODWAY, eventually
+from lab.probes import DUAL, PODWAY, eventually, unanswered
 from lab.transfers import seen_as
 from podway.lab.members import hub_station, pod_stations
 from podway.lab.names import hub_socket, namespace_of
-from podway.lab.ping import Outcome, ping_all
 from podway.lab.runtime import add_pods, remove_pods
 from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods
 from podway.lab.statuses import read_statuses
 from podway.lab.topology import plan_network
-from podway.model.addresses import Family
 
-DUAL = (Family.IPV4, Family.IPV6)
 NEW = {4: "10.99.", 6: "fd00:99:"}
 
 
@@ -47,12 +44,6 @@ def apply(spec: LabSpec, **fields: Any) -> "subprocess.CompletedProcess[str]":
 
 def subnets(spec: LabSpec, node: str) -> list[str]:
     return list(read_statuses(spec)[0][node]["subnets"])
-
-
-def unanswered(spec: LabSpec) -> list[Outcome]:
-    stations = pod_stations(spec, read_pods(spec.name))
-    outcomes = ping_all(stations, [*stations, hub_station(spec)])
-    return [each for each in outcomes if each.rtt_ms is None]
 
 
 def is_settled(spec: LabSpec) -> bool:
@@ -82,7 +73,7 @@ def test_a_cluster_moves_from_one_prefix_to_another(lab: LabSpec) -> None:
     assert subnets(lab, "n1") == before
     add_pods(lab, ["p2"], "n2")
     eventually("all is programmed", lambda: is_settled(lab))
-    eventually("pods answer", lambda: unanswered(lab) == [])
+    eventually("pods answer", lambda: unanswered(lab, hub_station(lab)) == [])
     one, two = pod_stations(lab, read_pods(lab.name))
     for source, target in ((one, two), (two, one)):
         for mine, theirs in zip(source.addresses, target.addresses, strict=True):
@@ -99,7 +90,7 @@ def test_a_cluster_moves_from_one_prefix_to_another(lab: LabSpec) -> None:
     assert apply(lab, **{**FURTHER, "Networks": []}).returncode == 0
     add_pods(lab, ["p3"], "n1")
     eventually("all is programmed", lambda: is_settled(lab))
-    eventually("pods answer", lambda: unanswered(lab) == [])
+    eventually("pods answer", lambda: unanswered(lab, hub_station(lab)) == [])
     assert "10.244." not in everything_of(lab, "n1") + everything_of(lab, "n2")
 
 
@@ -130,7 +121,7 @@ def test_tunnel_settings_of_a_running_cluster(
 ) -> None:
     spec = make_lab(backend=backend, families=DUAL)
     add_pods(spec, ["p1", "p2"])
-    eventually("pods answer", lambda: unanswered(spec) == [])
+    eventually("pods answer", lambda: unanswered(spec, hub_station(spec)) == [])
     before = read_statuses(spec)[0]["n1"]["mtu"]
     assert apply(spec, Backend={**plan_network(spec)["Backend"], **changes}).returncode == 0
     narrower = {family: mtu - 100 for family, mtu in before.items()}
@@ -140,7 +131,7 @@ def test_tunnel_settings_of_a_running_cluster(
         lambda: all(read_statuses(spec)[0][node]["mtu"] == narrower for node in nodes),
     )
     eventually("all is programmed", partial(is_settled, spec))
-    eventually("pods answer", lambda: unanswered(spec) == [])
+    eventually("pods answer", lambda: unanswered(spec, hub_station(spec)) == [])
     if backend == "vxlan":
         devices = subprocess.run(
             ["ip", "-n", namespace_of(spec.name, "n1"), "-j", "link", "show", "type", "vxlan"],

@@ -10,16 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.probes import PODWAY, eventually
+from lab.probes import PODWAY, eventually, unanswered
 from podway.lab import faults
-from podway.lab.members import pod_stations
 from podway.lab.names import HUB, agent_socket, lab_dir, namespace_of, node_name
 from podway.lab.namespaces import inode_of
-from podway.lab.ping import ping_all
 from podway.lab.processes import processes_in
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec, StoreName
-from podway.lab.state import read_pods
 from podway.lab.statuses import read_statuses
 from podway.lab.stores import store_url
 from podway.lab.topology import plan_network
@@ -39,11 +36,6 @@ def processes(spec: LabSpec) -> Iterator[int]:
     return (each.pid for each in processes_in(inodes))
 
 
-def answered(spec: LabSpec) -> bool:
-    outcomes = ping_all(pod_stations(spec, read_pods(spec.name)), timeout_s=1.2)
-    return all(each.rtt_ms is not None for each in outcomes)
-
-
 @pytest.mark.parametrize("store", ["hub", "etcd"])
 def test_no_secret_is_seen(make_lab: Callable[..., LabSpec], store: StoreName) -> None:
     spec = make_lab(store=store, backend="wireguard", families=(Family.IPV4,))
@@ -57,7 +49,7 @@ def test_no_secret_is_seen(make_lab: Callable[..., LabSpec], store: StoreName) -
     )
     assert told.returncode == 0, told.stderr
     add_pods(spec, ["p1", "p2"])
-    eventually("pods answer", lambda: answered(spec))
+    eventually("pods answer", lambda: unanswered(spec, timeout_s=1.2) == [])
     # A start with a broken configuration, and one without a store, are when most is said.
     broken = json.dumps({**document, "Network": "nonsense"})
     refused = subprocess.run(apply, input=broken, capture_output=True, text=True, check=False)

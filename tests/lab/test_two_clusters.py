@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from lab.probes import PODWAY, eventually
+from lab.probes import DUAL, PODWAY, eventually
 from lab.transfers import AMOUNT_BYTES, seen_as, transfer
 from podway.lab import faults
 from podway.lab.members import pod_stations
@@ -23,7 +23,6 @@ from podway.lab.statuses import read_statuses
 from podway.lab.topology import plan_agent, plan_network
 from podway.model.addresses import Family
 
-DUAL = (Family.IPV4, Family.IPV6)
 SECOND_URL = "tcp:172.30.0.2:7473"
 
 

@@ -2,53 +2,31 @@
 
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from lab.probes import eventually
+from lab.probes import DUAL, eventually, nothing_lost, processes_on, unanswered
 from podway.lab import faults
-from podway.lab.members import pod_stations
 from podway.lab.names import namespace_of
-from podway.lab.namespaces import inode_of, run_in
-from podway.lab.ping import ping_all
-from podway.lab.processes import processes_in
+from podway.lab.namespaces import run_in
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec
-from podway.lab.state import read_pods
 from podway.lab.topology import METRICS_PORT
-from podway.model.addresses import Family
 
 
 @pytest.fixture
 def lab(make_lab: Callable[..., LabSpec]) -> LabSpec:
     """Give a dual-stack lab of two nodes with a pod on each."""
-    spec = make_lab(backend="udp", families=(Family.IPV4, Family.IPV6))
+    spec = make_lab(backend="udp", families=DUAL)
     add_pods(spec, ["p1", "p2"])
-    eventually("pods answer", lambda: lost(spec) == 0)
+    eventually("pods answer", lambda: unanswered(spec) == [])
     return spec
-
-
-def lost(spec: LabSpec) -> int:
-    """Return how many of all pings between pods go without an answer."""
-    outcomes = ping_all(pod_stations(spec, read_pods(spec.name)))
-    return sum(each.rtt_ms is None for each in outcomes)
 
 
 def relays(spec: LabSpec, node: str) -> set[int]:
     """Return the relays that run on *node*."""
-    found = processes_in({inode_of(namespace_of(spec.name, node))})
-    return {each.pid for each in found if b"podway.udp.main" in _command(each.pid)}
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return b""
+    return processes_on(spec, node, "podway.udp.main")
 
 
 def metrics(spec: LabSpec, node: str) -> dict[str, float]:
@@ -63,34 +41,13 @@ def metrics(spec: LabSpec, node: str) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-@contextmanager
-def pinging(spec: LabSpec) -> Iterator[list[int]]:
-    """Ping without a pause for as long as the body runs; give how many were lost in each round."""
-    rounds: list[int] = []
-    ended = threading.Event()
-
-    def work() -> None:
-        while not ended.is_set():
-            rounds.append(lost(spec))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield rounds
-    finally:
-        ended.set()
-        thread.join()
-
-
 def test_no_packet_is_lost_while_agents_restart(lab: LabSpec) -> None:
     before = relays(lab, "n1") | relays(lab, "n2")
     assert len(before) == 2
-    with pinging(lab) as rounds:
+    with nothing_lost(lab):
         for node in ("n1", "n2"):
             faults.kill_agent(lab, node)
             faults.start_agent(lab, node)
-    assert rounds
-    assert sum(rounds) == 0
     assert relays(lab, "n1") | relays(lab, "n2") == before
 
 
@@ -98,7 +55,7 @@ def test_a_relay_that_is_killed_is_back_without_anybodys_help(lab: LabSpec) -> N
     (pid,) = relays(lab, "n1")
     os.kill(pid, signal.SIGKILL)
     eventually("another one runs", lambda: len(relays(lab, "n1") - {pid}) == 1)
-    eventually("pods answer", lambda: lost(lab) == 0)
+    eventually("pods answer", lambda: unanswered(lab) == [])
 
 
 def test_a_relay_that_ended_while_the_agent_was_away(lab: LabSpec) -> None:
@@ -106,7 +63,7 @@ def test_a_relay_that_ended_while_the_agent_was_away(lab: LabSpec) -> None:
     for pid in relays(lab, "n1"):
         os.kill(pid, signal.SIGKILL)
     faults.start_agent(lab, "n1")
-    eventually("pods answer", lambda: lost(lab) == 0)
+    eventually("pods answer", lambda: unanswered(lab) == [])
 
 
 @pytest.mark.parametrize(
@@ -122,7 +79,7 @@ def test_a_relay_that_ended_while_the_agent_was_away(lab: LabSpec) -> None:
 def test_drift_is_repaired(lab: LabSpec, command: list[str]) -> None:
     code, _, err = run_in(namespace_of(lab.name, "n1"), command)
     assert code == 0, err
-    eventually("pods answer", lambda: lost(lab) == 0)
+    eventually("pods answer", lambda: unanswered(lab) == [])
     code, out, _ = run_in(namespace_of(lab.name, "n1"), ["ip", "link", "show", "podway0"])
     eventually("the MTU is right", lambda: b"mtu 1472" in _link(lab, "n1"))
     assert code == 0, out
@@ -134,12 +91,12 @@ def _link(spec: LabSpec, node: str) -> bytes:
 
 def test_all_of_it_is_back_after_a_flush(lab: LabSpec) -> None:
     assert faults.flush(lab, "n1")
-    eventually("pods answer", lambda: lost(lab) == 0)
+    eventually("pods answer", lambda: unanswered(lab) == [])
 
 
 def test_the_agent_shows_what_the_relay_counts(lab: LabSpec) -> None:
     before = metrics(lab, "n1")
-    assert lost(lab) == 0
+    assert unanswered(lab) == []
     after = metrics(lab, "n1")
     for name in ("podway_udp_sent_packets_total", "podway_udp_received_packets_total"):
         assert after[name] > before[name]

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from lab.probes import eventually
+from lab.probes import DUAL, eventually, unanswered
 from lab.transfers import AMOUNT_BYTES, transfer
 from podway.agent.calls import call_agent
 from podway.lab import faults
 from podway.lab.members import pod_stations
 from podway.lab.names import FABRIC, agent_socket, namespace_of, node_name
-from podway.lab.ping import Outcome, Station, ping_all
+from podway.lab.ping import Station, ping_all
 from podway.lab.progress import silent
 from podway.lab.readiness import start_ready
 from podway.lab.runtime import add_pods, check_pod, remove_pods
@@ -25,9 +25,7 @@ from podway.lab.specs import LabSpec
 from podway.lab.state import read_pods
 from podway.lab.statuses import read_statuses
 from podway.lab.topology import plan_agent
-from podway.model.addresses import Family
 
-DUAL = (Family.IPV4, Family.IPV6)
 BACKENDS = ("vxlan", "host-gw", "udp", "wireguard")
 OVERHEAD = {
     "vxlan": {4: 50, 6: 70},
@@ -54,17 +52,12 @@ def left_alone(spec: LabSpec) -> LabSpec:
         )
         start_ready([replace(agent, arguments=told)], silent)
     add_pods(spec, ["p1", "p2"])
-    eventually("pods answer", lambda: unanswered(spec) == [])
+    eventually("pods answer", lambda: unanswered(spec, timeout_s=1.2) == [])
     return spec
 
 
 def stations(spec: LabSpec) -> list[Station]:
     return pod_stations(spec, read_pods(spec.name))
-
-
-def unanswered(spec: LabSpec, payload_bytes: int = 56) -> list[Outcome]:
-    outcomes = ping_all(stations(spec), payload_bytes=payload_bytes, timeout_s=1.2)
-    return [each for each in outcomes if each.rtt_ms is None]
 
 
 def ip(spec: LabSpec, member: str, *words: str) -> str:
@@ -104,7 +97,7 @@ def change_addresses(spec: LabSpec, verb: str, host: int) -> None:
 def expect(spec: LabSpec, told: list[str]) -> None:
     """n2 reaches n1 at the addresses *told*, and pods each other."""
     eventually("the peer is told", lambda: told_of(spec, "n2", "n1") == told)
-    eventually("pods answer", lambda: unanswered(spec) == [])
+    eventually("pods answer", lambda: unanswered(spec, timeout_s=1.2) == [])
     eventually("in order", lambda: in_order(spec))
 
 

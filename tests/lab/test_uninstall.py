@@ -5,16 +5,14 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from lab.probes import PODWAY, eventually
+from lab.probes import DUAL, PODWAY, eventually
 from podway.lab import faults
 from podway.lab.names import agent_socket, namespace_of
 from podway.lab.namespaces import inode_of
 from podway.lab.processes import processes_in
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec
-from podway.model.addresses import Family
 
-DUAL = (Family.IPV4, Family.IPV6)
 DEVICES: Mapping[str, set[str]] = {
     "vxlan": {"podway.1", "podway-v6.1"},
     "udp": {"podway0"},
