@@ -1,7 +1,8 @@
 """Agents and stores come and go while pods ping each other: how many of the pings are lost?
 
-One lab for each store, all at the same time: two nodes with a pod each, IPv4 and IPv6, and pings a
-hundred times a second each way, without a pause from before the first event until after the last.
+One lab for each store, all at the same time: two nodes with a pod each, IPv4 and IPv6, and pings up
+to a hundred times a second each way, without a pause from before the first event until after the
+last.
 It takes a quarter of an hour and is idle most of the time: stores are away for ten minutes.
 
 Each lab has a thread of its own, which also takes it down. Ctrl-C reaches the main thread alone: it
@@ -42,7 +43,7 @@ from podway.lab.stores import data_dir
 from podway.lab.teardown import take_down
 from podway.model.addresses import Family
 
-SECTION = "Continuity: pings between pods of two nodes, 400 a second"
+SECTION = "Continuity: pings between existing pods while agents and stores come and go"
 STORES: tuple[StoreName, ...] = ("hub", "etcd", "kubernetes")
 # The etcd of an API server is restored by its own rules, with nodes that are kubelets'.
 BACKED_UP = frozenset({"hub", "etcd"})

@@ -1,4 +1,4 @@
-"""Pings between all stations, a hundred times a second each way, for as long as a body runs.
+"""Pings between all stations, up to a hundred times a second each way, while a body runs.
 
 Counted is what was never answered: not how long anything took. One thread sends and receives; its
 sockets belong to the stations' namespaces. Tests and benchmarks break a lab meanwhile, and ask what
