@@ -34,7 +34,7 @@ from podway.agent.operators import Operators
 from podway.agent.settings import Settings
 from podway.cni.frames import MAX_RESPONSE_BYTES, FrameBuffer, decode_response, encode_request
 from podway.kernel.fake import FakeKernel
-from podway.model.kernel import KernelObject, Key
+from podway.model.kernel import ROUTE_PROTOCOL, KernelObject, Key, Route
 from podway.store.engines import open_hub
 from podway.store.hub import HubOptions
 from podway.store.protocol import Store
@@ -292,3 +292,12 @@ def run(scenario: Callable[[], Coroutine[None, None, None]]) -> None:
             await scenario()
 
     asyncio.run(bounded())
+
+
+def routes(node: Node) -> dict[str, str]:
+    """Return prefix to next hop of our routes."""
+    return {
+        str(item.dst): str(item.via)
+        for item in node.objects("route")
+        if isinstance(item, Route) and item.protocol == ROUTE_PROTOCOL
+    }

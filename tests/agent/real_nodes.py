@@ -28,6 +28,14 @@ from podway.plugins.install import install
 
 PATIENCE_S = 20.0
 AWAY_S = 2.0
+# A dual-stack network, and the device of its tunnel.
+DUAL: dict[str, Any] = {
+    "Network": "10.9.0.0/16",
+    "EnableIPv6": True,
+    "IPv6Network": "fd00:9::/48",
+    "Backend": {"Type": "vxlan"},
+}
+VTEP = "podway.1"
 # Where an agent that was started with ``--http`` serves, inside of its node.
 HTTP = "127.0.0.1:9099"
 _GET = """
@@ -179,6 +187,13 @@ class RealNode:
     def pod_links(self) -> list[str]:
         """Return the names of the pods' host ends."""
         return [item["ifname"] for item in self.ip("link") if item["ifname"].startswith("pw")]
+
+    def fdb(self) -> list[dict[str, Any]]:
+        """Return the tunnel's entries for peers, as ``bridge -j fdb`` says them."""
+        argv = ["bridge", "-n", self.netns.name, "-j", "fdb", "show", "dev", VTEP]
+        text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        listed: list[dict[str, Any]] = json.loads(text)
+        return [item for item in listed if "dst" in item]
 
     def our_routes(self) -> dict[str, str]:
         """Return prefix to next hop (or device) of our routes, in both families."""

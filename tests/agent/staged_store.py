@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
+from agent.nodes import Node as RunningNode
+from agent.nodes import running_node
 from podway.compute.backends import backend_of
 from podway.model.addresses import Family
 from podway.model.networks import Network, parse_network
@@ -12,6 +16,7 @@ from podway.model.nodes import Claim, Identity, Lease, Node
 from podway.store.protocol import Change, Delta, Snapshot, StoreEvent
 
 NETWORK = parse_network('{"Network": "10.9.0.0/16", "Backend": {"Type": "host-gw"}}')
+VXLAN = parse_network('{"Network": "10.9.0.0/16", "Backend": {"Type": "vxlan"}}')
 
 
 class StagedStore:
@@ -76,3 +81,15 @@ def changed(*nodes: Node) -> Delta:
 
 def removed(*names: str) -> Delta:
     return Delta(revision=3, changes=tuple(Change(name, None) for name in names))
+
+
+@asynccontextmanager
+async def staged_node(
+    directory: Path, *peers: Node, network: Network = NETWORK
+) -> AsyncIterator[tuple[StagedStore, RunningNode]]:
+    """Give a node that is ready, and its store, which has told it of *peers*."""
+    store = StagedStore()
+    store.say(snapshot(*peers, network=network))
+    async with running_node(directory, store) as node:
+        await node.ready()
+        yield store, node

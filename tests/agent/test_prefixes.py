@@ -10,7 +10,7 @@ import pytest
 
 from agent.engines import closing, open_cluster
 from agent.nodes import Node, new_kernel, run, running_node, until
-from agent.staged_store import StagedStore, changed, peer, snapshot
+from agent.staged_store import changed, peer, snapshot, staged_node
 from hub.hub_process import running_hub
 from podway.cni.errors import TRY_AGAIN_LATER
 from podway.diff.operations import Verb
@@ -144,10 +144,7 @@ def test_a_restart_in_a_drained_prefix(tmp_path: Path) -> None:
 
 def test_no_pod_slips_in_while_the_node_moves(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = StagedStore()
-        store.say(snapshot())
-        async with running_node(tmp_path, store) as node:
-            await node.ready()
+        async with staged_node(tmp_path) as (_, node):
             node.agent.leases.leaving = True
             assert (await node.add("c1")).code == TRY_AGAIN_LATER
             node.agent.leases.leaving = False
@@ -160,10 +157,7 @@ def test_pods_of_a_lost_subnet_go_on_and_are_named(tmp_path: Path) -> None:
     """It is another node's by now: two must not announce it, and nobody ends the pods."""
 
     async def scenario() -> None:
-        store = StagedStore()
-        store.say(snapshot())
-        async with running_node(tmp_path, store) as node:
-            await node.ready()
+        async with staged_node(tmp_path) as (store, node):
             assert (await node.add("c1", args="K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web")).code == 0
             links, done = node.pod_links(), len(node.kernel.log)
             # The store was away, the lease has ended, and another node has its subnet.

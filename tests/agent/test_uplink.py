@@ -5,9 +5,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from agent.nodes import run, running_node, until
-from agent.staged_store import StagedStore, peer, snapshot
-from agent.test_life import VXLAN, routes
+from agent.nodes import routes, run, running_node, until
+from agent.staged_store import VXLAN, StagedStore, peer, snapshot, staged_node
 from hub.hub_process import running_hub
 from podway.model.instances import BRIDGE_NAME
 from podway.model.kernel import Address, Link, link_key
@@ -20,10 +19,7 @@ DIRECT = parse_network(
 
 def test_the_uplink_s_mtu_is_every_path_s(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = StagedStore()
-        store.say(snapshot(network=VXLAN))
-        async with running_node(tmp_path, store) as node:
-            await node.ready()
+        async with staged_node(tmp_path, network=VXLAN) as (_, node):
             assert (await node.call("status"))["mtu"] == {"ipv4": 1450}
             link = node.found(link_key("eth0"))
             assert isinstance(link, Link)
