@@ -31,9 +31,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from podway.hub.limits import Limits
 from podway.hub.main import open_server
 from podway.hub.server import HubServer
-from podway.hub.sessions import Limits
 from podway.hub.settings import HubSettings
 from podway.store.address import HubAddress, TcpAddress, UnixAddress
 from podway.store.engines import open_hub

@@ -9,7 +9,7 @@ import pytest
 
 from hub.clients import RawClient, claim, next_event, until
 from hub.hub_process import HOST_GW, RunningHub, run_scenario, running_hub
-from podway.hub.sessions import Limits
+from podway.hub.limits import Limits
 from podway.store.frames import (
     Done,
     Failure,
@@ -191,10 +191,10 @@ def test_many_frames_that_are_each_quick_are_fine() -> None:
                 client.send_bytes(ping[:2])
                 assert isinstance(await client.receive(), Done)
                 await until(lambda: session._splitter.unfinished)
-                assert session._frame_since_s is not None
-                assert session._frame_since_s >= began_s
+                assert session._times.frame_since_s is not None
+                assert session._times.frame_since_s >= began_s
                 client.send_bytes(ping[2:])
-            await until(lambda: session._frame_since_s is None)
+            await until(lambda: session._times.frame_since_s is None)
             client.close()
 
     run_scenario(scenario)

@@ -11,8 +11,8 @@ import pytest
 from hub.clients import claim
 from hub.hub_process import QUICK, run_scenario, running_hub
 from podway.hub.database import Database
+from podway.hub.limits import Limits
 from podway.hub.listeners import listen
-from podway.hub.sessions import Limits
 from podway.hub.upstream import UpstreamServer
 from podway.model.nodes import Claim, Node
 from podway.store.address import UnixAddress

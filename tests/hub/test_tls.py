@@ -11,7 +11,7 @@ from hub.hub_process import QUICK, RunningHub, run_scenario, running_hub
 from hub.tls_clients import files, open_tls
 from podway.errors import ConfigError
 from podway.hub import tls
-from podway.hub.sessions import Limits
+from podway.hub.limits import Limits
 from podway.store.engines import open_hub
 from podway.store.frames import (
     Hello,

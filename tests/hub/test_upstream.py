@@ -12,8 +12,8 @@ from hub.hub_process import QUICK, run_scenario
 from hub.tls_clients import files_in
 from podway.errors import ConfigError
 from podway.hub.certs import write_certificates
+from podway.hub.limits import Limits
 from podway.hub.listeners import bound_address, listen
-from podway.hub.sessions import Limits
 from podway.hub.settings import HubSettings, add_arguments, parse_settings
 from podway.hub.upstream import UpstreamServer
 from podway.store.address import HubAddress, TcpAddress, UnixAddress

@@ -8,7 +8,7 @@ from hub.clients import claim, next_event, patiently, until
 from hub.hub_process import HOST_GW, HubProcess, run_scenario, running_hub
 from hub.links import linked
 from podway.hub.ledger import Ledger
-from podway.hub.sessions import Limits
+from podway.hub.limits import Limits
 from podway.store.engines import open_hub
 from podway.store.hub import HubOptions
 from podway.store.protocol import Away, Back, Change, Delta, Snapshot

@@ -14,8 +14,13 @@ from typing import Protocol
 from podway.hub.access import check_access
 from podway.hub.feed import Feed
 from podway.hub.ledger import Answered, Outcome
+from podway.hub.limits import Limits
 from podway.hub.plans import Plan
-from podway.hub.sessions import Identify, Limits, Session, failure_frame
+from podway.hub.sessions import (
+    Identify,
+    Session,
+    failure_frame,
+)
 from podway.hub.state import Record, State
 from podway.hub.tls import TlsConnection
 from podway.kernel.logs import get_log

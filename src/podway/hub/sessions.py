@@ -14,10 +14,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from msgspec import Struct
-
 from podway.hub.access import Peer
 from podway.hub.feed import Feed
+from podway.hub.limits import Limits, Times
 from podway.store.frames import (
     FEATURES,
     PROTOCOL_VERSION,
@@ -45,28 +44,6 @@ Identify: TypeAlias = Callable[[asyncio.Transport], Peer]
 IN_FLIGHT_MAX = 8
 WRITE_HIGH_BYTES = 32 << 10
 _PING = encode_frame(Ping())
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """What a client may cost.
-
-    Attributes:
-        clients: at the same time.
-        handshake_s: seconds until its `Hello` is there (TLS has as long again before that).
-        frame_s: seconds for one frame to arrive.
-        stall_s: seconds for which it may read nothing while there is something to read.
-        linger_s: seconds in which it may read its `Goodbye`.
-        heartbeat_s: between two signs of life; three missed are death.
-        lag_bytes: how far behind a watcher may fall.
-    """
-
-    clients: int = 10_000
-    handshake_s: float = 5.0
-    frame_s: float = 10.0
-    stall_s: float = 30.0
-    linger_s: float = 5.0
-    heartbeat_s: float = 10.0
-    lag_bytes: int = 4 << 20
 
 
 class Host(Protocol):
@@ -104,18 +81,15 @@ class Session(asyncio.Protocol):
         "_asked_to_watch",
         "_bodies",
         "_ended",
-        "_frame_since_s",
-        "_heard_s",
         "_host",
         "_identify",
         "_in_flight",
         "_loop",
         "_opening",
-        "_paused_since_s",
         "_place",
         "_reading",
-        "_sent_s",
         "_splitter",
+        "_times",
         "_transport",
         "name",
         "peer",
@@ -134,9 +108,7 @@ class Session(asyncio.Protocol):
         self._in_flight = 0
         self._reading = True
         self._ended = False
-        self._heard_s = self._sent_s = self._loop.time()
-        self._frame_since_s: float | None = None
-        self._paused_since_s: float | None = None
+        self._times = Times(self._loop.time())
         self.peer: Peer | None = None
         self.name: str | None = None
 
@@ -184,10 +156,10 @@ class Session(asyncio.Protocol):
         """Cut *data* into frames and take what may be taken."""
         if self._ended:
             return
-        self._heard_s = self._loop.time()
         try:
             bodies = self._splitter.feed(data)
-            self._frame_since_s = self._begun(complete=bool(bodies))
+            unfinished = self._splitter.unfinished
+            self._times.hear(self._loop.time(), completed=bool(bodies), unfinished=unfinished)
             if bodies:
                 self._bodies = self._bodies or deque()
                 self._bodies.extend(bodies)
@@ -197,13 +169,12 @@ class Session(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop sending; and stop reading, so that it cannot ask for more."""
-        self._paused_since_s = self._loop.time()
+        self._times.paused_since_s = self._loop.time()
         self._set_reading()
 
     def resume_writing(self) -> None:
         """Go on where we stopped."""
-        self._paused_since_s = None
-        self._heard_s = self._loop.time()  # it was not read from in the meantime
+        self._times.resume(self._loop.time())
         if not self._ended:
             self.pump()
             self._try_take()
@@ -214,7 +185,7 @@ class Session(asyncio.Protocol):
         """Send an encoded frame, unless the connection is ending."""
         if not self._ended and self._transport is not None:
             self._transport.write(frame)
-            self._sent_s = self._loop.time()
+            self._times.sent_s = self._loop.time()
 
     def answer(self, frames: tuple[bytes, ...]) -> None:
         """Answer one request, and take the next."""
@@ -242,7 +213,7 @@ class Session(asyncio.Protocol):
         """Send of the feed what the client takes now; end it when it is too far behind."""
         if self._place is None:
             return
-        while self._opening and self._paused_since_s is None:
+        while self._opening and not self._times.is_paused:
             frame, *rest = self._opening
             self._opening = tuple(rest)
             self.send(frame)
@@ -253,7 +224,7 @@ class Session(asyncio.Protocol):
                 limit = self._host.limits.lag_bytes
                 self.end(Code.SLOW, f"fell more than {limit} bytes behind what changed")
                 return
-            if self._paused_since_s is not None:
+            if self._times.is_paused:
                 return
             self._place += 1
             self.send(frame_or_none)
@@ -263,12 +234,10 @@ class Session(asyncio.Protocol):
         if self._ended:
             return
         limits = self._host.limits
-        overdue = self._overdue(now_s, limits)
+        overdue = self._times.overdue(now_s, limits, greeted=self.greeted)
         if overdue is not None:
             self.end(*overdue)
-        elif not self.greeted:
-            return
-        elif self._paused_since_s is None and now_s - self._sent_s >= limits.heartbeat_s * 0.9:
+        elif self.greeted and self._times.is_ping_due(now_s, limits):
             self.send(_PING)
 
     def end(self, code: Code, reason: str) -> None:
@@ -286,29 +255,6 @@ class Session(asyncio.Protocol):
 
     # -- inside
 
-    def _begun(self, *, complete: bool) -> float | None:
-        """Return since when the frame that is not complete is on its way."""
-        if not self._splitter.unfinished:
-            return None
-        if complete or self._frame_since_s is None:
-            return self._heard_s
-        return self._frame_since_s
-
-    def _overdue(self, now_s: float, limits: Limits) -> tuple[Code, str] | None:
-        silent_s = now_s - self._heard_s
-        if not self.greeted:  # until the hello, _sent_s is when the session began
-            late = now_s - self._sent_s > limits.handshake_s
-            reason = f"no complete hello within {limits.handshake_s:g} s"
-            return (Code.PROTOCOL, reason) if late else None
-        if self._frame_since_s is not None and now_s - self._frame_since_s > limits.frame_s:
-            return Code.PROTOCOL, f"a frame was not complete after {limits.frame_s:g} s"
-        if self._paused_since_s is not None:
-            if now_s - self._paused_since_s > limits.stall_s:
-                return Code.SLOW, f"read nothing for {limits.stall_s:g} s"
-        elif silent_s > 3 * limits.heartbeat_s:
-            return Code.PROTOCOL, f"no sign of life for {silent_s:.0f} s"
-        return None
-
     def _try_take(self) -> None:
         try:
             self._take()
@@ -317,13 +263,13 @@ class Session(asyncio.Protocol):
 
     def _take(self) -> None:
         """Pass on requests as long as the client is not owed too many answers."""
-        while self._bodies and self._paused_since_s is None and self._in_flight < IN_FLIGHT_MAX:
+        while self._bodies and not self._times.is_paused and self._in_flight < IN_FLIGHT_MAX:
             self._receive(self._bodies.popleft())
         self._set_reading()
 
     def _set_reading(self) -> None:
         """Read only while nothing waits to be taken and the client takes what we send."""
-        want = not self._bodies and self._paused_since_s is None
+        want = not self._bodies and not self._times.is_paused
         if self._ended or self._transport is None or want == self._reading:
             return
         self._reading = want

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from podway.errors import ArgumentError, ConfigError
 from podway.hub.access import ADMIN
-from podway.hub.sessions import Limits
+from podway.hub.limits import Limits
 from podway.kernel.logs import LOG_FORMATS, LOG_LEVELS
 from podway.store.access import StoreAccess, add_access_arguments
 from podway.store.address import HubAddress, TcpAddress, parse_hub_address
@@ -132,27 +132,20 @@ def _add_service_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--http", metavar="HOST:PORT", help="serve /metrics, /healthz and /readyz there"
     )
-    group.add_argument(
-        "--max-clients",
-        type=int,
-        default=limits.clients,
-        metavar="N",
-        help="clients at the same time (default: %(default)s)",
-    )
-    group.add_argument(
+
+    def add(flag: str, metavar: str, default: float, meaning: str) -> None:
+        told = f"{meaning} (default: %(default)s)"
+        group.add_argument(flag, metavar=metavar, type=type(default), default=default, help=told)
+
+    add("--max-clients", "N", limits.clients, "clients at the same time")
+    add(
         "--heartbeat",
-        type=float,
-        default=limits.heartbeat_s,
-        metavar="SECONDS",
-        help="between signs of life; three missed are death (default: %(default)s)",
+        "SECONDS",
+        limits.heartbeat_s,
+        "between signs of life; three missed are death",
     )
-    group.add_argument(
-        "--max-lag",
-        type=int,
-        default=limits.lag_bytes,
-        metavar="BYTES",
-        help="how far a slow client may fall behind before it is dropped (default: %(default)s)",
-    )
+    far = "how far a slow client may fall behind before it is dropped"
+    add("--max-lag", "BYTES", limits.lag_bytes, far)
     group.add_argument(
         "--log-level",
         choices=LOG_LEVELS,

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from podway.errors import ConfigError
 from podway.hub.feed import Feed
 from podway.hub.ledger import Answered, Outcome
+from podway.hub.limits import Limits
 from podway.hub.mirror import Mirror
 from podway.hub.plans import Plan
 from podway.hub.server import HubServer
-from podway.hub.sessions import Limits, Session
+from podway.hub.sessions import Session
 from podway.kernel.logs import get_log
 from podway.model.addresses import IPNetwork
 from podway.model.networks import parse_network

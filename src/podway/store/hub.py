@@ -160,14 +160,7 @@ class HubStore:
     async def put_network(
         self, text: str, *, expected_revision: int | None = None, force: bool = False
     ) -> int:
-        """Configure the network; return its revision.
-
-        *force* allows what breaks leased subnets: their nodes claim others.
-
-        Raises:
-            ValueRefused: the text breaks a rule, or leases would break; nothing was changed.
-            Conflict: it is not at *expected_revision* (0: not there).
-        """
+        """Configure the network; return its revision. Raises ValueRefused, Conflict."""
         return await self.put(
             KIND_CONFIG, NETWORK_NAME, text.encode(), expected=expected_revision, force=force
         )
