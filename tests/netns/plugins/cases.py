@@ -6,7 +6,7 @@ plugin to the registry adds a case here (`test_every_plugin.py` sees to it), and
 the tests that a plugin needs.
 
 Two plugins ask a daemon. Here it is away, which must not matter to anything but the last step; what
-they do with it is in `test_dhcp.py` and in the agent's tests.
+they do with it is in ``dhcp/`` and ``podway/``, and in the agent's tests.
 """
 
 import json

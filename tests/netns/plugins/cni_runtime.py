@@ -259,14 +259,16 @@ def routes_of(netns: Netns) -> list[Document]:
     ]
 
 
-def connect(client: Netns, server: Netns, address: str, client_sees: str = "") -> str:
+def connect(
+    client: Netns, server: Netns, address: str, *, within_s: float = _CONNECTED_WITHIN_S
+) -> str:
     """Connect over TCP from one namespace to an address of another; return what the server sees.
 
     Args:
         client: where the connection begins.
         server: where it ends.
         address: of the server.
-        client_sees: address that the client connects to, if it is another one (DNAT).
+        within_s: how long it is tried.
 
     Raises:
         OSError: no connection comes about.
@@ -277,8 +279,8 @@ def connect(client: Netns, server: Netns, address: str, client_sees: str = "") -
     with entered(client.fd):
         caller = socket.socket(family)
     with listener, caller:
-        caller.settimeout(_CONNECTED_WITHIN_S)
-        caller.connect((client_sees or address, listener.getsockname()[1]))
+        caller.settimeout(within_s)
+        caller.connect((address, listener.getsockname()[1]))
         accepted, peer = listener.accept()
         accepted.close()
     return str(peer[0])

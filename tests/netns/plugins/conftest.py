@@ -1,18 +1,9 @@
-"""The installed executable, an agent that misbehaves as told, and a pod's namespace."""
+"""The installed executables, and the namespaces in which they are called."""
 
-import json
-import os
 import shutil
-import socket
-import subprocess
 import tempfile
-import threading
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
@@ -20,55 +11,8 @@ from netns.conftest import MakeNetns, Netns, new_netns
 from netns.plugins.cases import CASES, Caller, prepare, state
 from netns.plugins.cni_runtime import Document, Runtime
 from netns.plugins.fork_server import ForkServer
-from podway.cni.frames import MAX_REQUEST_BYTES, FrameBuffer, encode_response
+from netns.plugins.host_devices import make_device
 from podway.plugins.install import install
-
-Behaviour = Callable[[socket.socket], None]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One request that the agent got: its payload, and the inodes of its descriptors."""
-
-    payload: bytes
-    inodes: tuple[int, ...]
-
-
-def receive(client: socket.socket) -> Seen:
-    """Return the request on *client*."""
-    buffer, descriptors = FrameBuffer(MAX_REQUEST_BYTES), []
-    payload = None
-    while payload is None:
-        data, received, _, _ = socket.recv_fds(client, buffer.wanted_bytes, 8)
-        descriptors += received
-        assert data, "the plugin closed in the middle of its request"
-        payload = buffer.feed(data)
-    inodes = tuple(os.fstat(descriptor).st_ino for descriptor in descriptors)
-    for descriptor in descriptors:
-        os.close(descriptor)
-    return Seen(payload, inodes)
-
-
-@dataclass
-class Agent:
-    """A Unix server in a thread; each connection is handed to the behaviour of the moment."""
-
-    path: Path
-    seen: list[Seen] = field(default_factory=list)
-    behaviour: Behaviour | None = None
-
-    def answer(self, client: socket.socket) -> None:
-        """Record the request, and say that all is well."""
-        self.seen.append(receive(client))
-        client.sendall(encode_response(0, '{"cniVersion":"1.1.0"}'))
-
-    def serve(self, listener: socket.socket) -> None:
-        """Serve until the listener is shut down."""
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                with client, suppress(OSError):
-                    (self.behaviour or self.answer)(client)
 
 
 @pytest.fixture
@@ -77,81 +21,6 @@ def run_directory() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="pw-"))
     yield path
     shutil.rmtree(path)
-
-
-@pytest.fixture
-def agent(run_directory: Path) -> Iterator[Agent]:
-    """Return an agent that listens."""
-    agent = Agent(run_directory / "cni.sock")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(agent.path))
-        listener.listen(64)
-        thread = threading.Thread(target=agent.serve, args=(listener,))
-        thread.start()
-        try:
-            yield agent
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-@pytest.fixture
-def pod_netns() -> Iterator[Path]:
-    """Return the path of a fresh network namespace."""
-    name = f"pw-{uuid.uuid4().hex[:8]}"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    yield Path("/run/netns", name)
-    subprocess.run(["ip", "netns", "delete", name], check=True)
-
-
-class Call(Protocol):
-    """What the fixture `call` gives."""
-
-    def __call__(
-        self,
-        command: str | None,
-        *,
-        config: dict[str, object] | bytes | None = None,
-        variables: dict[str, str] | None = None,
-    ) -> subprocess.CompletedProcess[bytes]:
-        """Run the plugin; *config* changes keys of the usual one, or replaces it as bytes."""
-
-
-@pytest.fixture
-def plugin(run_directory: Path) -> Path:
-    """Return the installed executable."""
-    install(run_directory)
-    return run_directory / "podway"
-
-
-@pytest.fixture
-def call(plugin: Path, run_directory: Path) -> Call:
-    """Run the plugin as a runtime does."""
-    usual = {
-        "cniVersion": "1.1.0",
-        "name": "podway",
-        "type": "podway",
-        "agentSocket": str(run_directory / "cni.sock"),
-        "cni.dev/valid-attachments": [],
-    }
-
-    def run(
-        command: str | None,
-        *,
-        config: dict[str, object] | bytes | None = None,
-        variables: dict[str, str] | None = None,
-    ) -> subprocess.CompletedProcess[bytes]:
-        changed = config if isinstance(config, dict) else {}
-        stdin = config if isinstance(config, bytes) else json.dumps({**usual, **changed}).encode()
-        environment = {"CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_PATH": "/opt/cni/bin"}
-        if command is not None:
-            environment["CNI_COMMAND"] = command
-        environment |= variables or {}
-        return subprocess.run(
-            [plugin], input=stdin, env=environment, capture_output=True, check=False, timeout=60
-        )
-
-    return run
 
 
 @pytest.fixture(scope="session")
@@ -172,6 +41,33 @@ def runtime(make_netns: MakeNetns, executables: Path, tmp_path: Path) -> Runtime
 def pod(make_netns: MakeNetns) -> Netns:
     """Return a container's namespace."""
     return make_netns()
+
+
+@pytest.fixture
+def outside(runtime: Runtime, make_netns: MakeNetns) -> Netns:
+    """Return a namespace that reaches the host, and knows no way to containers."""
+    outside = make_netns()
+    link = ("up0", "type", "veth", "peer", "name", "eth0", "netns", outside.name)
+    runtime.host.ip("link", "add", *link)
+    for netns, device, number in ((runtime.host, "up0", 1), (outside, "eth0", 9)):
+        netns.ip("addr", "add", f"192.0.2.{number}/24", "dev", device)
+        netns.ip("addr", "add", f"2001:db8::{number}/64", "nodad", "dev", device)
+        netns.ip("link", "set", device, "up")
+    return outside
+
+
+@pytest.fixture
+def dev0(runtime: Runtime) -> None:
+    """Give the host the device dev0, with all that it can lose."""
+    make_device(runtime.host)
+
+
+@pytest.fixture
+def up0(runtime: Runtime) -> None:
+    """Give the host the device up0, wired to one that is called as the container's."""
+    runtime.host.ip("link", "add", "up0", "mtu", "1400", "type", "veth", "peer", "name", "eth0")
+    for device in ("up0", "eth0"):
+        runtime.host.ip("link", "set", device, "up")
 
 
 @pytest.fixture

@@ -1,20 +1,18 @@
-"""The ``bridge`` executable: what it makes, with the original as witness, and what it undoes."""
+"""The ``bridge`` executable: what it makes, with the original as witness, CHECK and STATUS."""
 
 import json
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from netns.conftest import MakeNetns, Netns
+from netns.plugins.bridge_network import FOUR, MAC, SIX, bridge, nat_rules, ruleset
 from netns.plugins.cni_runtime import (
     Document,
     Runtime,
     addresses_of,
-    config_of,
     connect,
     devices,
     example_of,
@@ -24,22 +22,15 @@ from netns.plugins.cni_runtime import (
     with_previous,
     without_waiting,
 )
-from netns.plugins.kills import Victim, kill_everywhere
 from netns.plugins.originals import each_first, needs_original
 from podway.cni.errors import (
     CHECK_FAILED,
     INVALID_CONFIG,
-    INVALID_NETNS,
     IO_FAILURE,
     LIMITED_CONNECTIVITY,
-    NO_ADDRESS,
     UNAVAILABLE,
 )
-from podway.netlink import NetlinkSocket
-from podway.plugins.interfaces import assigned_addresses
 
-FOUR, SIX = "10.1.0.0/24", "fd01::/64"
-MAC = "0a:00:00:00:00:01"
 # An announcement takes microseconds; nothing else would correct an entry that nobody uses.
 HEARD_WITHIN_S = 10
 
@@ -50,25 +41,6 @@ def make_runtime(
 ) -> Callable[[], Runtime]:
     """Return a function that makes one more host."""
     return lambda: Runtime(make_netns(), executables, tmp_path_factory.mktemp("data"))
-
-
-def bridge(runtime: Runtime, *subnets: str, **keys: Any) -> Document:
-    """Return a configuration with IPAM by host-local."""
-    # The original fails if IPAM has a default route besides.
-    routes = [] if keys.get("isDefaultGateway") else [{"dst": "0.0.0.0/0"}]
-    ipam = runtime.ipam(*(subnets or (FOUR,)), routes=routes)
-    return config_of("bridge", **{"bridge": "br0", "ipam": ipam, **keys})
-
-
-def nat_rules(netns: Netns) -> list[str]:
-    """Return chains and rules of table nat, of both families, without counters."""
-    saved = [netns.exec(f"{program}-save", "-t", "nat") for program in ("iptables", "ip6tables")]
-    lines = "".join(saved).splitlines()
-    return [line.split(" [")[0] for line in lines if line.startswith(("-A", ":CNI"))]
-
-
-def ruleset(netns: Netns) -> str:
-    return netns.exec("nft", "list", "ruleset")
 
 
 def host_state(netns: Netns) -> Document:
@@ -183,45 +155,6 @@ def test_old_versions(version: str, runtime: Runtime, pod: Netns) -> None:
     assert (devices(pod), runtime.reserved()) == (set(), set())
 
 
-def uplink(runtime: Runtime, outside: Netns) -> None:
-    """Connect the host with *outside*, which knows no way to containers."""
-    host = runtime.host
-    host.ip("link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", outside.name)
-    for netns, device, number in ((host, "up0", 1), (outside, "eth0", 9)):
-        netns.ip("addr", "add", f"192.0.2.{number}/24", "dev", device)
-        netns.ip("addr", "add", f"2001:db8::{number}/64", "nodad", "dev", device)
-        netns.ip("link", "set", device, "up")
-
-
-BREAK_MASQUERADE = {
-    "iptables": ("iptables", "-t", "nat", "-F", "POSTROUTING"),
-    "nftables": ("nft", "flush", "chain", "inet", "cni_plugins_masquerade", "masq_checks"),
-}
-
-
-@pytest.mark.parametrize("backend", BREAK_MASQUERADE)
-def test_masquerade(backend: str, runtime: Runtime, make_netns: MakeNetns) -> None:
-    outside, *pods = (make_netns() for _ in range(3))
-    uplink(runtime, outside)
-    config = bridge(
-        runtime, FOUR, SIX, isDefaultGateway=True, ipMasq=True, ipMasqBackend=backend
-    )  # fmt: skip
-    results = [runtime.add(config, pod, container_id=f"c{n}") for n, pod in enumerate(pods)]
-    assert connect(pods[0], outside, "192.0.2.9") == "192.0.2.1"
-    assert connect(pods[0], outside, "2001:db8::9") == "2001:db8::1"
-    assert connect(pods[0], pods[1], "10.1.0.3") == "10.1.0.2", "what stays inside keeps its source"
-    assert connect(pods[0], pods[1], "fd01::3") == "fd01::2"
-
-    checked = with_previous(config, results[0])
-    assert runtime.call("DEL", checked, pods[0], container_id="c0").code == 0
-    left = with_previous(config, results[1])
-    assert runtime.call("CHECK", left, pods[1], container_id="c1").code == 0
-    assert "10.1.0.2" not in ruleset(runtime.host)
-    runtime.host.exec(*BREAK_MASQUERADE[backend])
-    assert runtime.call("CHECK", left, pods[1], container_id="c1").code == CHECK_FAILED
-    assert runtime.call("DEL", left, pods[1], container_id="c1").code == 0
-
-
 def test_a_port_has_no_ipv6_of_its_own(runtime: Runtime, make_netns: MakeNetns) -> None:
     """And bridges that of others, also where netfilter sees what is bridged."""
     nf_call = Path("/proc/sys/net/bridge/bridge-nf-call-ip6tables")
@@ -266,83 +199,6 @@ def await_neighbour(netns: Netns, device: str, address: str, mac: str) -> None:
         time.sleep(0.01)
 
 
-def test_masquerade_by_the_legacy_kind(
-    runtime: Runtime, make_netns: MakeNetns, pod: Netns, legacy_path: Document
-) -> None:
-    """A system whose iptables is legacy; the kernel knows both kinds."""
-    outside = make_netns()
-    uplink(runtime, outside)
-    config = bridge(runtime, FOUR, SIX, isDefaultGateway=True, ipMasq=True)
-    result = runtime.add(config, pod, **legacy_path)
-    assert connect(pod, outside, "192.0.2.9") == "192.0.2.1"
-    assert connect(pod, outside, "2001:db8::9") == "2001:db8::1"
-    assert "masquerade" not in ruleset(runtime.host), "nothing of the nft kind"
-    checked = with_previous(config, result)
-    assert runtime.call("CHECK", checked, pod, **legacy_path).code == 0
-
-    def legacy_rules() -> str:
-        programs = ("iptables-legacy-save", "ip6tables-legacy-save")
-        return "".join(runtime.host.exec(program, "-t", "nat") for program in programs)
-
-    assert "CNI-" in legacy_rules()
-    # Also by a plugin that runs on a system of the nft kind now.
-    assert runtime.call("DEL", checked, pod).code == 0
-    assert "CNI-" not in legacy_rules()
-
-
-def test_two_interfaces_of_one_container_share_a_chain(runtime: Runtime, pod: Netns) -> None:
-    config = bridge(runtime, isGateway=True, ipMasq=True)
-    first = runtime.add(config, pod)
-    second = runtime.add(config, pod, ifname="net1")
-    assert runtime.call("DEL", with_previous(config, first), pod).code == 0
-    rules = nat_rules(runtime.host)
-    assert len(rules) == 4, rules
-    assert not any("10.1.0.2/32" in rule for rule in rules)
-    checked = with_previous(config, second)
-    assert runtime.call("CHECK", checked, pod, ifname="net1").code == 0
-    assert runtime.call("DEL", checked, pod, ifname="net1").code == 0
-    assert nat_rules(runtime.host) == []
-
-
-@pytest.mark.parametrize("how", ["DEL", "GC"])
-def test_rules_are_an_interfaces_not_a_containers(how: str, runtime: Runtime, pod: Netns) -> None:
-    """Nothing tells of the addresses: no prevResult, and the device is gone."""
-    config = bridge(runtime, FOUR, SIX, isGateway=True, ipMasq=True)
-    runtime.add(config, pod)
-    second = runtime.add(config, pod, ifname="net1")
-    pod.ip("link", "del", "eth0")
-    if how == "DEL":
-        assert runtime.call("DEL", config, pod).code == 0
-    else:
-        valid = [{"containerID": "c1", "ifname": "net1"}]
-        assert runtime.call("GC", {**config, "cni.dev/valid-attachments": valid}).code == 0
-    rules = "".join(nat_rules(runtime.host))
-    assert ("10.1.0.2/32" in rules, "fd01::2/128" in rules) == (False, False)
-    assert ("10.1.0.3/32" in rules, "fd01::3/128" in rules) == (True, True)
-    checked = with_previous(config, second)
-    assert runtime.call("CHECK", checked, pod, ifname="net1").code == 0
-    # An address that went to another interface is that one's.
-    third = runtime.add(
-        {**config, "args": {"cni": {"ips": ["10.1.0.2"]}}, "ipam": runtime.ipam(FOUR)}, pod
-    )
-    assert third["ips"][0]["address"] == "10.1.0.2/24"
-    assert runtime.call("DEL", config, pod, ifname="net1").code == 0
-    assert "10.1.0.2/32" in "".join(nat_rules(runtime.host))
-    assert runtime.call("DEL", config, pod).code == 0
-    assert nat_rules(runtime.host) == []
-
-
-def test_another_call_has_deleted_the_device(netns: Netns) -> None:
-    """Between a DEL's look at the device and its look at the addresses."""
-    netns.ip("link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
-    index = link_of(netns, "eth0")["ifindex"]
-    with NetlinkSocket(netns_fd=netns.fd) as netlink:
-        netns.ip("addr", "add", "10.1.0.2/24", "dev", "eth0")
-        assert len(assigned_addresses(netlink, index)) == 1
-        netns.ip("link", "del", "eth0")
-        assert assigned_addresses(netlink, index) == []
-
-
 def test_spoofed_frames_are_dropped(runtime: Runtime, make_netns: MakeNetns) -> None:
     pods = [make_netns() for _ in range(2)]
     config = bridge(runtime, isGateway=True, macspoofchk=True)
@@ -364,6 +220,8 @@ INSIDE = {
     "MAC": f"ip link set eth0 address {MAC}",
     "MTU": "ip link set eth0 mtu 1300",
 }
+
+
 OUTSIDE = {
     "port off the bridge": "ip link set {} nomaster",
     "hairpin": "bridge link set dev {} hairpin off",
@@ -394,98 +252,6 @@ def test_check_notices(breakage: str, runtime: Runtime, pod: Netns) -> None:
     assert runtime.call("CHECK", checked, pod).code == CHECK_FAILED
 
 
-GONE: dict[str, Callable[[Runtime, Netns], object]] = {
-    "nothing": lambda _, __: None,
-    "container's link": lambda _, pod: pod.ip("link", "del", "eth0"),
-    "rules": lambda r, _: r.host.exec("nft", "flush", "ruleset"),
-    "bridge": lambda r, _: r.host.ip("link", "del", "br0"),
-    "reservation": lambda r, _: (r.directory / "net" / "10.1.0.2").unlink(),
-    "index": lambda r, _: (r.directory / "net" / "index.podway").unlink(),
-}
-
-
-@pytest.mark.parametrize("previous", [True, False], ids=["with prevResult", "without"])
-@pytest.mark.parametrize("gone", GONE)
-def test_del_when_something_is_gone(
-    gone: str,
-    previous: bool,  # noqa: FBT001
-    runtime: Runtime,
-    pod: Netns,
-) -> None:
-    config = bridge(runtime, isGateway=True, ipMasq=True, macspoofchk=True)
-    result = runtime.add(config, pod)
-    GONE[gone](runtime, pod)
-    told = with_previous(config, result) if previous else config
-    for _ in range(2):
-        assert runtime.call("DEL", told, pod).code == 0
-    assert (devices(pod), devices(runtime.host) - {"br0"}) == (set(), set())
-    assert "c1" not in ruleset(runtime.host)
-    assert nat_rules(runtime.host) == []
-    assert runtime.reserved() == set()
-
-
-@pytest.mark.parametrize("path", ["", "/nonexistent", "/etc/hostname"])
-def test_del_without_a_namespace_removes_what_is_outside(
-    path: str, runtime: Runtime, pod: Netns
-) -> None:
-    config = bridge(runtime, isGateway=True, ipMasq=True, macspoofchk=True)
-    runtime.add(config, pod)
-    assert runtime.call("DEL", config, path).code == 0
-    # The namespace lives on under another name; its device went with the host's end.
-    assert (devices(pod), devices(runtime.host)) == (set(), {"br0"})
-    assert "c1" not in ruleset(runtime.host)
-    assert nat_rules(runtime.host) == []
-    assert runtime.reserved() == set()
-
-
-def test_a_lying_prev_result_makes_del_delete_nothing_else(
-    runtime: Runtime, make_netns: MakeNetns
-) -> None:
-    pods = [make_netns() for _ in range(2)]
-    config = bridge(runtime, isGateway=True, ipMasq=True)
-    results = [runtime.add(config, pod, container_id=f"c{n}") for n, pod in enumerate(pods)]
-    assert (
-        runtime.call("DEL", with_previous(config, results[1]), pods[0], container_id="c0").code == 0
-    )
-    left = with_previous(config, results[1])
-    assert runtime.call("CHECK", left, pods[1], container_id="c1").code == 0
-    assert runtime.reserved() == {"10.1.0.3"}
-
-
-def test_failed_adds_leave_nothing(runtime: Runtime, make_netns: MakeNetns, pod: Netns) -> None:
-    before = devices(runtime.host)
-    small = bridge(runtime, "10.1.0.0/30", isGateway=True, ipMasq=True, macspoofchk=True)
-    runtime.add(small, pod)
-    other = make_netns()
-    assert runtime.call("ADD", small, other, container_id="c2").code == NO_ADDRESS
-    assert (devices(other), len(devices(runtime.host))) == (set(), 2)
-    assert runtime.call("DEL", small, pod).code == 0
-
-    # The bridge has an address that is in the way: found out after IPAM.
-    runtime.host.ip("addr", "add", "10.9.0.1/24", "dev", "br0")
-    runtime.host.ip("addr", "del", "10.1.0.1/30", "dev", "br0")
-    assert runtime.call("ADD", small, pod).code == INVALID_CONFIG
-    forced = {**small, "forceAddress": True}
-    runtime.add(forced, pod)
-    assert addresses_of(runtime.host, "br0") == {"10.1.0.1/30"}
-    assert runtime.call("DEL", forced, pod).code == 0
-
-    fresh = bridge(runtime, isGateway=True, bridge="br1", ipam={"type": "nonesuch"})
-    assert runtime.call("ADD", fresh, pod).code == INVALID_CONFIG
-    assert devices(runtime.host) == before | {"br0"}, "the bridge that this call made is gone"
-    assert (devices(pod), runtime.reserved()) == (set(), set())
-    assert "c1" not in ruleset(runtime.host)
-
-
-def test_own_namespace_is_refused_untouched(runtime: Runtime) -> None:
-    runtime.host.ip("link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
-    config = bridge(runtime)
-    for command in ("ADD", "DEL", "CHECK"):
-        assert runtime.call(command, config, runtime.host).code == INVALID_NETNS
-    assert devices(runtime.host) == {"eth0", "eth1"}
-    assert runtime.reserved() == set()
-
-
 def test_the_containers_end_stays_down(runtime: Runtime, pod: Netns) -> None:
     config = bridge(runtime, disableContainerInterface=True, ipam={}, runtimeConfig={"mac": MAC})
     result = runtime.add(config, pod)
@@ -511,42 +277,6 @@ def test_duplicates_are_looked_for(runtime: Runtime, make_netns: MakeNetns) -> N
     assert addresses_of(neighbour, "eth0") == {"fd01::2/64"}
     # Without it, nobody looks.
     assert runtime.call("ADD", {**config, "enabledad": False}, pod, container_id="c2").code == 0
-
-
-def test_a_device_that_is_no_pair_is_nobodys(runtime: Runtime, pod: Netns) -> None:
-    pod.ip("link", "add", "eth0", "type", "bridge")
-    assert runtime.call("DEL", bridge(runtime), pod).code == 0
-    assert devices(pod) == {"eth0"}
-
-
-def test_gc_keeps_the_valid_and_collects_the_rest(runtime: Runtime, make_netns: MakeNetns) -> None:
-    pods = [make_netns() for _ in range(4)]
-    config = bridge(runtime, FOUR, SIX, isGateway=True, ipMasq=True, macspoofchk=True)
-    nft = {**config, "ipMasqBackend": "nftables"}
-    other = {**config, "name": "other"}
-    result = runtime.add(config, pods[0], container_id="c0")
-    runtime.add(config, pods[1], container_id="c1")
-    runtime.add(nft, pods[2], container_id="c2")
-    others = {**other, "ipam": runtime.ipam("10.2.0.0/24"), "bridge": "br1"}
-    strangers = runtime.add(others, pods[3], container_id="c3")
-    # One lost its devices without a DEL.
-    pods[1].ip("link", "del", "eth0")
-
-    valid = {"cni.dev/valid-attachments": [{"containerID": "c0", "ifname": "eth0"}]}
-    for _ in range(2):
-        assert runtime.call("GC", {**config, **valid}).code == 0
-    rules = ruleset(runtime.host) + "\n".join(nat_rules(runtime.host))
-    for lost in ("c1", "c2", "10.1.0.3", "10.1.0.4", "fd01::3", "fd01::4"):
-        assert f"{lost}-eth0" not in rules
-        assert f'"{lost}"' not in rules
-        assert f"{lost}/" not in rules
-    assert devices(pods[2]) == set()
-    assert runtime.reserved() == {"10.1.0.2", "fd01::2"}
-    assert (
-        runtime.call("CHECK", with_previous(config, result), pods[0], container_id="c0").code == 0
-    )
-    told = with_previous(others, strangers)
-    assert runtime.call("CHECK", told, pods[3], container_id="c3").code == 0
 
 
 def test_status(runtime: Runtime, pod: Netns) -> None:
@@ -592,46 +322,3 @@ def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:
     assert any("-j MASQUERADE" in rule for rule in nat_rules(runtime.host))
     assert runtime.call("CHECK", checked, pod).code == 0
     assert runtime.call("DEL", checked, pod).code == 0
-
-
-def test_many_at_once(runtime: Runtime, make_netns: MakeNetns) -> None:
-    """Different containers at the same time: the bridge is made once, no address given twice."""
-    pods = [make_netns() for _ in range(8)]
-    config = bridge(runtime, FOUR, SIX, isGateway=True, ipMasq=True)
-    with ThreadPoolExecutor(len(pods)) as threads:
-        results = list(
-            threads.map(lambda n: runtime.add(config, pods[n], container_id=f"c{n}"), range(8))
-        )
-        addresses = [ip["address"] for result in results for ip in result["ips"]]
-        assert len(set(addresses)) == 16
-        outcomes = threads.map(
-            lambda n: runtime.call(
-                "DEL", with_previous(config, results[n]), pods[n], container_id=f"c{n}"
-            ),
-            range(8),
-        )
-        assert {outcome.code for outcome in outcomes} == {0}
-    assert (devices(runtime.host), nat_rules(runtime.host)) == ({"br0"}, [])
-    assert runtime.reserved() == set()
-
-
-def test_the_same_container_at_once(runtime: Runtime, pod: Netns) -> None:
-    """Of several ADDs one wins; whatever the DELs meet, nothing is left at the end."""
-    config = bridge(runtime, isGateway=True, ipMasq=True)
-    with ThreadPoolExecutor(4) as threads:
-        codes = [
-            outcome.code
-            for outcome in threads.map(lambda _: runtime.call("ADD", config, pod), "1234")
-        ]
-        assert codes.count(0) == 1
-        outcomes = threads.map(lambda _: runtime.call("DEL", config, pod), "1234")
-        assert {outcome.code for outcome in outcomes} == {0}
-    assert (devices(pod), devices(runtime.host)) == (set(), {"br0"})
-    assert (nat_rules(runtime.host), runtime.reserved()) == ([], set())
-
-
-@pytest.mark.parametrize("command", ["ADD", "DEL"])
-def test_killed_at_any_point(command: str, runtime: Runtime, pod: Netns) -> None:
-    """Whatever it was doing: DEL and GC leave nothing afterwards."""
-    config = bridge(runtime, isGateway=True, ipMasq=True, macspoofchk=True)
-    kill_everywhere(Victim(runtime, pod, (config,)), command, every_change=True)

@@ -40,14 +40,14 @@ from podway.plugins.registry import PLUGINS
 
 # Where those are killed that have more to lose than an interface.
 KILLED_ELSEWHERE: Final = {
-    "bandwidth": "test_bandwidth.py",
-    "bridge": "test_bridge.py",
-    "dhcp": "test_dhcp.py",
-    "firewall": "test_firewall.py",
+    "bandwidth": "test_bandwidth_removal.py",
+    "bridge": "test_bridge_removal.py",
+    "dhcp": "dhcp/test_attachments.py",
+    "firewall": "test_firewall_rules.py",
     "flannel": "test_flannel.py",
-    "host-device": "test_host_device.py",
+    "host-device": "test_host_device_return.py",
     "host-local": "test_ipam.py",
-    "portmap": "test_portmap.py",
+    "portmap": "test_portmap_removal.py",
     "ptp": "test_ptp.py",
     "sbr": "test_sbr.py",
     "tuning": "test_tuning.py",
@@ -69,7 +69,7 @@ def test_every_plugin_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", KILLED_ELSEWHERE.values())
 def test_the_others_are_killed_too(name: str) -> None:
-    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
     assert "def test_killed_at_any_point(" in text
 
 

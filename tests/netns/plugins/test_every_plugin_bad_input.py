@@ -121,7 +121,7 @@ def refused(answer: Answer, *codes: int) -> None:
     assert answer.stderr == ""
 
 
-# `podway` asks its agent first, 2 s each time: `test_podway_calls.py` has a table of its own.
+# `podway` asks its agent first, 2 s each time: `podway/test_calls.py` has a table of its own.
 @each_plugin(with_daemons=True, but="podway")
 def test_environments_and_documents(caller: Caller, before: Document) -> None:
     for command, variables, code in ENVIRONMENTS:

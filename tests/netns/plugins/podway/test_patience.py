@@ -7,18 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from netns.plugins.podway.agent import Agent
 from podway.cni.errors import TRY_AGAIN_LATER, UNAVAILABLE, CniError
 from podway.cni.frames import encode_response
 from podway.plugins import podway
-
-if TYPE_CHECKING:
-    from netns.plugins.conftest import Agent
-else:
-    Agent = object
 
 # Longer than any machine stalls; nobody waits that long unless something is broken.
 LONG_S = 100.0

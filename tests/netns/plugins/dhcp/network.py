@@ -15,11 +15,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
+
+import pytest
 
 from netns.conftest import Netns
+from netns.plugins.cni_runtime import Document, config_of
 
 DNSMASQ = Path("/usr/sbin/dnsmasq")
 UDHCPD = Path("/usr/sbin/udhcpd")
+# Of leases that are to be renewed within the test, after half of that. dnsmasq's last 2 minutes.
+SHORT_LEASE_S: Final = 2
+# What all tests of the plugin need, and some besides.
+NEEDS: Final = [
+    pytest.mark.kernel("macvlan"),
+    pytest.mark.skipif(not DNSMASQ.exists(), reason="needs dnsmasq-base"),
+]
+needs_udhcpd = pytest.mark.skipif(not UDHCPD.exists(), reason="needs udhcpd")
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.02
 
@@ -189,3 +201,16 @@ class DaemonPlace:
     def kept(self) -> int:
         """Return how many leases are on disk."""
         return len(list(self.state.glob("*.json")))
+
+
+def attached(place: DaemonPlace, plugin: str = "macvlan", **ipam: Any) -> Document:
+    """Return the configuration of a main plugin with addresses by DHCP."""
+    keys = {"macvlan": {"master": "up0"}, "bridge": {"bridge": "br0"}}[plugin]
+    told = {"type": "dhcp", "daemonSocketPath": str(place.socket), **ipam}
+    return config_of(plugin, ipam=told, **keys)
+
+
+def address_in(result: Document) -> str:
+    """Return the address in a result, without prefix length."""
+    address: str = result["ips"][0]["address"]
+    return address.partition("/")[0]
