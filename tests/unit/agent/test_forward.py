@@ -17,7 +17,7 @@ from podway.kernel.forward_chain import Kept
 from podway.kernel.logs import get_log
 from podway.kernel.protocol import KernelError
 from podway.model.addresses import IPNetwork
-from unit.agent.test_lookout import Bench
+from unit.agent.lookout_bench import Bench
 from unit.agent.values import network, node
 from unit.compute.clusters import UPLINK
 

@@ -3,78 +3,16 @@
 import asyncio
 import contextlib
 import errno
-import threading
 from collections.abc import AsyncIterator, Collection
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import ip_address, ip_interface
 
 import pytest
 
 from agent.nodes import run, running, until
 from podway.agent import lookout as lookout_module
-from podway.agent.kernel_thread import KernelThread
-from podway.agent.lookout import Lookout
-from podway.diff.tracker import Tracker
-from podway.kernel.fake import FakeKernel
-from podway.kernel.logs import get_log
-from podway.kernel.protocol import Kernel, KernelError, Seen
-from podway.model.kernel import Address, Bridge, Key, Link, Route, Sysctl, link_key
-from podway.model.nodes import UplinkChoice
-from unit.agent.servers import open_descriptors
-
-CNI0 = Link(name="cni0", kind=Bridge(), mtu=1500, mac="0a:58:0a:f4:01:01", alias="podway:bridge")
-GATEWAY = Address("cni0", ip_interface("10.244.1.1/24"))
-ROUTE = Route(dst=ip_network("10.244.2.0/24"), dev="eth0", via=ip_address("192.0.2.2"))
-FORWARD = Sysctl("ipv4/ip_forward", "1")
-
-
-class Bench:
-    """A lookout over a kernel in memory, and a bell that tells when it wants a pass."""
-
-    def __init__(self, dev: str = "") -> None:
-        self.kernel = FakeKernel()
-        self.tracker = Tracker()
-        self.woken = asyncio.Event()
-        self.thread = KernelThread(lambda: self.kernel)
-        self.lookout = Lookout(
-            UplinkChoice(names=(dev,) if dev else ()),
-            self.tracker,
-            self.thread,
-            self.woken.set,
-            get_log("test"),
-        )
-        self.tracker.desire(("node",), (CNI0, GATEWAY, ROUTE, FORWARD))
-
-    async def look(self) -> bool:
-        """Do what a pass does before it plans."""
-        self.woken.clear()
-        news = await self.lookout.hear()
-        await self.lookout.read([FORWARD.key])
-        return news
-
-    async def settle(self) -> None:
-        """Write what is planned into the kernel."""
-        while operations := self.tracker.plan():
-            for operation, error in zip(operations, self.kernel.apply(operations), strict=True):
-                self.tracker.record(operation, error, 0.0)
-                assert error is None, error
-
-    def planned(self) -> set[str]:
-        return {str(operation) for operation in self.tracker.plan()}
-
-
-@contextlib.asynccontextmanager
-async def watching(dev: str = "", *, uplink: bool = True) -> AsyncIterator[Bench]:
-    bench = Bench(dev)
-    if uplink:
-        bench.kernel.add_device("eth0", addresses=("192.0.2.1/24",))
-        bench.kernel.set_default_route("eth0", ip_address("192.0.2.254"))
-        bench.kernel.drain()
-    bench.lookout.start(await bench.thread.open())
-    try:
-        yield bench
-    finally:
-        bench.lookout.stop()
-        await bench.thread.close()
+from podway.kernel.protocol import KernelError, Seen
+from podway.model.kernel import Address, Key, Sysctl, link_key
+from unit.agent.lookout_bench import CNI0, FORWARD, GATEWAY, ROUTE, Bench, watching
 
 
 def test_first_everything_is_read_then_only_what_changed() -> None:
@@ -344,43 +282,5 @@ def test_notifications_that_cannot_be_read_do_not_make_it_deaf(
             await until(bench.woken.is_set)
             await bench.look()
             assert f"create {CNI0.key}" in bench.planned()
-
-    run(scenario)
-
-
-# --- the thread ---------------------------------------------------------------------------------
-
-
-def test_who_gives_up_while_the_kernel_is_opened_leaves_nothing_open() -> None:
-    gate = threading.Event()
-
-    def open_slowly() -> Kernel:
-        gate.wait()
-        return FakeKernel()
-
-    async def scenario() -> None:
-        before = open_descriptors()
-        thread = KernelThread(open_slowly)
-        opening = asyncio.create_task(thread.open())
-        await asyncio.sleep(0)
-        opening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await opening
-        gate.set()
-        await thread.close()
-        assert open_descriptors() == before
-
-    run(scenario)
-
-
-def test_a_kernel_that_cannot_be_opened() -> None:
-    def refuse() -> Kernel:
-        raise KernelError(errno.EPERM, "open the kernel", "needs root")
-
-    async def scenario() -> None:
-        thread = KernelThread(refuse)
-        with pytest.raises(KernelError):
-            await thread.open()
-        await thread.close()
 
     run(scenario)
