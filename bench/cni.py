@@ -8,21 +8,20 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.cluster import PODWAY
-from bench.namespaces import inside, namespace
+from bench.namespaces import inside
 from bench.namespaces import run as run_command
 from bench.node import Node, node, wait_until_ready
+from bench.pods import WORKERS, empty_pods, time_at_once
 from bench.report import Row, Times, at_most
 
 SECTION = "CNI executables"
 ROUNDS = 100
 CONCURRENT = 50
-WORKERS = 8
 MANY = 1000
 
 
@@ -60,13 +59,6 @@ class Plugin:
         return seconds
 
 
-@contextmanager
-def pods(count: int) -> Iterator[list[str]]:
-    """Make *count* empty pod namespaces."""
-    with ExitStack() as stack:
-        yield [stack.enter_context(namespace("benchpod")) for _ in range(count)]
-
-
 def plugins(here: Node) -> tuple[Plugin, Plugin]:
     """Return podway's plugin and Debian's, for the node *here*."""
     directory = here.directory / "cni"
@@ -100,7 +92,7 @@ def run() -> list[Row]:
 
 def _one_by_one(ours: Plugin, theirs: Plugin) -> list[Row]:
     times: dict[tuple[str, str], list[float]] = {}
-    with pods(ROUNDS) as names:
+    with empty_pods(ROUNDS) as names:
         for command in ("ADD", "DEL"):
             for netns in names:
                 for plugin in (ours, theirs):
@@ -118,10 +110,10 @@ def _one_by_one(ours: Plugin, theirs: Plugin) -> list[Row]:
 
 def _at_once(ours: Plugin, theirs: Plugin) -> list[Row]:
     totals: dict[tuple[str, str], float] = {}
-    with pods(CONCURRENT) as names:
+    with empty_pods(CONCURRENT) as names:
         for plugin in (ours, theirs):
             for command in ("ADD", "DEL"):
-                totals[plugin.name, command] = _parallel(plugin, command, names)
+                totals[plugin.name, command] = time_at_once(partial(plugin.call, command), names)
     rows = []
     for command, limit in (("ADD", 0.6), ("DEL", 0.4)):
         mine, other = totals["podway", command], totals["debian", command]
@@ -131,34 +123,17 @@ def _at_once(ours: Plugin, theirs: Plugin) -> list[Row]:
     return rows
 
 
-def _parallel(plugin: Plugin, command: str, names: Sequence[str]) -> float:
-    fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    try:
-        from podway.netlink import entered  # noqa: PLC0415
-
-        def call(netns: str) -> float:
-            with entered(fd):
-                return plugin.call(command, netns)
-
-        with ThreadPoolExecutor(WORKERS) as threads:
-            started = time.perf_counter()
-            list(threads.map(call, names))
-            return time.perf_counter() - started
-    finally:
-        os.close(fd)
-
-
 def _crowded(ours: Plugin) -> list[Row]:
     def median(call: Callable[[str], float], names: Sequence[str]) -> float:
         return Times([call(name) for name in names]).median
 
     # A bridge has 1,023 ports at the most (net/bridge/br_private.h, BR_MAX_PORTS).
-    with pods(MANY) as names:
+    with empty_pods(MANY) as names:
         first = median(lambda name: ours.call("ADD", name), names[:30])
-        _parallel(ours, "ADD", names[30:-30])
+        time_at_once(partial(ours.call, "ADD"), names[30:-30])
         last = median(lambda name: ours.call("ADD", name), names[-30:])
         deleted = median(lambda name: ours.call("DEL", name), names[-30:])
-        _parallel(ours, "DEL", names[:-30])
+        time_at_once(partial(ours.call, "DEL"), names[:-30])
     note = f"{first * 1e3:.1f} ms on an empty node, {last * 1e3:.1f} ms with {MANY} pods"
     rows = [at_most(SECTION, f"ADD with {MANY:,} pods there", last / first, 1.2, "x", note)]
     what = f"DEL with {MANY:,} pods there"

@@ -15,8 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.namespaces import inside, namespace, process
-from bench.node import Node, resident_kib, wait_until_ready
-from bench.node import _make_uplink as make_uplink
+from bench.node import Node, make_uplink, resident_kib, wait_until_ready
 from bench.report import Row, Times, at_most
 from bench.scale import wait_for_objects, wait_until
 from podway.agent.calls import call_agent

@@ -59,7 +59,7 @@ class Node:
 def node(net_conf: dict[str, object]) -> Iterator[Node]:
     """Make a node whose hub serves *net_conf*; end everything afterwards."""
     with TemporaryDirectory(prefix="podway-bench") as directory, namespace() as netns:
-        inside(netns, _make_uplink)
+        inside(netns, make_uplink)
         made = Node(netns, Path(directory))
         config = Path(directory) / "net-conf.json"
         config.write_text(json.dumps(net_conf))
@@ -70,7 +70,8 @@ def node(net_conf: dict[str, object]) -> Iterator[Node]:
             yield made
 
 
-def _make_uplink() -> None:
+def make_uplink() -> None:
+    """Make eth0 with an address, where the caller is."""
     run(["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "far0"])
     run(["ip", "addr", "add", "192.0.2.1/24", "dev", "eth0"])
     run(["ip", "link", "set", "eth0", "up"])

@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,28 +59,20 @@ def at_most(  # noqa: PLR0917  (as a row reads)
     section: str, what: str, value: float, limit: float, unit: str, note: str = ""
 ) -> Row:
     """Return a row for a number that should be *limit* or less."""
-    return Row(
-        section=section,
-        what=what,
-        value=f"{value:.3g} {unit}".rstrip(),
-        reach=f"<= {limit:g} {unit}".rstrip(),
-        reached=value <= limit,
-        note=note,
-    )
+    row = Row(section=section, what=what, value=_amount(value, unit, ".3g"), note=note)
+    return replace(row, reach=f"<= {_amount(limit, unit)}", reached=value <= limit)
 
 
 def at_least(  # noqa: PLR0917  (as a row reads)
     section: str, what: str, value: float, limit: float, unit: str, note: str = ""
 ) -> Row:
     """Return a row for a number that should be *limit* or more."""
-    return Row(
-        section=section,
-        what=what,
-        value=f"{value:.3g} {unit}".rstrip(),
-        reach=f">= {limit:g} {unit}".rstrip(),
-        reached=value >= limit,
-        note=note,
-    )
+    row = Row(section=section, what=what, value=_amount(value, unit, ".3g"), note=note)
+    return replace(row, reach=f">= {_amount(limit, unit)}", reached=value >= limit)
+
+
+def _amount(number: float, unit: str, spelling: str = "g") -> str:
+    return f"{number:{spelling}} {unit}".rstrip()
 
 
 def render(rows: Iterable[Row]) -> str:
