@@ -91,10 +91,6 @@ class Inventory:
         """Return every device as the kernel describes it."""
         return self._netlink.dump(dump_links())
 
-    def link(self, dev: str) -> "LinkMessage | None":
-        """Return device *dev* as the kernel describes it, None when there is none."""
-        return find_link(self._netlink, dev)
-
     def read(self, messages: "Sequence[LinkMessage]", wanted: Collection[Key]) -> State:
         """Return everything of ours, and what else has a key in *wanted*.
 
@@ -120,7 +116,7 @@ class Inventory:
         """Return what there is of *dev*, and what has a key in *wanted*."""
         by_kind = _by_kind(wanted)
         state: State = {}
-        message = self.link(dev)
+        message = find_link(self._netlink, dev)
         if message is not None:
             index, names = message["index"], {message["index"]: dev}
             ours = self._take_links(state, [message], by_kind.get("link", set()))

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from podway.diff.operations import Operation, Verb
-from podway.kernel.devices import Devices
+from podway.kernel.devices import Devices, find_link
 from podway.kernel.errors import worded
 from podway.kernel.events import Translator
 from podway.kernel.forward_drops import ForwardDrops
@@ -109,7 +109,7 @@ class NodeKernel:
             relay=self._relays.read,
             marks=marks,
         )
-        self._sender = Sender(self._netlink, self._devices, self._inventory.link)
+        self._sender = Sender(self._netlink, self._devices)
         self._maker = LinkMaker(
             self._netlink, self._devices, self._reaper, processes, netns_fd, marks=marks
         )
@@ -295,7 +295,7 @@ class NodeKernel:
 
     def _kind_of(self, dev: str) -> str:
         """Return the kind of device *dev*, "" when there is none."""
-        message = self._inventory.link(dev)
+        message = find_link(self._netlink, dev)
         return "" if message is None else message.get("linkinfo", {}).get("kind", "hardware")
 
     def _inside(self) -> AbstractContextManager[None]:

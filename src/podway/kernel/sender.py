@@ -6,20 +6,17 @@ kernel refuses because of what is there already is settled by `podway.kernel.con
 """
 
 import errno
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from podway.diff.operations import Operation, Verb
 from podway.kernel.conflicts import is_settled, settle
-from podway.kernel.devices import Devices
+from podway.kernel.devices import Devices, find_link
 from podway.kernel.errors import NoDeviceError, kernel_error
 from podway.kernel.protocol import KernelError
 from podway.kernel.writes import requests_of
 from podway.model.kernel import FdbEntry
 from podway.netlink import EncodeError, NetlinkError, NetlinkSocket, Request
-
-if TYPE_CHECKING:
-    from podway.netlink.link_messages import LinkMessage
 
 
 class Sender:
@@ -28,18 +25,11 @@ class Sender:
     Args:
         netlink: to ask with.
         devices: names and indexes.
-        link_of: what the kernel says of the device of that name, None for none.
     """
 
-    def __init__(
-        self,
-        netlink: NetlinkSocket,
-        devices: Devices,
-        link_of: "Callable[[str], LinkMessage | None]",
-    ) -> None:
+    def __init__(self, netlink: NetlinkSocket, devices: Devices) -> None:
         self._netlink = netlink
         self._devices = devices
-        self._link_of = link_of
 
     def send(self, batch: Sequence[Operation]) -> list[KernelError | None]:
         """Send netlink operations together; an operation may take more than one request."""
@@ -77,7 +67,7 @@ class Sender:
         """
         if dev in vteps:
             return
-        message = self._link_of(dev)
+        message = find_link(self._netlink, dev)
         if message is None:
             raise NoDeviceError(dev, f"use device {dev}")
         if message.get("linkinfo", {}).get("kind") != "vxlan":

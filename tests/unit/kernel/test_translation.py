@@ -7,40 +7,15 @@ import pytest
 from msgspec.structs import replace
 
 from podway.diff.compare import Difference, compare
-from podway.diff.operations import Operation, Verb
 from podway.kernel.addresses import address_fields
-from podway.kernel.errors import NoDeviceError, kernel_error
-from podway.kernel.links import (
-    create_request,
-    done_request,
-    finish_requests,
-    parse_link,
-)
+from podway.kernel.links import create_request, done_request, finish_requests, parse_link
 from podway.kernel.neighbours import parse_neighbour
 from podway.kernel.ownership import is_our_link
-from podway.kernel.protocol import KernelError
 from podway.kernel.routes import parse_route
 from podway.kernel.rules import parse_rule
-from podway.kernel.sysctls import checked_path, device_of_path
-from podway.kernel.writes import batches, requests_of
 from podway.model.addresses import Family
 from podway.model.instances import UNFINISHED_GROUP
-from podway.model.kernel import (
-    Address,
-    Bridge,
-    FdbEntry,
-    KernelObject,
-    Link,
-    Neighbour,
-    NftTable,
-    PodSide,
-    Route,
-    Rule,
-    Sysctl,
-    Veth,
-    Vxlan,
-)
-from podway.netlink import EncodeError, NetlinkError, NetnsError
+from podway.model.kernel import Bridge, FdbEntry, Link, Neighbour, PodSide, Route, Rule, Veth
 from podway.netlink.constants import (
     AF_BRIDGE,
     AF_INET,
@@ -53,28 +28,9 @@ from podway.netlink.constants import (
     NUD_REACHABLE,
     RT_SCOPE_UNIVERSE,
 )
+from unit.kernel.objects import MAC, VTEP, index_of, name_of
 
-INDEXES = {"eth0": 2, "cni0": 3, "podway.1": 4}
-MAC = "02:00:00:00:00:01"
-VTEP = Link(
-    name="podway.1",
-    kind=Vxlan(vni=1, local=ip_address("192.0.2.1"), underlay="eth0", port=8472),
-    mtu=1450,
-    mac=MAC,
-    alias="podway:vtep",
-)
 POD = PodSide(netns="/run/netns/a", ifname="eth0", mac=MAC, mtu=1450, addresses=())
-ROUTE = Route(dst=ip_network("10.2.0.0/24"), dev="eth0", via=ip_address("192.0.2.2"))
-
-
-def index_of(dev: str) -> int:
-    if dev not in INDEXES:
-        raise NoDeviceError(dev, f"use device {dev}")
-    return INDEXES[dev]
-
-
-def name_of(index: int) -> str:
-    return {number: name for name, number in INDEXES.items()}.get(index, "")
 
 
 def finished(link: Link, *, ipv6: bool = True) -> list[dict[str, Any]]:
@@ -253,126 +209,3 @@ def test_ipv6_refusals_stand_on_no_device() -> None:
     }  # fmt: skip
     expected = Route(dst=ip_network("fd02::/64"), kind="blackhole", metric=1024)
     assert parse_route(message, name_of) == expected
-
-
-# --- operations ---------------------------------------------------------------------------------
-
-
-def write(item: KernelObject) -> Operation:
-    return Operation(Verb.CREATE, item.key, item)
-
-
-def erase(item: KernelObject) -> Operation:
-    return Operation(Verb.DELETE, item.key, None, item)
-
-
-def test_batches_keep_the_order_and_part_what_goes_apart() -> None:
-    neighbour = Neighbour("podway.1", ip_address("10.2.0.0"), MAC)
-    sysctl = Sysctl("ipv4/ip_forward", "1")
-    operations = [
-        erase(ROUTE),
-        erase(neighbour),
-        erase(VTEP),
-        write(VTEP),
-        Operation(Verb.CHANGE, VTEP.key, VTEP, VTEP),
-        write(Address("podway.1", ip_interface("10.1.0.0/32"))),
-        write(sysctl),
-        write(sysctl),
-        write(neighbour),
-        write(ROUTE),
-        write(NftTable("inet", "podway", "")),
-    ]
-    found = [list(batch) for batch in batches(operations)]
-    assert [operation for batch in found for operation in batch] == operations
-    assert [len(batch) for batch in found] == [2, 1, 1, 2, 2, 2, 1]
-    assert list(batches([])) == []
-
-
-def test_what_stands_on_nothing_is_refused_before_it_is_sent() -> None:
-    with pytest.raises(NoDeviceError) as caught:
-        requests_of(write(replace(ROUTE, dev="nothing")), index_of)
-    assert caught.value.dev == "nothing"
-
-
-def test_routes_are_deleted_with_the_protocol_that_was_seen() -> None:
-    (request,) = requests_of(erase(replace(ROUTE, protocol=4)), index_of)
-    assert request.fields["protocol"] == 4
-
-
-def test_forwarding_entries_are_deleted_wherever_they_lead() -> None:
-    entry = FdbEntry("podway.1", MAC, ip_address("192.0.2.2"))
-    (request,) = requests_of(erase(entry), index_of)
-    assert "dst" not in request.fields
-
-
-# --- sysctl paths and errors --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "dev"),
-    [
-        ("ipv6/conf/podway.1/accept_ra", "podway.1"),
-        ("ipv4/neigh/cni0/proxy_delay", "cni0"),
-        ("ipv4/conf/all/forwarding", ""),
-        ("ipv4/conf/default/rp_filter", ""),
-        ("ipv4/ip_forward", ""),
-        ("netfilter/nf_conntrack_max", ""),
-    ],
-)
-def test_sysctls_of_devices(path: str, dev: str) -> None:
-    assert device_of_path(path) == dev
-    assert checked_path(path) == f"sys/net/{path}"
-
-
-@pytest.mark.parametrize(
-    "path", ["", "/etc/passwd", "ipv4/../../vm/swappiness", "..", "ipv4//x", "ipv4/./x", "ipv4/"]
-)
-def test_sysctls_stay_below_their_root(path: str) -> None:
-    with pytest.raises(KernelError) as caught:
-        checked_path(path)
-    assert caught.value.errno == 22
-
-
-@pytest.mark.parametrize(
-    ("error", "number", "text"),
-    [
-        pytest.param(
-            NetlinkError(1, "create link x"),
-            1,
-            "create link x: Operation not permitted (needs root, or CAP_NET_ADMIN in this "
-            "namespace)",
-            id="without rights",
-        ),
-        pytest.param(
-            NetlinkError(95, "create link x kind wireguard", "Unknown device type"),
-            95,
-            "create link x kind wireguard: Operation not supported: Unknown device type "
-            "(this kernel has no support for it)",
-            id="unknown to the kernel",
-        ),
-        pytest.param(
-            NetlinkError(101, "replace route x", "Nexthop has invalid gateway"),
-            101,
-            "replace route x: Network is unreachable: Nexthop has invalid gateway",
-            id="in the kernel's words",
-        ),
-        pytest.param(
-            NetnsError(2, "open network namespace /x"),
-            2,
-            "open network namespace /x: No such file or directory",
-            id="no namespace",
-        ),
-        pytest.param(
-            EncodeError("lladdr", "x", "must be a MAC"),
-            22,
-            None,
-            id="no message",
-        ),
-    ],
-)
-def test_errors_keep_their_number_and_words(
-    error: NetlinkError | NetnsError | EncodeError, number: int, text: str | None
-) -> None:
-    found = kernel_error(error)
-    assert found.errno == number
-    assert text is None or str(found) == text
