@@ -48,8 +48,9 @@ class CniError(PodwayError):
 
 
 def broken_rule(field: str, value: object, rule: str, code: int = INVALID_CONFIG) -> CniError:
-    """Return the error for a *value* of *field* that breaks *rule*."""
-    return CniError(code, f"{field} = {shown(value)}: {rule}")
+    """Return the error for a *value* of *field* that breaks *rule*; None is what is missing."""
+    said = "is missing" if value is None else f"= {shown(value)}"
+    return CniError(code, f"{field} {said}: {rule}")
 
 
 def shown(value: object) -> str:

@@ -91,7 +91,7 @@ def parse_conf(config: "NetConf") -> BandwidthConf:
     shaped, unshaped = _parse_subnets(fields, _KEYS[4]), _parse_subnets(fields, _KEYS[5])
     if shaped and unshaped:
         rule = "must be absent where unshapedSubnets says what is not limited"
-        raise fields.refused(_KEYS[4], fields.texts(_KEYS[4]), rule)
+        raise fields.refused(_KEYS[4], list(fields.texts(_KEYS[4])), rule)
     return BandwidthConf(
         ingress=_parse_limit(fields, "ingressRate", "ingressBurst"),
         egress=_parse_limit(fields, "egressRate", "egressBurst"),

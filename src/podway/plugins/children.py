@@ -170,7 +170,8 @@ def _make(call: Call, child: Child) -> "LinkMessage":
     """Make the device in the container's namespace, called as the call says; return it."""
     with NetlinkSocket(netns_fd=call.namespace) as inside:
         if child.link_in_container:
-            return make_link(call, inside, compute_link(child, find_master(inside, child.master)))
+            master = find_master(inside, child.master, in_container=True)
+            return make_link(call, inside, compute_link(child, master))
         with NetlinkSocket() as outside:
             message = compute_link(child, find_master(outside, child.master))
             return _make_across(call, inside, outside, message)

@@ -19,7 +19,7 @@ from podway.plugins.skeleton import Call, CniPlugin, as_cni_error, dispatch, wit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from podway.plugins.undo import Undo
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # The second line of what `podway.plugins.executables` writes.
 _SIGNATURE = "# CNI plugin {name} of podway "
 _HEAD_BYTES = 512
+_IPAM_TYPE = "ipam.type"
 
 
 def ipam_type(call: Call) -> str:
@@ -35,9 +36,8 @@ def ipam_type(call: Call) -> str:
     Raises:
         CniError: INVALID_CONFIG.
     """
-    ipam = Fields(call.config.raw, code=INVALID_CONFIG).fields("ipam")
-    name = ipam.text("type")
-    return check_type(name, ipam.where("type")) if name else ""
+    name = Fields(call.config.raw, code=INVALID_CONFIG).fields("ipam").text("type")
+    return check_type(name, _IPAM_TYPE) if name else ""
 
 
 def check_type(name: str, field: str) -> str:
@@ -62,26 +62,32 @@ def with_config(call: Call, document: "Mapping[str, Any]") -> Call:
     return replace(call, stdin=stdin, request=replace(call.request, config=config))
 
 
-def delegate_add(call: Call, name: str) -> Result:
+def delegate_add(call: Call, name: str, key: str = _IPAM_TYPE) -> Result:
     """Return the result of the ADD of plugin *name*; should it fail, its DEL has been called.
+
+    Args:
+        call: what to pass on.
+        name: of the plugin.
+        key: of the configuration that says so, for messages.
 
     Raises:
         CniError: as the plugin says, or INVALID_CONFIG, there is no such plugin.
     """
+    plugin = _find_plugin(call, name, key)
     try:
-        return _required(_delegate(call, name), name)
+        return _required(plugin(call), name)
     except Exception as error:
         _undo_add(call, name, error)
         raise
 
 
-def delegate(call: Call, name: str) -> None:
-    """Pass a DEL, CHECK, GC or STATUS on to plugin *name*.
+def delegate(call: Call, name: str, key: str = _IPAM_TYPE) -> None:
+    """Pass a DEL, CHECK, GC or STATUS on to plugin *name*, which *key* says.
 
     Raises:
         CniError: as `delegate_add`.
     """
-    _delegate(call, name)
+    _find_plugin(call, name, key)(call)
 
 
 def delegate_delete(call: Call, name: str) -> None:
@@ -90,7 +96,7 @@ def delegate_delete(call: Call, name: str) -> None:
     Raises:
         CniError: as `delegate_add`.
     """
-    _delegate(with_command(call, "DEL"), name)
+    delegate(with_command(call, "DEL"), name)
 
 
 def _required(result: Result | None, name: str) -> Result:
@@ -151,17 +157,18 @@ def find_own_plugin(call: Call, name: str) -> CniPlugin | None:
     return _own_plugin(name) if path is None or _is_ours(path, name) else None
 
 
-def _delegate(call: Call, name: str) -> Result | None:
+def _find_plugin(call: Call, name: str, key: str) -> "Callable[[Call], Result | None]":
+    """Return what answers a call as plugin *name*."""
     own = find_own_plugin(call, name)
     if own is not None:
-        return _call_here(own, call)
+        return lambda each: _call_here(own, each)
     path = _find(call, name)
     if path is None:
         rule = "must be an executable in CNI_PATH, or one of podway's own"
-        raise broken_rule("type", name, f"{rule} (CNI_PATH = {call.request.path!r})")
+        raise broken_rule(key, name, f"{rule} (CNI_PATH = {call.request.path!r})")
     from podway.plugins.foreign_plugins import execute  # noqa: PLC0415 - podway's own are called
 
-    return execute(call, name, path)
+    return lambda each: execute(each, name, path)
 
 
 def _call_here(plugin: CniPlugin, call: Call) -> Result | None:
@@ -200,4 +207,5 @@ def _own_plugin(name: str) -> CniPlugin | None:
     except ModuleNotFoundError:
         return None
     found: CniPlugin | None = getattr(modules[module], "PLUGIN", None)
-    return found
+    # A module's name has underscores, an executable's may not.
+    return found if found is not None and found.name == name else None

@@ -113,7 +113,10 @@ def bridge_of(conf: FirewallConf, result: "Result") -> str:
     """
     if conf.policy == "open":
         return ""
-    name = result.interfaces[0].name if result.interfaces else ""
+    text = f"ingressPolicy = {conf.policy!r} needs the bridge as first interface of prevResult"
+    if not result.interfaces:
+        raise CniError(INVALID_CONFIG, f"{text}, which has none: put firewall behind bridge")
+    name = result.interfaces[0].name
     is_plain = all(each.isalnum() or each in "_.-@" for each in name) and name.isascii()
     rule = broken_ifname_rule(name)
     if not rule and not is_plain:
@@ -122,7 +125,6 @@ def bridge_of(conf: FirewallConf, result: "Result") -> str:
     if not rule and result.interfaces[0].sandbox:
         rule = "is in the container"
     if rule:
-        text = f"ingressPolicy = {conf.policy!r} needs the bridge as first interface of prevResult"
         raise CniError(INVALID_CONFIG, f"{text}; {name!r} {rule}")
     return name
 

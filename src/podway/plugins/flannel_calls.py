@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 # Told by flannel's plugin since 2023; people look for it in their runtime's log.
 FAILED_TO_LOAD: "Final" = "failed to load flannel 'subnet.env' file"
+_DELEGATE_TYPE: "Final" = "delegate.type"
 _HINT: "Final" = (
     "the daemon that writes it (flanneld, podway agent) has no subnet for this node yet: see its "
     "log, that it reaches its store, and on Kubernetes that the node has a podCIDR"
@@ -55,7 +56,7 @@ def add(call: "Call") -> "Result":
         undo.push(kept.forget, _owner(call))
         # Before the other plugin is called: whatever it leaves when it is killed, DEL finds this.
         kept.keep(_owner(call), document)
-        return delegate_add(with_config(call, document), conf.type)
+        return delegate_add(with_config(call, document), conf.type, _DELEGATE_TYPE)
 
 
 def _refuse_second(call: "Call") -> None:
@@ -158,7 +159,8 @@ def _read_text(path: str) -> str:
 
 
 def _delegate(call: "Call", document: "Mapping[str, Any]") -> None:
-    delegate(with_config(call, document), check_type(document["type"], "delegate.type"))
+    name = check_type(document["type"], _DELEGATE_TYPE)
+    delegate(with_config(call, document), name, _DELEGATE_TYPE)
 
 
 def _forget_invalid(call: "Call", conf: FlannelConf) -> None:

@@ -198,9 +198,9 @@ def check(call: Call) -> None:
         alias = link.get("ifalias", "")
         # Without a file the reference plugin moved it: then any name will do.
         if not alias or (state is not None and alias != state.name):
-            raise CniError(
-                CHECK_FAILED, f"the alias of {request.ifname}, its name on the host, is {alias!r}"
-            )
+            wanted = f", must be {state.name!r}" if state is not None else ""
+            text = f"{request.ifname} has the alias {alias!r}{wanted}: its name on the host"
+            raise CniError(CHECK_FAILED, text)
         check_told(link, result.interfaces[position])
         check_interface(inside, link, compute_interface_plan(result, position))
 

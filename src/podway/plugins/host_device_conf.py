@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from podway.plugins.skeleton import Call
 
 DATA_DIR: "Final" = "/run/cni/host-device"
+PCI_KEY: "Final" = "pciBusID"
 KERNEL_PATH_START: "Final" = "/sys/devices/"
 # EUI-48, EUI-64 and InfiniBand; what Go's net.ParseMAC takes.
 _MAC_BYTES: "Final" = (6, 8, 20)
@@ -33,6 +34,7 @@ class HostDeviceConf(Value):
         mac: its MAC address, in lower case with colons, "" for none.
         kernel_path: directory of the hardware in sysfs, "" for none.
         hardware_id: address on the PCI bus, or name on the auxiliary bus, "" for none.
+        hardware_key: which key says so, for messages.
         data_dir: where what the host loses is kept until the device comes back.
     """
 
@@ -41,6 +43,7 @@ class HostDeviceConf(Value):
     kernel_path: str
     hardware_id: str
     data_dir: str
+    hardware_key: str = PCI_KEY
 
     @property
     def names_device(self) -> bool:
@@ -59,12 +62,14 @@ def parse_conf(call: "Call") -> HostDeviceConf:
         rule = "is not supported: give the container's addresses in ipam"
         raise broken_rule("useInterfaceNetwork", value=True, rule=rule, code=UNSUPPORTED_FIELD)
     runtime = Fields(call.config.runtime_config, "runtimeConfig", INVALID_CONFIG)
+    device_id = _parse_id(runtime, "deviceID")
     return HostDeviceConf(
         device=parse_device_name(fields, "device"),
         mac=_parse_mac(fields),
         kernel_path=_parse_kernel_path(fields),
-        hardware_id=_parse_id(runtime, "deviceID") or _parse_id(fields, "pciBusID"),
+        hardware_id=device_id or _parse_id(fields, PCI_KEY),
         data_dir=parse_data_dir(call),
+        hardware_key=runtime.where("deviceID") if device_id else PCI_KEY,
     )
 
 

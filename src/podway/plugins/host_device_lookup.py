@@ -39,7 +39,7 @@ def find_device(host: "NetlinkSocket", conf: "HostDeviceConf") -> "LinkMessage":
     if conf.kernel_path:
         name = _first_name(f"{conf.kernel_path}/net")
         return _by_name(host, "kernelpath", conf.kernel_path, name)
-    return _by_name(host, "pciBusID", conf.hardware_id, _name_on_bus(conf.hardware_id))
+    return _by_name(host, conf.hardware_key, conf.hardware_id, _name_on_bus(conf.hardware_id))
 
 
 def is_driven_by_program(conf: "HostDeviceConf") -> bool:
@@ -55,7 +55,7 @@ def is_driven_by_program(conf: "HostDeviceConf") -> bool:
         if _exists(f"{AUXILIARY_DEVICES}/{conf.hardware_id}"):
             return False
         rule = f"must be in {PCI_DEVICES} or {AUXILIARY_DEVICES}"
-        raise broken_rule("pciBusID", conf.hardware_id, rule)
+        raise broken_rule(conf.hardware_key, conf.hardware_id, rule)
     return driver_of(path) in USERSPACE_DRIVERS
 
 

@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from podway.netlink.socket import NetlinkSocket
 
 
-def find_master(netlink: "NetlinkSocket", name: str) -> "LinkMessage":
+def find_master(
+    netlink: "NetlinkSocket", name: str, *, in_container: bool = False
+) -> "LinkMessage":
     """Return the device called *name*, or the one of the default route for "".
+
+    Args:
+        netlink: of the namespace in which it is looked for.
+        name: of the device, or "".
+        in_container: that namespace is the container's, for messages.
 
     Raises:
         CniError: INVALID_CONFIG, there is none.
@@ -30,7 +37,10 @@ def find_master(netlink: "NetlinkSocket", name: str) -> "LinkMessage":
         return _default_device(netlink)
     link = find_link(netlink, name)
     if link is None:
-        raise broken_rule("master", name, "must be a device that is there")
+        rule = "must be a device of the host; for one of the container set linkInContainer"
+        if in_container:
+            rule = "must be a device in the container's namespace, as linkInContainer says"
+        raise broken_rule("master", name, rule)
     return link
 
 

@@ -29,6 +29,7 @@ BACKENDS: "Final" = ("iptables", "nftables")
 # Kubernetes uses 14 and 15, Calico 20 to 31.
 DEFAULT_MARK_BIT: "Final" = 13
 _MAX_PORT: "Final" = 65535
+_SET_MARK_CHAIN: "Final" = "externalSetMarkChain"
 _CONDITIONS: "Final" = {4: "conditionsV4", 6: "conditionsV6"}
 
 
@@ -113,13 +114,12 @@ def parse_portmap_conf(request: "Request") -> PortmapConf:
     """
     fields = Fields(request.config.raw, code=INVALID_CONFIG)
     mark_bit = fields.integer_within("markMasqBit", 0, 31)
-    set_mark_chain = fields.text("externalSetMarkChain")
+    set_mark_chain = fields.text(_SET_MARK_CHAIN)
     if set_mark_chain:
-        check_chain_name("externalSetMarkChain", set_mark_chain)
+        check_chain_name(_SET_MARK_CHAIN, set_mark_chain)
         if mark_bit is not None:
-            raise CniError(
-                INVALID_CONFIG, "externalSetMarkChain and markMasqBit exclude each other"
-            )
+            text = f"{_SET_MARK_CHAIN} and markMasqBit exclude each other"
+            raise CniError(INVALID_CONFIG, text)
     runtime = Fields(request.config.runtime_config, "runtimeConfig", INVALID_CONFIG)
     conf = PortmapConf(
         backend=fields.choice("backend", BACKENDS),
@@ -174,10 +174,12 @@ def choose_backend(conf: PortmapConf) -> str:
     backend = conf.backend or ("iptables" if has_iptables else "nftables")
     for key, language in _languages(conf):
         if language != backend:
+            cure = f"write it in the words of {backend}"
+            if key == _SET_MARK_CHAIN:
+                cure = "leave it out"
             raise CniError(
                 INVALID_CONFIG,
-                f"{key} is for {language}, and the back end is {backend}: set backend, or write "
-                f"{key} in the words of {backend}",
+                f"{key} is for {language}, and the back end is {backend}: set backend, or {cure}",
             )
     return backend
 
@@ -244,7 +246,7 @@ def _parse_conditions(fields: Fields, key: str) -> tuple[str, ...]:
 
 def _languages(conf: PortmapConf) -> list[tuple[str, str]]:
     """Return the keys that only one back end understands, and which."""
-    found = [("externalSetMarkChain", "iptables")] if conf.set_mark_chain else []
+    found = [(_SET_MARK_CHAIN, "iptables")] if conf.set_mark_chain else []
     for family, words in conf.conditions.items():
         if words:
             # "-d", "--sport", "!"; nothing of nft begins so.

@@ -4,6 +4,8 @@ In: a call with prevResult. Out: prevResult with the new MAC address and size. W
 was is noted before it changes; whatever fails undoes what was done.
 """
 
+from errno import ENOENT
+
 from podway.cni.errors import IO_FAILURE, CniError
 from podway.cni.values import replace
 from podway.netlink.constants import IFF_ALLMULTI, IFF_PROMISC
@@ -58,7 +60,10 @@ def _set_sysctl(sysctl: "Sysctl", undo: Undo) -> None:
     try:
         write_sysctl(sysctl.path, sysctl.value)
     except OSError as error:
-        text = f"sysctl {sysctl.key} = {sysctl.value!r} is refused by the kernel: {error.strerror}"
+        reason = f"is refused by the kernel: {error.strerror}"
+        if error.errno == ENOENT:
+            reason = "is no parameter of this kernel in the container's namespace"
+        text = f"sysctl {sysctl.key} = {sysctl.value!r} {reason}"
         raise CniError(IO_FAILURE, text) from None
     if before is not None:
         undo.push(write_sysctl, sysctl.path, before)

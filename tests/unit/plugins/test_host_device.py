@@ -52,12 +52,12 @@ def parse(config: dict[str, Any]) -> HostDeviceConf:
         pytest.param({"pciBusID": PCI}, {"hardware_id": PCI}, id="PCI"),
         pytest.param(
             {"pciBusID": "0000:99:00.0", "runtimeConfig": {"deviceID": PCI}},
-            {"hardware_id": PCI},
+            {"hardware_id": PCI, "hardware_key": "runtimeConfig.deviceID"},
             id="the runtime's comes first",
         ),
         pytest.param(
             {"runtimeConfig": {"deviceID": "mlx5_core.sf.4"}},
-            {"hardware_id": "mlx5_core.sf.4"},
+            {"hardware_id": "mlx5_core.sf.4", "hardware_key": "runtimeConfig.deviceID"},
             id="auxiliary bus",
         ),
         pytest.param({"dataDir": "/data"}, {"data_dir": "/data"}, id="directory"),
