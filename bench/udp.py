@@ -17,6 +17,8 @@ from bench.namespaces import inside, namespace
 from bench.namespaces import run as run_command
 from bench.report import Row, at_least
 from bench.throughput import iperf, requests
+from podway.compute.backends.udp import pod_gso_max_size
+from podway.model.addresses import Family
 from podway.udp.control import RelayClient, RelayConfig
 from podway.udp.launch import start_relay
 from podway.udp.peers import Peer
@@ -113,7 +115,8 @@ def _make_node(number: int, node: str, pod: str) -> None:
     _ip(node, f"link add pod0 mtu {MTU} type veth peer name eth0 mtu {MTU} netns {pod}")
     _ip(node, "link set pod0 up")
     _ip(node, f"address add 10.244.{number}.1/24 dev pod0")
-    _ip(pod, "link set eth0 up")
+    # As podway makes a pod's.
+    _ip(pod, f"link set eth0 up gso_max_size {pod_gso_max_size({Family.IPV4: MTU})}")
     _ip(pod, f"address add 10.244.{number}.2/24 dev eth0")
     _ip(pod, f"route add default via 10.244.{number}.1")
     inside(node, _forward)

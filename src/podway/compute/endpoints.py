@@ -90,13 +90,17 @@ def compute_unassigned(subnets: Subnets) -> tuple[KernelObject, ...]:
     )
 
 
-def compute_endpoint(endpoint: Endpoint, subnets: Subnets, mtus: Mtus) -> tuple[KernelObject, ...]:
+def compute_endpoint(
+    endpoint: Endpoint, subnets: Subnets, mtus: Mtus, gso_max_size: int | None = None
+) -> tuple[KernelObject, ...]:
     """Return what the node holds for *endpoint*; its pod side is part of the link.
 
     Args:
         endpoint: the interface.
         subnets: this node's subnet per family; an address outside of them is left out.
         mtus: the largest packet per family that reaches other nodes.
+        gso_max_size: the largest packet that the pod makes in one go, in bytes; None: any. It is
+            the pod's end alone: what comes to the pod in larger packets would be cut at the other.
     """
     held = [
         address
@@ -104,8 +108,8 @@ def compute_endpoint(endpoint: Endpoint, subnets: Subnets, mtus: Mtus) -> tuple[
         if (subnet := subnets.get(family_of(address))) is not None and address in subnet
     ]
     if endpoint.attach == "bridge":
-        return (_bridge_port(endpoint, held, subnets, mtus),)
-    return _routed(endpoint, held, mtus)
+        return (_bridge_port(endpoint, held, subnets, mtus, gso_max_size),)
+    return _routed(endpoint, held, mtus, gso_max_size)
 
 
 def _alias(endpoint: Endpoint) -> str:
@@ -126,7 +130,10 @@ def _default_route(ifname: str, via: IPAddress, endpoint: Endpoint, mtus: Mtus) 
 
 
 def _pod_side(
-    endpoint: Endpoint, addresses: tuple[IPInterface, ...], routes: tuple[Route, ...]
+    endpoint: Endpoint,
+    addresses: tuple[IPInterface, ...],
+    routes: tuple[Route, ...],
+    gso_max_size: int | None,
 ) -> PodSide:
     return PodSide(
         netns=endpoint.netns,
@@ -135,10 +142,17 @@ def _pod_side(
         mtu=endpoint.mtu,
         addresses=addresses,
         routes=routes,
+        gso_max_size=gso_max_size,
     )
 
 
-def _bridge_port(endpoint: Endpoint, held: list[IPAddress], subnets: Subnets, mtus: Mtus) -> Link:
+def _bridge_port(
+    endpoint: Endpoint,
+    held: list[IPAddress],
+    subnets: Subnets,
+    mtus: Mtus,
+    gso_max_size: int | None,
+) -> Link:
     chosen = [(address, subnets[family_of(address)]) for address in held]
     addresses = tuple(interface_in(address, subnet.prefixlen) for address, subnet in chosen)
     ifname = endpoint.key.ifname
@@ -147,7 +161,7 @@ def _bridge_port(endpoint: Endpoint, held: list[IPAddress], subnets: Subnets, mt
     )
     return Link(
         name=endpoint.host_ifname,
-        kind=Veth(_pod_side(endpoint, addresses, routes)),
+        kind=Veth(_pod_side(endpoint, addresses, routes, gso_max_size)),
         mtu=endpoint.mtu,
         master=BRIDGE_NAME,
         alias=_alias(endpoint),
@@ -155,7 +169,9 @@ def _bridge_port(endpoint: Endpoint, held: list[IPAddress], subnets: Subnets, mt
     )
 
 
-def _routed(endpoint: Endpoint, held: list[IPAddress], mtus: Mtus) -> tuple[KernelObject, ...]:
+def _routed(
+    endpoint: Endpoint, held: list[IPAddress], mtus: Mtus, gso_max_size: int | None
+) -> tuple[KernelObject, ...]:
     host, ifname = endpoint.host_ifname, endpoint.key.ifname
     routes: list[Route] = []
     for address in held:
@@ -163,7 +179,8 @@ def _routed(endpoint: Endpoint, held: list[IPAddress], mtus: Mtus) -> tuple[Kern
         if family_of(address) is Family.IPV4:
             routes.append(Route(dst=host_prefix(via), dev=ifname, scope="link"))
         routes.append(_default_route(ifname, via, endpoint, mtus))
-    pod = _pod_side(endpoint, tuple(host_interface(address) for address in held), tuple(routes))
+    addresses = tuple(host_interface(address) for address in held)
+    pod = _pod_side(endpoint, addresses, tuple(routes), gso_max_size)
     link = Link(
         name=host,
         kind=Veth(pod),

@@ -9,12 +9,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from podway.compute import endpoints, forwarding, mtu
-from podway.compute.backends import backend_of, extension
+from podway.compute.backends import backend_of, extension, udp
 from podway.compute.plans import PeerPlan
 from podway.model.addresses import Family, IPNetwork, prefix_contains
 from podway.model.endpoints import Endpoint
 from podway.model.kernel import KernelObject
-from podway.model.networks import ExtensionConfig, Network
+from podway.model.networks import ExtensionConfig, Network, UdpConfig
 from podway.model.nodes import Lease, Node, Uplink
 from podway.model.programs import Program
 
@@ -112,4 +112,6 @@ def _clash(me: Node, peer: Node, lease: Lease) -> str:
 
 def compute_endpoint(place: Place, endpoint: Endpoint) -> tuple[KernelObject, ...]:
     """Return what the node holds because of *endpoint*."""
-    return endpoints.compute_endpoint(endpoint, place.subnets, place.mtus)
+    is_udp = isinstance(place.network.backend, UdpConfig)
+    gso_max_size = udp.pod_gso_max_size(place.mtus) if is_udp else None
+    return endpoints.compute_endpoint(endpoint, place.subnets, place.mtus, gso_max_size)

@@ -196,7 +196,9 @@ def _creation_data(kind: LinkKind, index_of: "IndexOf", pod_fd: int) -> "Mapping
             return {"mcast_snooping": 0}
         case Veth(pod=PodSide() as pod):
             end = {"ifname": pod.ifname, "mtu": pod.mtu, "address": pod.mac, "net_ns_fd": pod_fd}
-            return {"peer": end}
+            # For IPv4, too: what is no more than 65536 is for all (netif_set_gso_max_size).
+            limit = {} if pod.gso_max_size is None else {"gso_max_size": pod.gso_max_size}
+            return {"peer": {**end, **limit}}
         case _:
             return {}
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from netns.conftest import MakeNetns, Netns
+from netns.conftest import MakeNetns, Netns, run
 from netns.kernel.pod_sides import EVERYTHING, EVERYTHING6, bridged, host_end, routed
 from netns.kernel.stock import BRIDGE, MAC, OTHER_MAC
 from netns.kernel.worlds import (
@@ -47,6 +47,17 @@ def test_pair_is_made_and_goes(world: World, make: Callable[[str], PodSide]) -> 
     apply(world, delete(link))
     world.assert_gone(link.key)
     assert world.check_pod(pod) != []
+
+
+def test_only_the_pod_s_end_makes_smaller_packets(real: RealWorld) -> None:
+    """Its other end would cut what comes for the pod in larger ones."""
+    pod = bridged(real.pod_netns(), gso_max_size=62_100)
+    link = host_end(pod)
+    build(real, link)
+    inside = json.loads(run("nsenter", f"--net={pod.netns}", "ip", "-j", "-d", "link"))
+    (found,) = (each for each in inside if each["ifname"] == pod.ifname)
+    assert (found["gso_max_size"], found.get("gso_ipv4_max_size", 62_100)) == (62_100, 62_100)
+    assert "gso_max_size 65536" in real.netns.ip("-d", "link", "show", "dev", link.name)
 
 
 def test_pair_again_is_the_same_pair(world: World) -> None:

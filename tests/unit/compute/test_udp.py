@@ -6,12 +6,21 @@ import pytest
 from msgspec.structs import replace
 
 from podway.compute.backends import udp
-from podway.compute.node import compute_own, compute_peer
+from podway.compute.node import compute_endpoint, compute_own, compute_peer
 from podway.model.addresses import Family
-from podway.model.kernel import Address, Link, Route, Tun, UdpPeer, UdpRelay
-from podway.model.networks import UdpConfig
+from podway.model.kernel import Address, Link, Route, Tun, UdpPeer, UdpRelay, Veth
+from podway.model.networks import UdpConfig, VxlanConfig
 from podway.model.nodes import Identity, UdpData
-from unit.compute.clusters import DUAL, IPV4, IPV6, network_of, node_of, place_of
+from podway.udp.cutting import cut
+from unit.compute.clusters import (
+    DUAL,
+    IPV4,
+    IPV6,
+    endpoint_of,
+    network_of,
+    node_of,
+    place_of,
+)
 
 
 def test_the_mtu_of_the_device_is_flannels() -> None:
@@ -29,6 +38,38 @@ def test_dual_stack_has_the_larger_mtu_and_a_route_with_the_smaller() -> None:
     assert (routes[4].mtu, routes[6].mtu) == (0, 1452)
     assert {route.dev for route in routes.values()} == {"podway0"}
     assert [str(routes[4].dst), str(routes[6].dst)] == ["10.244.0.0/16", "fd00:10:244::/48"]
+
+
+@pytest.mark.parametrize(
+    ("mtus", "expected"),
+    [
+        pytest.param({Family.IPV4: 1472}, 63_900, id="IPv4"),
+        pytest.param({Family.IPV6: 1452}, 62_100, id="IPv6"),
+        pytest.param({Family.IPV4: 1472, Family.IPV6: 1452}, 62_100, id="dual stack"),
+        pytest.param({Family.IPV4: 8972}, None, id="jumbo frames: all fit anyway"),
+    ],
+)
+def test_what_a_pod_makes_in_one_go_is_one_send(
+    mtus: dict[Family, int], expected: int | None
+) -> None:
+    size = udp.pod_gso_max_size(mtus)
+    assert size == expected
+    for family, mtu in mtus.items():
+        header = (20 if family is Family.IPV4 else 40) + 32
+        # net/core/sock.c, sk_setup_caps: room for the longest header is left out, 320 bytes or so.
+        segments = ((size or 65536) - 300) // (mtu - header)
+        assert len(cut(segments * (mtu - header), mtu - header, header)) == 1
+        assert (segments + 1) * mtu > 63_000
+
+
+def test_pods_of_other_backends_make_what_they_like() -> None:
+    for backend, expected in ((UdpConfig(), 62_100), (VxlanConfig(), None)):
+        place = place_of(network_of(backend, DUAL))
+        link, *_ = compute_endpoint(place, endpoint_of(place, 5))
+        assert isinstance(link, Link)
+        assert isinstance(link.kind, Veth)
+        assert link.kind.pod is not None
+        assert link.kind.pod.gso_max_size == expected
 
 
 def test_the_address_is_the_first_of_the_subnet_alone() -> None:

@@ -16,6 +16,8 @@ the tunnel fast (docs/design/udp.md). A flanneld publishes nothing, passes over 
 and gets bare packets. IPv4 pods travel over IPv4 and IPv6 pods over IPv6; flannel has IPv4 only.
 """
 
+from collections.abc import Mapping
+
 from podway.compute.mtu import path_mtus
 from podway.compute.plans import PeerPlan
 from podway.model.addresses import Family, IPNetwork, family_of, host_interface
@@ -34,10 +36,16 @@ from podway.model.kernel import (
 )
 from podway.model.networks import Network
 from podway.model.nodes import BackendData, Identity, Lease, Node, UdpData, Uplink
+from podway.udp.cutting import SEND_BYTES_MAX
 
 DEVICE = "podway0"
 # The name of the format in `podway.udp.segments`; another one gets another name.
 SEGMENTS = "segments"
+# TCP's header with timestamps, which stands in each segment beside that of IP.
+_TCP_BYTES = 32
+_IP_BYTES = {Family.IPV4: 20, Family.IPV6: 40}
+# include/linux/netdevice.h, GSO_LEGACY_MAX_SIZE: what a device has.
+_GSO_MAX_SIZE = 65536
 
 
 def overhead(family: Family) -> int:
@@ -48,6 +56,24 @@ def overhead(family: Family) -> int:
 def publish(_network: Network, _identity: Identity, _family: Family) -> BackendData | None:
     """Return which format this node takes beside bare packets; the port is everybody's."""
     return UdpData(formats=(SEGMENTS,))
+
+
+def pod_gso_max_size(mtus: Mapping[Family, int]) -> int | None:
+    """Return the largest packet that a pod may make in one go; None where any will do.
+
+    The relay sends what it reads in one go if all its segments, each with its headers, are no more
+    than `SEND_BYTES_MAX`, else in two. With an MTU of 1500 the kernel's 65536 bytes are one segment
+    too many; so pods make packets that are below that.
+
+    Args:
+        mtus: the largest packet per family that reaches other nodes.
+    """
+    sizes = [
+        (SEND_BYTES_MAX // mtu + 1) * (mtu - _IP_BYTES[family] - _TCP_BYTES)
+        for family, mtu in mtus.items()
+    ]
+    size = min(sizes)
+    return size if size < _GSO_MAX_SIZE else None
 
 
 def compute_node(network: Network, me: Node, uplink: Uplink) -> tuple[KernelObject, ...]:

@@ -80,6 +80,8 @@ class PodSide(Struct, frozen=True, kw_only=True):
         addresses: addresses with their prefix lengths.
         routes: routes inside the pod, in the order in which they must be written; `dev` is ifname.
         neighbours: static neighbours inside the pod.
+        gso_max_size: the largest packet, in bytes, that the pod makes in one go and others cut;
+            None leaves it to the kernel.
     """
 
     netns: str
@@ -89,6 +91,7 @@ class PodSide(Struct, frozen=True, kw_only=True):
     addresses: tuple[IPInterface, ...]
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
+    gso_max_size: int | None = None
 
 
 class Veth(Struct, frozen=True, tag=True):
