@@ -18,6 +18,19 @@ from podway.model.kernel import (
     Vxlan,
 )
 
+_LEARNER = Link(
+    name="podway.7",
+    kind=Vxlan(
+        vni=7,
+        local=ip_address("192.0.2.1"),
+        underlay="eth0",
+        port=4789,
+        gbp=True,
+        learning=True,
+    ),
+    mac=MAC,
+    mtu=1400,
+)
 _LINKS = (
     Case(
         name="bridge",
@@ -42,35 +55,8 @@ _LINKS = (
     ),
     Case(
         name="vxlan, learning, group policy, as a port",
-        item=Link(
-            name="podway.7",
-            kind=Vxlan(
-                vni=7,
-                local=ip_address("192.0.2.1"),
-                underlay="eth0",
-                port=4789,
-                gbp=True,
-                learning=True,
-            ),
-            mac=MAC,
-            mtu=1400,
-            master="cni0",
-            hairpin=True,
-        ),
-        other=Link(
-            name="podway.7",
-            kind=Vxlan(
-                vni=7,
-                local=ip_address("192.0.2.1"),
-                underlay="eth0",
-                port=4789,
-                gbp=True,
-                learning=True,
-            ),
-            mac=MAC,
-            mtu=1400,
-            hairpin=False,
-        ),
+        item=replace(_LEARNER, master="cni0", hairpin=True),
+        other=replace(_LEARNER, hairpin=False),
         needs=(BRIDGE,),
     ),
 )
