@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from agent.real_nodes import wait_until
-from migration.flannel_nodes import STORE, Etcd, FlannelNode, flannel_cluster
+from migration.flannel_cluster import Etcd, flannel_cluster
+from migration.flannel_nodes import STORE, FlannelNode
 from podway.agent.calls import call_agent
 from podway.model.instances import instance_of
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from agent.real_nodes import wait_until
-from migration.flannel_nodes import FlannelNode, assert_nothing_lost, flannel_cluster, flows
+from migration.flannel_cluster import flannel_cluster
+from migration.flannel_nodes import FlannelNode
+from migration.flows import assert_nothing_lost, flows
 
 VXLAN = {"Type": "vxlan"}
 HOST_GW = {"Type": "host-gw"}
