@@ -206,6 +206,19 @@ class Admin:
         metadata = {"name": name, "annotations": annotations}
         return self.post("/api/v1/nodes", {"metadata": metadata, "spec": spec})
 
+    def add_peer(self, number: int) -> str:
+        """Make a Node as a flanneld leaves it; return its name."""
+        name = f"peer{number}"
+        self.add_node(name, f"10.244.{100 + number}.0/24")
+        self.annotate(
+            name,
+            kube_subnet_manager="true",
+            backend_type="vxlan",
+            backend_data='{"VNI":1,"VtepMAC":"12:c6:65:89:b4:e3"}',
+            public_ip=f"192.0.2.{100 + number}",
+        )
+        return name
+
     def node(self, name: str) -> Json:
         return self.get(f"/api/v1/nodes/{name}")
 

@@ -28,17 +28,6 @@ def cidr_of(admin: Admin, name: str, subnet: str) -> None:
     admin.patch(f"/api/v1/nodes/{name}", {"spec": {"podCIDR": subnet, "podCIDRs": [subnet]}})
 
 
-def add_peer(admin: Admin) -> None:
-    admin.add_node("peer", "10.244.107.0/24")
-    admin.annotate(
-        "peer",
-        kube_subnet_manager="true",
-        backend_type="vxlan",
-        backend_data='{"VNI":1,"VtepMAC":"12:c6:65:89:b4:e3"}',
-        public_ip="192.0.2.107",
-    )
-
-
 def test_a_node_without_a_subnet_says_so_and_takes_the_one_that_comes(
     server: KubeServer, admin: Admin, tmp_path: Path
 ) -> None:
@@ -121,7 +110,7 @@ def test_the_api_server_is_away_at_boot_and_after_a_restart(
     server: KubeServer, admin: Admin, tmp_path: Path
 ) -> None:
     admin.add_node("a", "10.244.5.0/24")
-    add_peer(admin)
+    admin.add_peer(7)
     kernel = new_kernel()
 
     async def scenario() -> None:
@@ -147,9 +136,9 @@ def test_a_backup_put_back_loses_no_route(
 ) -> None:
     """Peers that joined after the backup are kept until they are back, or do not come back."""
     admin.add_node("a", "10.244.5.0/24")
-    add_peer(admin)
-    items = [admin.node("a"), admin.node("peer")]
-    admin.remove_node("peer")
+    admin.add_peer(7)
+    items = [admin.node("a"), admin.node("peer7")]
+    admin.remove_node("peer7")
 
     async def scenario() -> None:
         async with fault_proxy(server) as proxy:
@@ -161,7 +150,7 @@ def test_a_backup_put_back_loses_no_route(
                 await until(lambda: node.agent.cluster.missing, node.reasons)
                 assert node.found(PEER_ROUTE)
                 if comes_back:
-                    add_peer(admin)
+                    admin.add_peer(7)
                     await until(lambda: not node.agent.cluster.missing, node.reasons)
                     await node.ready()
                     deleted = [each.key for each in node.kernel.log if each.verb is Verb.DELETE]

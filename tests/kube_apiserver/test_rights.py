@@ -65,17 +65,6 @@ def complaints(node: Node) -> str:
     return "\n".join([*node.reasons(), node.agent.watch.reason])
 
 
-def add_peer(admin: Admin) -> None:
-    admin.add_node("peer", "10.244.107.0/24")
-    admin.annotate(
-        "peer",
-        kube_subnet_manager="true",
-        backend_type="vxlan",
-        backend_data='{"VNI":1,"VtepMAC":"12:c6:65:89:b4:e3"}',
-        public_ip="192.0.2.107",
-    )
-
-
 def is_available(admin: Admin) -> bool:
     conditions: list[dict[str, Any]] = admin.node("a")["status"].get("conditions", [])
     return ("NetworkUnavailable", "False") in {
@@ -93,7 +82,7 @@ def test_a_whole_agent_lives_on_them(server: KubeServer, admin: Admin, tmp_path:
         async with running_node(tmp_path, store, lease_ttl_s=1) as node:
             await node.ready()
             await until(partial(is_available, admin))
-            add_peer(admin)
+            admin.add_peer(7)
             await until(lambda: node.found(PEER_ROUTE) is not None, node.reasons)
             opposite = {"type": "NetworkUnavailable", "status": "True", "reason": "NoRoute"}
             admin.patch("/api/v1/nodes/a/status", {"status": {"conditions": [opposite]}})
