@@ -16,11 +16,10 @@ import podway
 from lab.probes import PODWAY, eventually, leftovers, podway_json, run_podway
 from podway.errors import ConfigError
 from podway.lab.errors import LabDamaged, LabError, StartFailed
-from podway.lab.interrupts import interruptible
 from podway.lab.labs import bring_up
 from podway.lab.members import pod_stations
-from podway.lab.names import FABRIC, HUB, lab_dir, namespace_of
-from podway.lab.namespaces import create_namespace, inside, list_namespaces, run_in
+from podway.lab.names import FABRIC, lab_dir, namespace_of
+from podway.lab.namespaces import create_namespace, inside, run_in
 from podway.lab.ping import ping_all
 from podway.lab.processes import is_running, read_pid_file
 from podway.lab.progress import silent
@@ -30,7 +29,6 @@ from podway.lab.state import read_pods, read_spec
 from podway.lab.statuses import read_statuses
 from podway.lab.teardown import all_labs, take_down
 from podway.lab.topology import plan_lab
-from podway.netlink import current_identity
 
 
 def test_down_leaves_nothing(make_lab: Callable[..., LabSpec]) -> None:
@@ -117,52 +115,6 @@ def test_an_impossible_lab_makes_nothing(lab_name: str) -> None:
     assert leftovers(lab_name) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
-@pytest.mark.parametrize("after", ["fabric", "hub", "n1"])
-def test_up_interrupted(lab_name: str, number: signal.Signals, after: str) -> None:
-    command = [*PODWAY, "lab", "--name", lab_name, "up", "--nodes", "2"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.split()[0] == after:
-                process.send_signal(number)
-                break
-        told = process.stderr.read()
-    assert process.returncode == 130, told
-    assert leftovers(lab_name) == []
-
-
-def test_a_signal_waits_until_the_thread_is_home(lab_name: str) -> None:
-    name = namespace_of(lab_name, HUB)
-    create_namespace(name)
-    home, there = current_identity(), []
-
-    def work() -> None:
-        with interruptible(), inside(name):
-            os.kill(os.getpid(), signal.SIGTERM)
-            there.append(current_identity())
-
-    with pytest.raises(KeyboardInterrupt):
-        work()
-    assert len(there) == 1
-    assert there != [home]
-    assert current_identity() == home
-
-
-@pytest.mark.parametrize("until", ["== A cluster", "== Every pod", "== Throughput", "== Remove"])
-def test_demo_interrupted(lab_name: str, until: str) -> None:
-    command = [*PODWAY, "lab", "--name", lab_name, "demo"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith(until):
-                process.send_signal(signal.SIGINT)
-                break
-        process.stdout.read()
-    assert process.returncode == 130
-    assert leftovers(lab_name) == []
-
-
 def test_demo_leaves_a_lab_of_that_name_alone(make_lab: Callable[..., LabSpec]) -> None:
     spec = make_lab()
     done = run_podway(spec.name, "demo")
@@ -171,45 +123,6 @@ def test_demo_leaves_a_lab_of_that_name_alone(make_lab: Callable[..., LabSpec]) 
     statuses, away = read_statuses(spec)
     assert not away
     assert all(status["ready"] for status in statuses.values())
-
-
-def begin_pods(spec: LabSpec, number: signal.Signals) -> int:
-    """Begin to add many pods, send *number* once there is a first one; return the exit code."""
-    command = [*PODWAY, "lab", "--name", spec.name, "pod", "add", "--count", "100"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        eventually("a first pod", lambda: bool(read_pods(spec.name)))
-        process.send_signal(number)
-        return process.wait(60)
-
-
-def pod_namespaces(spec: LabSpec) -> list[str]:
-    return [name for name in list_namespaces(spec.name) if "-p" in name.removeprefix("podway-")]
-
-
-def endpoints(spec: LabSpec) -> int:
-    return sum(status["endpoints"] for status in read_statuses(spec)[0].values())
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
-def test_pods_are_added_all_or_none(
-    make_lab: Callable[..., LabSpec], number: signal.Signals
-) -> None:
-    spec = make_lab()
-    assert begin_pods(spec, number) == 130
-    assert read_pods(spec.name) == []
-    assert pod_namespaces(spec) == []
-    assert endpoints(spec) == 0
-
-
-def test_half_made_pods_can_be_removed(make_lab: Callable[..., LabSpec]) -> None:
-    spec = make_lab()
-    assert begin_pods(spec, signal.SIGKILL) == -signal.SIGKILL
-    half = [pod.name for pod in read_pods(spec.name)]
-    assert half
-    run_podway(spec.name, "ping")  # whatever has an address answers; nothing breaks
-    assert podway_json(spec.name, "pod", "rm", *half)["removed"] == half
-    assert pod_namespaces(spec) == []
-    eventually("no endpoint is left", lambda: endpoints(spec) == 0)
 
 
 def test_options_of_this_machines_agent_are_not_the_labs(
@@ -221,20 +134,6 @@ def test_options_of_this_machines_agent_are_not_the_labs(
     with inside(namespace_of(spec.name, "n1")):
         names = {name for _, name in socket.if_nameindex()}
     assert {"podway.1", "cni0"} <= names
-
-
-def test_up_killed_and_cleared_away(lab_name: str) -> None:
-    command = [*PODWAY, "lab", "--name", lab_name, "up", "--nodes", "2"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.split()[0] == "hub":
-                process.kill()
-                break
-    assert leftovers(lab_name)
-    assert run_podway(lab_name, "up").returncode == 1
-    assert run_podway(lab_name, "down").returncode == 0
-    assert leftovers(lab_name) == []
 
 
 @pytest.mark.parametrize(
