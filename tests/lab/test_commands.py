@@ -60,6 +60,17 @@ def test_names_of_pods(lab: str) -> None:
     assert len(podway_json(lab, "pod", "list")["pods"]) == 1
 
 
+def test_those_who_are_named_ping_each_other(lab: str) -> None:
+    podway_json(lab, "pod", "add", "--count", "3")
+    pings = podway_json(lab, "ping", "p3", "p1", "p3")["pings"]
+    assert {(ping["from"], ping["to"]) for ping in pings} == {
+        *(("p1", "p1"), ("p1", "p3"), ("p3", "p1"), ("p3", "p3"))
+    }
+    nodes = podway_json(lab, "ping", "--nodes", "n2")["pings"]
+    assert [(ping["from"], ping["to"]) for ping in nodes] == [("n2", "n2")]
+    assert run_podway(lab, "ping", "p1", "n2").returncode == 1
+
+
 @pytest.mark.parametrize("member", ["p1", "n1", "hub", "fabric"])
 def test_exec_passes_the_exit_code_on(lab: str, member: str) -> None:
     run_podway(lab, "pod", "add")

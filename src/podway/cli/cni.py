@@ -58,11 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_instance(leaf, "pods are attached by the agent that was started with this --instance")
 
 
-def run(_args: argparse.Namespace) -> int:
-    """Never reached: one of the commands above is required."""
-    raise AssertionError("cni needs a command")
-
-
 def _install(args: argparse.Namespace) -> int:
     conflist = Conflist(
         directory=args.conf_dir,

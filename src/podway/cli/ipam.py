@@ -28,11 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_agent(release)
 
 
-def run(_args: argparse.Namespace) -> int:
-    """Never reached: one of the commands above is required."""
-    raise AssertionError("ipam needs a command")
-
-
 def _show(args: argparse.Namespace) -> int:
     answer = ask_agent(args, "ipam.show")
     if args.json:

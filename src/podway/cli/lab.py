@@ -51,11 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_demo(group)
 
 
-def run(_args: argparse.Namespace) -> int:
-    """Never reached: one of the commands above is required."""
-    raise AssertionError("lab needs a command")
-
-
 def action(name: str, home: str = "podway.cli.lab_actions") -> Run:
     """Return a function that loads the module *home* when it is called, and calls *name* in it.
 
@@ -158,9 +153,10 @@ def _add_ping(group: Group) -> None:
         group,
         "ping",
         action("ping"),
-        "every pod pings every pod",
+        "every pod pings every pod, or those named each other",
         epilog="Exit code 1 when any ping is not answered. Packets are never fragmented.",
     )
+    leaf.add_argument("members", metavar="POD", nargs="*", help="these alone (default: all)")
     leaf.add_argument("--nodes", action="store_true", help="the nodes, over the bare underlay")
     leaf.add_argument(
         "--size", type=int, default=56, metavar="BYTES", help="payload of each ping (56)"

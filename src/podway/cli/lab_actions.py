@@ -36,7 +36,7 @@ from podway.lab.members import (
     pod_stations,
     reachable,
 )
-from podway.lab.ping import ping_all
+from podway.lab.ping import Station, ping_all
 from podway.lab.pod_networks import parse_attachment
 from podway.lab.runtime import add_pods, check_pod, free_names, remove_pods
 from podway.lab.specs import MAX_NODES, LabSpec, check_spec
@@ -159,13 +159,24 @@ def ping(args: argparse.Namespace) -> int:
     stations = node_stations(spec) if args.nodes else pod_stations(spec, pods)
     if not stations:
         raise NoSuchLab(f"there is no pod to ping; make some with {_command(spec, 'pod add')}")
-    outcomes = ping_all(stations, timeout_s=args.timeout, payload_bytes=args.size)
+    outcomes = ping_all(
+        _named(stations, args.members), timeout_s=args.timeout, payload_bytes=args.size
+    )
     if args.json:
         print_json({"pings": [outcome_fields(outcome) for outcome in outcomes]})
     else:
         places = {pod.name: f"on {pod.node}" for pod in pods}
         print("\n".join(render_matrix(outcomes, places, style_of(sys.stdout))))
     return 0 if all(outcome.rtt_ms is not None for outcome in outcomes) else 1
+
+
+def _named(stations: Sequence[Station], names: Sequence[str]) -> list[Station]:
+    """Return those of *stations* that are called so, in the order named; all where none is."""
+    known = {station.name: station for station in stations}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise NoSuchLab(f"{unknown[0]} is none of those who can be pinged: {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(names)] or list(stations)
 
 
 def iperf(args: argparse.Namespace) -> int:

@@ -43,9 +43,9 @@ INTERRUPTED = 130
 
 
 class _CommandModule(Protocol):
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+    """What every command's module has; `run`, too, unless it has commands of its own."""
 
-    def run(self, args: argparse.Namespace) -> int: ...
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -173,7 +173,7 @@ class _Wanted(Protocol):
 
 def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
     module = cast("_CommandModule", importlib.import_module(command.module))
-    parser.set_defaults(run=module.run, parser=parser)
+    parser.set_defaults(run=getattr(module, "run", None), parser=parser)
     module.add_arguments(parser)
 
 

@@ -34,11 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store(apply)
 
 
-def run(_args: argparse.Namespace) -> int:
-    """Never reached: one of the commands above is required."""
-    raise AssertionError("network needs a command")
-
-
 def _show(args: argparse.Namespace) -> int:
     async def read(store: AdminStore) -> tuple[StoredNetwork, tuple[PoolUse, ...]]:
         stored = await store.get_network()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from podway.cli.arguments import add_groups, add_leaf
-from podway.cli.output import Style, elapsed, print_json, render_table, style_of
+from podway.cli.output import Style, elapsed, print_done, print_json, render_table, style_of
 from podway.cli.store_access import add_store, ask_store
 from podway.errors import ArgumentError, ConfigError
 from podway.model.addresses import IPNetwork
@@ -36,11 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unreserve = add_leaf(group, "unreserve", _unreserve, "keep no subnets for a node any more")
     unreserve.add_argument("node", metavar="NODE", help="name of the node")
     add_store(unreserve)
-
-
-def run(_args: argparse.Namespace) -> int:
-    """Never reached: one of the commands above is required."""
-    raise AssertionError("node needs a command")
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -134,8 +129,4 @@ def _unreserve(args: argparse.Namespace) -> int:
 
 
 def _done(args: argparse.Namespace, text: str) -> int:
-    if args.json:
-        print_json({"node": args.node, "done": text})
-    else:
-        print(text)
-    return 0
+    return print_done(args, {"node": args.node, "done": text}, text)

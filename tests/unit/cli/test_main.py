@@ -120,7 +120,7 @@ def test_a_name_that_is_set_but_empty_is_the_default(monkeypatch: pytest.MonkeyP
         pytest.param(["lab", "up", "--nodes", "x"], "'podway lab up --help'", id="no number"),
         pytest.param(["ipam"], "list the addresses and who", id="a command without its own"),
         pytest.param(["lab", "down", "--now"], "'podway lab down --help'", id="unknown option"),
-        pytest.param(["lab", "ping", "p1"], "unknown argument 'p1'", id="one word too many"),
+        pytest.param(["lab", "list", "p1"], "unknown argument 'p1'", id="one word too many"),
     ],
 )
 def test_mistakes(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
