@@ -8,6 +8,10 @@ executables work is seen elsewhere, with a few calls. ::
     with ForkServer(runtime.host) as server:
         answer = server.call("bridge", {"CNI_COMMAND": "ADD", ...}, b"{...}")
 
+/run and /var/lib are its own too, empty but for the namespaces' names: where a configuration lets a
+plugin keep files in its usual directory, they go with the server, and no daemon of the machine's is
+asked.
+
 The other end is this file as a program: a request is a line of JSON, and so is an answer.
 """
 
@@ -27,6 +31,16 @@ from typing import IO, Any, NoReturn, Self
 from podway.plugins.registry import PLUGINS
 
 _SOURCES = Path(__file__).parents[3] / "src" / "podway" / "plugins"
+# Mounts that end with the process, untold to /run/mount (-n), which is gone with the first of them.
+# The path of a namespace that is made later leads there as well, since mounts come on (slave).
+_OWN_DIRECTORIES = """
+mount -n -t tmpfs -o mode=755 run /mnt
+mkdir /mnt/netns
+mount -n --rbind /run/netns /mnt/netns
+mount -n --move /mnt /run
+mount -n -t tmpfs -o mode=755 state /var/lib
+exec "$@"
+"""
 # What only the command line needs.
 _INSTALLERS = {"bundles", "conflists", "executables", "install"}
 
@@ -72,11 +86,14 @@ class ForkServer:
 
     def __init__(self, netns: str) -> None:
         self._process = subprocess.Popen(
-            ["nsenter", f"--net={netns}", sys.executable, __file__],
+            [
+                "unshare", "--mount", "--propagation=slave", "sh", "-ec", _OWN_DIRECTORIES, "sh",
+                "nsenter", f"--net={netns}", sys.executable, __file__,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_SOURCES.parents[1])},
-        )
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ PORTS = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
 
 
 def plugins_of(path: Path, runtime: Runtime) -> list[Document]:
-    """Return each plugin's configuration as libcni makes it; IPAM's data are the test's."""
+    """Return each plugin's configuration as libcni makes it; their data are the test's."""
     conflist: Document = json.loads(path.read_text())
     shared = {"cniVersion": conflist["cniVersion"], "name": conflist["name"]}
     plugins = [{**shared, **each} for each in conflist["plugins"]]
@@ -25,8 +25,8 @@ def plugins_of(path: Path, runtime: Runtime) -> list[Document]:
             plugin["runtimeConfig"] = {"portMappings": PORTS}
         if "ipam" in plugin:
             plugin["ipam"]["dataDir"] = str(runtime.directory)
-        if plugin["type"] == "tuning":
-            plugin["dataDir"] = str(runtime.directory / "tuning")
+        if plugin["type"] in {"firewall", "tuning"}:
+            plugin["dataDir"] = str(runtime.directory / plugin["type"])
     return plugins
 
 
