@@ -10,9 +10,7 @@ from netns.plugins.cni_runtime import (
     Runtime,
     addresses_of,
     config_of,
-    connect,
     devices,
-    example_of,
     link_of,
     state_of,
     with_previous,
@@ -20,15 +18,7 @@ from netns.plugins.cni_runtime import (
 from netns.plugins.originals import compare_main_plugins, needs_original
 from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, UNAVAILABLE
 
-pytestmark = pytest.mark.kernel("ipvlan")
-
-
-@pytest.fixture(autouse=True)
-def _uplink(runtime: Runtime) -> None:
-    """Give the host a device, and one that is called as the container's."""
-    runtime.host.ip("link", "add", "up0", "mtu", "1400", "type", "veth", "peer", "name", "eth0")
-    for device in ("up0", "eth0"):
-        runtime.host.ip("link", "set", device, "up")
+pytestmark = [pytest.mark.kernel("ipvlan"), pytest.mark.usefixtures("up0")]
 
 
 def ipvlan(runtime: Runtime, **keys: Any) -> Document:
@@ -55,14 +45,6 @@ def test_add_check_del(runtime: Runtime, pod: Netns) -> None:
     assert runtime.call("STATUS", config).code == UNAVAILABLE
 
 
-def test_two_containers_reach_each_other(runtime: Runtime, make_netns: MakeNetns) -> None:
-    pods = [make_netns() for _ in range(2)]
-    for number, pod in enumerate(pods):
-        runtime.add(ipvlan(runtime), pod, container_id=f"c{number}")
-    connect(pods[0], pods[1], "10.1.0.3")
-    connect(pods[0], pods[1], "fd01::3")
-
-
 def test_behind_another_plugin(runtime: Runtime, pod: Netns) -> None:
     previous = {
         "cniVersion": "1.1.0",
@@ -83,7 +65,6 @@ def test_behind_another_plugin(runtime: Runtime, pod: Netns) -> None:
     "keys",
     [
         pytest.param({"ipam": {}}, id="no addresses"),
-        pytest.param({"mtu": 1401}, id="larger than the master's"),
         pytest.param(
             {"master": "", "prevResult": {"cniVersion": "1.1.0", "interfaces": []}},
             id="no interface in the result before",
@@ -96,26 +77,7 @@ def test_refused(keys: Document, runtime: Runtime, pod: Netns) -> None:
     assert runtime.reserved() == set()
 
 
-def test_link_in_container(runtime: Runtime, pod: Netns) -> None:
-    pod.ip("link", "add", "in0", "type", "veth", "peer", "name", "in1")
-    config = ipvlan(runtime, master="in0", linkInContainer=True)
-    result = runtime.add(config, pod)
-    assert link_of(pod, "eth0")["link"] == "in0"
-    assert runtime.call("CHECK", with_previous(config, result), pod).code == 0
-
-
 @needs_original
 def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
     config = {**ipvlan(runtime, mode="l3s"), "cniVersion": "1.0.0"}
     compare_main_plugins(runtime, make_netns, config, lambda pod, _: state_of(pod, "eth0"))
-
-
-def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:
-    runtime.host.ip("link", "set", "up0", "down")
-    runtime.host.ip("link", "set", "up0", "name", "eth1", "up")
-    config = example_of("ipvlan", runtime)
-    checked = with_previous(config, runtime.add(config, pod))
-    assert addresses_of(pod, "eth0") == {"10.20.0.2/24"}
-    assert link_of(pod, "eth0")["address"] == link_of(runtime.host, "eth1")["address"]
-    assert runtime.call("CHECK", checked, pod).code == 0
-    assert runtime.call("DEL", checked, pod).code == 0

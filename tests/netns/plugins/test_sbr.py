@@ -17,7 +17,10 @@ from netns.plugins.cni_runtime import (
 )
 from netns.plugins.kills import Victim, kill_everywhere
 from netns.plugins.originals import needs_original
+from netns.plugins.routing_tables import routes_in
 from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE
+
+pytestmark = pytest.mark.usefixtures("up0")
 
 ROUTES = [{"dst": "10.9.0.0/16"}, {"dst": "fd09::/16"}, {"dst": "::/0"}]
 
@@ -38,14 +41,6 @@ def macvlan(runtime: Runtime, **keys: Any) -> Document:
     return config_of("macvlan", master="up0", ipam=ipam)
 
 
-@pytest.fixture(autouse=True)
-def _uplink(runtime: Runtime) -> None:
-    """Give the host a device to attach to."""
-    runtime.host.ip("link", "add", "up0", "type", "veth", "peer", "name", "up1")
-    for device in ("up0", "up1"):
-        runtime.host.ip("link", "set", device, "up")
-
-
 def rules(netns: Netns) -> dict[str, str]:
     """Return the rules that look at the source: address -> table."""
     listed = [
@@ -55,40 +50,28 @@ def rules(netns: Netns) -> dict[str, str]:
     return {each["src"]: str(each["table"]) for each in listed if each["src"] != "all"}
 
 
-def routes(netns: Netns, table: str) -> set[tuple[str, ...]]:
-    """Return the routes of a table: where to, by which gateway, device and source."""
-    listed: list[Document] = []
-    for family in ("-4", "-6"):
-        text = netns.exec("sh", "-c", f"ip -j {family} route show table {table} 2>&1 || true")
-        listed += json.loads(text) if text.startswith("[") else []
-    return {
-        tuple(str(each.get(key, "")) for key in ("dst", "gateway", "dev", "prefsrc"))
-        for each in listed
-    }
-
-
 LINK_LOCAL = ("fe80::/64", "", "eth0", "")
 
 
 def test_add_check_del(runtime: Runtime, pod: Netns) -> None:
     config = sbr()
     previous = runtime.add(macvlan(runtime), pod)
-    before = routes(pod, "main")
+    before = routes_in(pod, "main")
     assert runtime.call("STATUS", config).code == 0
     result = runtime.add(with_previous(config, previous), pod)
     assert rules(pod) == {"10.1.0.2": "100", "fd01::2": "101"}
-    assert routes(pod, "100") == {
+    assert routes_in(pod, "100") == {
         ("10.1.0.0/24", "", "eth0", "10.1.0.2"),
         ("10.9.0.0/16", "10.1.0.1", "eth0", ""),
         ("default", "10.1.0.1", "eth0", ""),
     }
-    assert routes(pod, "101") == {
+    assert routes_in(pod, "101") == {
         LINK_LOCAL,
         ("fd01::/64", "", "eth0", ""),
         ("fd09::/16", "fd01::1", "eth0", ""),
         ("default", "fd01::1", "eth0", ""),
     }
-    assert routes(pod, "main") == {LINK_LOCAL}
+    assert routes_in(pod, "main") == {LINK_LOCAL}
     assert before > {LINK_LOCAL}
     assert result == previous
     for plugin in (macvlan(runtime), config):
@@ -96,7 +79,7 @@ def test_add_check_del(runtime: Runtime, pod: Netns) -> None:
     for _ in range(2):
         assert runtime.call("DEL", with_previous(config, result), pod).code == 0
         assert rules(pod) == {}
-        assert routes(pod, "100") | routes(pod, "101") == set()
+        assert routes_in(pod, "100") | routes_in(pod, "101") == set()
     assert runtime.call("DEL", macvlan(runtime), pod).code == 0
 
 
@@ -162,12 +145,12 @@ def test_rules_of_others_stay(runtime: Runtime, pod: Netns) -> None:
 
 def test_a_table_of_somebody_elses(runtime: Runtime, pod: Netns) -> None:
     previous = runtime.add(macvlan(runtime), pod)
-    before = routes(pod, "main")
+    before = routes_in(pod, "main")
     config = sbr(table=5001)
     result = runtime.add(with_previous(config, previous), pod)
     assert result == previous
     assert rules(pod) == {"10.1.0.2": "5001", "fd01::2": "5001"}
-    assert routes(pod, "main") == before
+    assert routes_in(pod, "main") == before
     assert runtime.call("CHECK", with_previous(config, result), pod).code == 0
     pod.ip("rule", "add", "from", "10.1.0.2", "lookup", "5002")
     assert runtime.call("DEL", with_previous(config, result), pod).code == 0
@@ -178,8 +161,8 @@ def test_gateways_of_the_configuration(runtime: Runtime, pod: Netns) -> None:
     previous = runtime.add(macvlan(runtime), pod)
     config = sbr(gateways=["fd01::9", "10.1.0.9"])
     result = runtime.add(with_previous(config, previous), pod)
-    assert ("default", "10.1.0.9", "eth0", "") in routes(pod, "100")
-    assert {each for each in routes(pod, "101") if each[0] == "default"} == {
+    assert ("default", "10.1.0.9", "eth0", "") in routes_in(pod, "100")
+    assert {each for each in routes_in(pod, "101") if each[0] == "default"} == {
         ("default", "fd01::9", "eth0", "")
     }
     assert runtime.call("CHECK", with_previous(config, result), pod).code == 0
@@ -193,22 +176,22 @@ def test_source_hints(runtime: Runtime, pod: Netns) -> None:
     previous = runtime.add(macvlan(runtime), pod)
     config = sbr(addSourceHints=True)
     result = runtime.add(with_previous(config, previous), pod)
-    assert routes(pod, "main") == {
+    assert routes_in(pod, "main") == {
         LINK_LOCAL,
         ("10.1.0.0/24", "", "eth0", "10.1.0.2"),
         ("fd01::/64", "", "eth0", "fd01::2"),
     }
-    assert ("default", "fd01::1", "eth0", "") in routes(pod, "101")
+    assert ("default", "fd01::1", "eth0", "") in routes_in(pod, "101")
     assert runtime.call("CHECK", with_previous(config, result), pod).code == 0
 
 
 def test_a_failed_add_changes_nothing(runtime: Runtime, pod: Netns) -> None:
     previous = runtime.add(macvlan(runtime), pod)
-    before = (routes(pod, "main"), pod.ip("rule"), pod.ip("-6", "rule"))
+    before = (routes_in(pod, "main"), pod.ip("rule"), pod.ip("-6", "rule"))
     config = sbr(gateways=["192.0.2.1"], addSourceHints=True)  # not on the link
     assert runtime.call("ADD", with_previous(config, previous), pod).code == IO_FAILURE
-    assert (routes(pod, "main"), pod.ip("rule"), pod.ip("-6", "rule")) == before
-    assert routes(pod, "100") == set()
+    assert (routes_in(pod, "main"), pod.ip("rule"), pod.ip("-6", "rule")) == before
+    assert routes_in(pod, "100") == set()
 
 
 @pytest.mark.parametrize("missing", ["prevResult", "ips", "interface"])
@@ -252,8 +235,8 @@ def test_answers_leave_by_the_interface_that_was_asked(
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
 def test_killed_at_any_point(runtime: Runtime, pod: Netns, command: str) -> None:
     def more() -> object:
-        tables = [routes(pod, str(table)) for table in range(100, 104)]
-        return rules(pod), tables, routes(pod, "main")
+        tables = [routes_in(pod, str(table)) for table in range(100, 104)]
+        return rules(pod), tables, routes_in(pod, "main")
 
     victim = Victim(runtime, pod, (macvlan(runtime), sbr()), number=1, more=more)
     kill_everywhere(victim, command)
@@ -275,7 +258,7 @@ def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
         pod = without_waiting(make_netns())
         previous = runtime.add({**macvlan(runtime), "cniVersion": "1.0.0"}, pod)
         runtime.add(with_previous(config, previous), pod, reference=reference)
-        tables = {table: routes(pod, table) - {LINK_LOCAL} for table in ("main", "100", "101")}
+        tables = {table: routes_in(pod, table) - {LINK_LOCAL} for table in ("main", "100", "101")}
         # The original has IPv6 routes without gateway in the tables of IPv4 addresses, too.
         tables["100"] -= {("fd01::/64", "", "eth0", "")}
         seen.append((rules(pod), tables))
@@ -297,5 +280,5 @@ def test_ways_that_the_kernel_shows_as_one(runtime: Runtime, pod: Netns) -> None
     assert before.count("nexthop") == 3
     runtime.add(with_previous(sbr(), previous), pod, ifname="eth2")
     assert pod.ip("-6", "route", "show", "default").count("nexthop") == 2
-    assert ("default", "fd01::1", "eth2", "") in routes(pod, "101")
-    assert ("fd09::/16", "fd01::1", "eth2", "") in routes(pod, "101")
+    assert ("default", "fd01::1", "eth2", "") in routes_in(pod, "101")
+    assert ("fd09::/16", "fd01::1", "eth2", "") in routes_in(pod, "101")

@@ -10,25 +10,15 @@ from netns.plugins.cni_runtime import (
     Runtime,
     addresses_of,
     config_of,
-    connect,
     devices,
-    example_of,
     link_of,
     state_of,
     with_previous,
 )
 from netns.plugins.originals import compare_main_plugins, needs_original
-from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE, UNAVAILABLE
+from podway.cni.errors import CHECK_FAILED, IO_FAILURE, UNAVAILABLE
 
-pytestmark = pytest.mark.kernel("vlan")
-
-
-@pytest.fixture(autouse=True)
-def _uplink(runtime: Runtime) -> None:
-    """Give the host a device, and one that is called as the container's."""
-    runtime.host.ip("link", "add", "up0", "mtu", "1400", "type", "veth", "peer", "name", "eth0")
-    for device in ("up0", "eth0"):
-        runtime.host.ip("link", "set", device, "up")
+pytestmark = [pytest.mark.kernel("vlan"), pytest.mark.usefixtures("up0")]
 
 
 def vlan(runtime: Runtime, **keys: Any) -> Document:
@@ -68,14 +58,6 @@ def test_a_vlan_is_in_one_place_only(runtime: Runtime, make_netns: MakeNetns) ->
     runtime.add(vlan(runtime, vlanId=8), second, container_id="c2")
 
 
-def test_frames_bear_the_tag(runtime: Runtime, make_netns: MakeNetns) -> None:
-    first, second = make_netns(), make_netns()
-    runtime.add(vlan(runtime), first)
-    runtime.add(vlan(runtime, master="eth0"), second, container_id="c2")
-    connect(first, second, "10.1.0.3")
-    connect(first, second, "fd01::3")
-
-
 def test_a_name_that_the_container_has_is_refused(runtime: Runtime, pod: Netns) -> None:
     pod.ip("link", "add", "eth0", "type", "veth", "peer", "name", "peer")
     assert runtime.call("ADD", vlan(runtime), pod).code == IO_FAILURE
@@ -83,32 +65,7 @@ def test_a_name_that_the_container_has_is_refused(runtime: Runtime, pod: Netns) 
     assert devices(runtime.host) == {"eth0", "up0"}
 
 
-def test_larger_than_the_master(runtime: Runtime, pod: Netns) -> None:
-    assert runtime.call("ADD", vlan(runtime, mtu=1401), pod).code == INVALID_CONFIG
-    assert devices(pod) == set()
-
-
-def test_link_in_container(runtime: Runtime, pod: Netns) -> None:
-    pod.ip("link", "add", "in0", "type", "veth", "peer", "name", "in1")
-    pod.ip("link", "set", "in0", "up")  # or the kernel does not bring its VLAN up
-    config = vlan(runtime, master="in0", linkInContainer=True)
-    result = runtime.add(config, pod)
-    assert link_of(pod, "eth0")["link"] == "in0"
-    assert runtime.call("CHECK", with_previous(config, result), pod).code == 0
-
-
 @needs_original
 def test_as_the_original(runtime: Runtime, make_netns: MakeNetns) -> None:
     config = {**vlan(runtime, mtu=1300), "cniVersion": "1.0.0"}
     compare_main_plugins(runtime, make_netns, config, lambda pod, _: state_of(pod, "eth0"))
-
-
-def test_the_example_of_the_manual(runtime: Runtime, pod: Netns) -> None:
-    runtime.host.ip("link", "set", "up0", "down")
-    runtime.host.ip("link", "set", "up0", "name", "eth1", "up")
-    config = example_of("vlan", runtime)
-    checked = with_previous(config, runtime.add(config, pod))
-    assert addresses_of(pod, "eth0") == {"10.30.0.5/24"}
-    assert link_of(pod, "eth0")["linkinfo"]["info_data"]["id"] == 30
-    assert runtime.call("CHECK", checked, pod).code == 0
-    assert runtime.call("DEL", checked, pod).code == 0

@@ -1,6 +1,5 @@
 """The ``vrf`` executable behind ``ptp``, and the original beside it."""
 
-import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,6 +20,7 @@ from netns.plugins.cni_runtime import (
 )
 from netns.plugins.kills import Victim, kill_everywhere
 from netns.plugins.originals import needs_original
+from netns.plugins.routing_tables import routes_in
 from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE
 from podway.netlink import entered
 
@@ -43,16 +43,8 @@ def ptp(runtime: Runtime) -> Document:
 
 
 def routes(netns: Netns, table: str) -> set[tuple[str, ...]]:
-    """Return the routes of a table: where to, by which gateway, device and source."""
-    listed: list[Document] = []
-    for family in ("-4", "-6"):
-        text = netns.exec("sh", "-c", f"ip -j {family} route show table {table} 2>&1 || true")
-        listed += json.loads(text) if text.startswith("[") else []
-    return {
-        tuple(str(each.get(key, "")) for key in ("dst", "gateway", "dev", "prefsrc"))
-        for each in listed
-        if each.get("type", "unicast") == "unicast" and not each["dst"].startswith(("fe80", "ff"))
-    }
+    """Return the routes of a table, but for the kernel's own."""
+    return {each for each in routes_in(netns, table) if not each[0].startswith(("fe80", "ff"))}
 
 
 def table_of(netns: Netns, name: str) -> int:
