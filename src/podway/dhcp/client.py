@@ -1,7 +1,8 @@
 """One lease's client: gives the machine clock, dice and sockets, and does what it says.
 
 In: an interface, and what to ask for. Out: a lease that is kept until released, on disk besides.
-Called by `service`. All clients share one thread; a client at rest has a timer and nothing open.
+Called by `service`. All clients share one thread; a client at rest has a timer, and its `line`
+closed.
 """
 
 import asyncio
@@ -9,18 +10,16 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 from typing import Final
 
 from podway.cni.errors import IO_FAILURE, TRY_AGAIN_LATER, CniError
 from podway.dhcp.arp import find_claim
-from podway.dhcp.errors import InterfaceError, PacketError
-from podway.dhcp.interfaces import PlaceHolder, read_link, set_link
+from podway.dhcp.errors import InterfaceError
+from podway.dhcp.interfaces import PlaceHolder, set_link
 from podway.dhcp.lease_files import Key, LeaseFiles, Record
 from podway.dhcp.leases import Lease
+from podway.dhcp.line import Line
 from podway.dhcp.machine import step
-from podway.dhcp.packets import Kind
-from podway.dhcp.sockets import ClientSocket, ProbeSocket
 from podway.dhcp.states import (
     ENDS,
     SILENT,
@@ -33,7 +32,6 @@ from podway.dhcp.states import (
     Ended,
     Event,
     Failed,
-    Heard,
     Identity,
     Lost,
     Patience,
@@ -48,8 +46,6 @@ from podway.kernel.logs import get_log
 
 # Timers of asyncio stand still while the machine sleeps; leases do not.
 _LONGEST_SLEEP_S: Final = 300.0
-# How many messages to read before others have their turn.
-_MESSAGES_AT_ONCE: Final = 16
 _log = get_log("podway.dhcp")
 
 
@@ -85,8 +81,7 @@ class LeaseClient:
         self._identity = identity
         self._keeping = keeping
         self._state = State()
-        self._socket: ClientSocket | None = None
-        self._probes: ProbeSocket | None = None
+        self._line = Line(holder, self._who(), self._happen, self._answered)
         self._timer: asyncio.TimerHandle | None = None
         self._acquired: asyncio.Future[Lease] | None = None
 
@@ -119,7 +114,7 @@ class LeaseClient:
             try:
                 with self._holder.opened() as descriptor:
                     set_link(descriptor, self.place.ifname, is_up=True)
-                self._open_socket()
+                self._open_line()
             except InterfaceError as error:
                 self._fail(CniError(IO_FAILURE, str(error)))
             else:
@@ -139,8 +134,7 @@ class LeaseClient:
 
     def close(self) -> None:
         """Let go of sockets and timer; the lease stays, on disk, for the next daemon."""
-        self._close_socket()
-        self._close_probes()
+        self._line.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -159,13 +153,13 @@ class LeaseClient:
                     return
                 _log.warning("interface trouble", **self._who(), reason=str(error))
         if self._state.phase in SILENT:
-            self._close_socket()
+            self._line.close_socket()
         if self._state.phase is not Phase.PROBING:
-            self._close_probes()
+            self._line.close_probes()
         self._set_timer()
 
     def _prepare(self, event: Event) -> None:
-        """Open the socket if this event may lead to a message."""
+        """Open the line if this event may lead to a message."""
         match event:
             case Woke():
                 is_needed = now_s() >= self._state.wake_s
@@ -174,7 +168,7 @@ class LeaseClient:
             case _:
                 is_needed = True
         if is_needed:
-            self._open_socket()
+            self._open_line()
 
     def _step(self, event: Event) -> None:
         dice = Dice(xid=random.getrandbits(32), jitter=random.uniform(-1, 1))  # noqa: S311
@@ -186,39 +180,15 @@ class LeaseClient:
         for action in actions:
             match action:
                 case Send():
-                    self._send(action)
+                    self._line.send(action, self._state.lease or self._state.candidate)
                 case Probe():
-                    self._ask(action.address)
+                    self._line.ask(action.address, self._identity.mac)
                 case Bound():
                     self._bind(action.lease)
                 case Failed():
                     self._fail(CniError(TRY_AGAIN_LATER, f"no lease by DHCP: {action.reason}"))
                 case Lost():
                     self._lose()
-
-    def _send(self, action: Send) -> None:
-        if self._socket is None:
-            return
-        _log.debug("send", **self._who(), kind=action.message.kind.name)
-        lease = self._state.lease or self._state.candidate
-        if action.server is None or lease is None:
-            self._socket.broadcast(action.message)
-            return
-        # A release goes out at once, by the address that is known: the interface's end is near, and
-        # the kernel would first ask for the server's.
-        if action.message.kind is not Kind.RELEASE:
-            with self._holder.opened() as descriptor:
-                self._socket.open_datagrams(descriptor, lease.address)
-        self._socket.send_to_server(action.message, action.server, lease.server_mac)
-
-    def _ask(self, address: IPv4Address) -> None:
-        """Ask on the link who has *address*."""
-        _log.debug("probe", **self._who(), address=address)
-        if self._probes is None:
-            with self._holder.opened() as descriptor:
-                self._probes = ProbeSocket(descriptor, self.place.ifname)
-            asyncio.get_running_loop().add_reader(self._probes.fileno(), self._answered)
-        self._probes.ask(address, self._identity.mac)
 
     def _bind(self, lease: Lease) -> None:
         """Keep the lease; nobody is told of one that could not be kept."""
@@ -284,68 +254,25 @@ class LeaseClient:
             self._acquired.exception()
         self.close()
 
-    # -- sockets and timer ------------------------------------------------------------------------
+    # -- line and timer ---------------------------------------------------------------------------
 
-    def _open_socket(self) -> None:
-        """Open the socket, if it is not, and look at the interface's MAC address anew."""
-        if self._socket is not None:
+    def _open_line(self) -> None:
+        """Open the line, if it is not, and look at the interface's MAC address anew."""
+        mac = self._line.open()
+        if mac is not None:
+            self._identity = replace(self._identity, mac=mac)
+
+    def _answered(self, packet: bytes) -> None:
+        """Look whether somebody says that he has the address that the container may get."""
+        candidate = self._state.candidate
+        if candidate is None:
             return
-        with self._holder.opened() as descriptor:
-            link = read_link(descriptor, self.place.ifname)
-            opened = ClientSocket(descriptor, self.place.ifname, link)
-        self._identity = replace(self._identity, mac=link.mac)
-        self._socket = opened
-        asyncio.get_running_loop().add_reader(opened.fileno(), self._readable)
-
-    def _close_socket(self) -> None:
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
-
-    def _close_probes(self) -> None:
-        if self._probes is not None:
-            asyncio.get_running_loop().remove_reader(self._probes.fileno())
-            self._probes.close()
-            self._probes = None
-
-    def _answered(self) -> None:
-        for _ in range(_MESSAGES_AT_ONCE):
-            candidate = self._state.candidate
-            if self._probes is None or candidate is None:
-                return
-            try:
-                packet = self._probes.receive()
-            except InterfaceError as error:
-                _log.debug("cannot hear", **self._who(), reason=str(error))
-                self._close_probes()
-                return
-            if packet is None:
-                return
-            claimant = find_claim(packet, candidate.address, self._identity.mac)
-            if claimant is not None:
-                _log.warning(
-                    "address in use", **self._who(), address=candidate.address, by=claimant.hex(":")
-                )
-                self._happen(Claimed(claimant))
-
-    def _readable(self) -> None:
-        for _ in range(_MESSAGES_AT_ONCE):
-            if self._socket is None:
-                return
-            try:
-                received = self._socket.receive()
-            except PacketError as error:
-                _log.debug("not understood", **self._who(), reason=str(error))
-                continue
-            except InterfaceError as error:
-                # It is down, or gone: the next message to be sent finds out.
-                _log.debug("cannot hear", **self._who(), reason=str(error))
-                self._close_socket()
-                return
-            if received is None:
-                return
-            self._happen(Heard(*received))
+        claimant = find_claim(packet, candidate.address, self._identity.mac)
+        if claimant is not None:
+            _log.warning(
+                "address in use", **self._who(), address=candidate.address, by=claimant.hex(":")
+            )
+            self._happen(Claimed(claimant))
 
     def _set_timer(self) -> None:
         if self._timer is not None:

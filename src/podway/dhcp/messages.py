@@ -1,6 +1,7 @@
 """What a client sends in which state: RFC 2131 section 4.3.2 and tables 4 and 5.
 
-In: the state of a lease, and who the client is. Out: messages. Pure. Called by `machine`.
+In: the state of a lease, and who the client is. Out: messages. Pure. Called by `machine`, `moves`
+and `replies`.
 """
 
 from collections.abc import Mapping

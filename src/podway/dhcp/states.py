@@ -1,6 +1,6 @@
 """What the machine of a lease works on: its state, what happens, what is to be done. All frozen.
 
-`machine` has the transitions.
+`machine`, `replies` and `moves` have the transitions.
 """
 
 from collections.abc import Mapping
