@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address
 
 from podway.dhcp.packets import REPLY, Kind, Message
-from podway.dhcp.states import Context, Dice, Heard, Identity, Patience, Phase, State
+from podway.dhcp.states import Context, Dice, Heard, Identity, Patience
 
 MAC = bytes.fromhex("0a0000000001")
 SERVER_MAC = bytes.fromhex("0a00000000fe")
@@ -51,7 +51,3 @@ def context(
     now_s: float = 0.0, *, xid: int = XID, jitter: float = 0.0, identity: Identity = IDENTITY
 ) -> Context:
     return Context(identity, Patience(), now_s, Dice(xid=xid, jitter=jitter))
-
-
-def in_phase(state: State) -> Phase:
-    return state.phase
