@@ -3,7 +3,7 @@
 from typing import Any
 
 from netns.conftest import Netns
-from netns.plugins.cni_runtime import Document, Runtime, config_of
+from netns.plugins.cni_runtime import Document, Runtime, config_of, saved_table
 
 FOUR, SIX = "10.1.0.0/24", "fd01::/64"
 MAC = "0a:00:00:00:00:01"
@@ -19,9 +19,7 @@ def bridge(runtime: Runtime, *subnets: str, **keys: Any) -> Document:
 
 def nat_rules(netns: Netns) -> list[str]:
     """Return chains and rules of table nat, of both families, without counters."""
-    saved = [netns.exec(f"{program}-save", "-t", "nat") for program in ("iptables", "ip6tables")]
-    lines = "".join(saved).splitlines()
-    return [line.split(" [")[0] for line in lines if line.startswith(("-A", ":CNI"))]
+    return [line for line in saved_table(netns, "nat") if line.startswith(("-A", ":CNI"))]
 
 
 def ruleset(netns: Netns) -> str:

@@ -259,6 +259,12 @@ def routes_of(netns: Netns) -> list[Document]:
     ]
 
 
+def saved_table(netns: Netns, table: str) -> list[str]:
+    """Return a table of both families as iptables-save prints it, without counters."""
+    saved = [netns.exec(f"{program}-save", "-t", table) for program in ("iptables", "ip6tables")]
+    return [line.split(" [")[0] for line in "".join(saved).splitlines() if line[0] not in "#*"]
+
+
 def connect(
     client: Netns, server: Netns, address: str, *, within_s: float = _CONNECTED_WITHIN_S
 ) -> str:

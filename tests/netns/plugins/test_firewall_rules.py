@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from netns.conftest import MakeNetns, Netns
-from netns.plugins.cni_runtime import Document, Runtime, config_of, with_previous
+from netns.conftest import MakeNetns
+from netns.plugins.cni_runtime import Document, Runtime, config_of, saved_table, with_previous
 from netns.plugins.firewalled_bridges import (
     BACKENDS,
     OURS,
@@ -29,13 +29,6 @@ from podway.cni.errors import (
 )
 
 
-def filter_tables(host: Netns) -> list[str]:
-    saved = [host.exec(f"{program}-save", "-t", "filter") for program in ("iptables", "ip6tables")]
-    return [
-        re.sub(r" \[.*", "", line) for line in "".join(saved).splitlines() if line[0] not in "#*"
-    ]
-
-
 @needs_original
 @pytest.mark.parametrize("policy", ["open", "same-bridge"])
 @pytest.mark.parametrize("admin", ["", "MY-ADMIN"])
@@ -50,7 +43,7 @@ def test_the_same_as_the_original(
         result = {**result_of(), "cniVersion": "1.0.0"}
         told = hosted.add(with_previous(config, result), make_netns(), reference=reference)
         told.pop("dns", None)
-        found.append((told, filter_tables(hosted.host)))
+        found.append((told, saved_table(hosted.host, "filter")))
     theirs, ours = found
     assert ours == theirs
 

@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from netns.conftest import MakeNetns, Netns
-from netns.plugins.cni_runtime import Document, Runtime, config_of, with_previous
+from netns.plugins.cni_runtime import Document, Runtime, config_of, saved_table, with_previous
 from netns.plugins.originals import each_first, needs_original
 from netns.plugins.published_ports import (
     HOST,
@@ -21,15 +21,6 @@ from netns.plugins.published_ports import (
     traces,
 )
 from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE, LIMITED_CONNECTIVITY
-
-
-def nat_tables(host: Netns) -> list[str]:
-    """Return tables nat of both families, as iptables-save prints them."""
-    saved = [host.exec(f"{program}-save", "-t", "nat") for program in ("iptables", "ip6tables")]
-    return [
-        re.sub(r" \[.*", "", line) for line in "".join(saved).splitlines() if line[0] not in "#*"
-    ]
-
 
 CASES: dict[str, Document] = {
     "one port": {},
@@ -74,7 +65,7 @@ def test_the_same_as_the_original(case: str, make_netns: MakeNetns, runtime: Run
         told.pop("dns", None)
         told["interfaces"][1].pop("sandbox")
         localnet = hosted.host.exec("sysctl", "-n", "net.ipv4.conf.br0.route_localnet")
-        found.append((told, nat_tables(hosted.host), localnet))
+        found.append((told, saved_table(hosted.host, "nat"), localnet))
     theirs, ours = found
     assert ours == theirs
 

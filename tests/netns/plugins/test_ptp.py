@@ -17,6 +17,7 @@ from netns.plugins.cni_runtime import (
     example_of,
     link_of,
     routes_of,
+    saved_table,
     with_previous,
     without_waiting,
 )
@@ -45,8 +46,7 @@ def forwarding(netns: Netns) -> list[str]:
 
 def nat_rules(netns: Netns) -> str:
     """Return the rules of both families."""
-    saved = [netns.exec(f"{program}-save", "-t", "nat") for program in ("iptables", "ip6tables")]
-    return "\n".join(line for line in "".join(saved).splitlines() if line.startswith("-A"))
+    return "\n".join(line for line in saved_table(netns, "nat") if line.startswith("-A"))
 
 
 def test_add_check_del(runtime: Runtime, pod: Netns) -> None:
@@ -91,16 +91,7 @@ def test_containers_reach_each_other_through_the_host(
 
 
 @pytest.mark.parametrize("backend", ["iptables", "nftables"])
-def test_masquerade(backend: str, runtime: Runtime, make_netns: MakeNetns, pod: Netns) -> None:
-    outside = make_netns()
-    runtime.host.ip(
-        "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", outside.name
-    )
-    for netns, device, address in (
-        (runtime.host, "up0", "192.0.2.1/24"), (outside, "eth0", "192.0.2.9/24"),
-    ):  # fmt: skip
-        netns.ip("addr", "add", address, "dev", device)
-        netns.ip("link", "set", device, "up")
+def test_masquerade(backend: str, runtime: Runtime, pod: Netns, outside: Netns) -> None:
     config = ptp(runtime, ipMasq=True, ipMasqBackend=backend)
     result = runtime.add(config, pod)
     assert connect(pod, outside, "192.0.2.9") == "192.0.2.1"
