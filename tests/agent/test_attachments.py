@@ -133,7 +133,7 @@ def test_pods_that_came_and_went_leave_nothing_in_memory(tmp_path: Path) -> None
         }
         found["endpoints"] = len(node.agent.endpoints) + len(node.agent.endpoints.dirty)
         found["turns"] = len(node.attachments._turns._locks)
-        found["waiters"] = len(node.agent._waiters)
+        found["waiters"] = len(node.agent.settling.waiters)
         return found
 
     async def cycle(node: Node, number: int) -> None:

@@ -13,7 +13,7 @@ an error, whatever happens to the pass and to the agent.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
@@ -33,17 +33,16 @@ from podway.agent.own_node import OwnNode
 from podway.agent.programs import FirstProgram, Programs
 from podway.agent.reconciler import Done, Reconciler
 from podway.agent.settings import Settings
+from podway.agent.settling import NO_PLACE, Settling
 from podway.agent.store_watch import StoreWatch
 from podway.agent.subnet_env import SubnetFile
 from podway.agent.takeover import TakeOver
-from podway.agent.waiters import Unsettled, Waiters
+from podway.agent.waiters import Unsettled
 from podway.diff.operations import Operation
-from podway.diff.tracker import Failure, Tracker
+from podway.diff.tracker import Tracker
 from podway.kernel.checksum_errors import ChecksumErrors
 from podway.kernel.logs import get_log
 from podway.kernel.protocol import Kernel
-from podway.model.endpoints import EndpointKey, host_ifname
-from podway.model.kernel import Key, link_key
 from podway.model.nodes import Claim, Node, Uplink
 from podway.store.protocol import Store
 
@@ -91,8 +90,6 @@ class Agent:
         self._kernel: Kernel | None = None
         self._wake = asyncio.Event()
         self._passed = asyncio.Event()
-        self._waiters = Waiters()
-        self._ended = False
 
         # What is known.
         self._memory = memory = Memory(ledger, log)
@@ -116,6 +113,7 @@ class Agent:
         )
         self.programs = Programs(ledger, log)
         self.desires = Desires(settings.node, self.tracker, self.programs, settings.names)
+        self.settling = Settling(self.desires, self.endpoints, self.tracker, self.wake)
         self.reconciler = Reconciler(
             self.tracker, self._thread, self.lookout, self.endpoints, metrics, log
         )
@@ -156,8 +154,7 @@ class Agent:
                 tasks.create_task(self._prepare.run(), name="first program")
                 tasks.create_task(self._work(self._kernel), name="work")
         finally:
-            self._ended = True
-            self._waiters.refuse(Unsettled("the agent is stopping"))
+            self.settling.end(Unsettled("the agent is stopping"))
             for part in (self.lookout, self.forward, self.reconciler):
                 part.stop()
             try:
@@ -216,36 +213,6 @@ class Agent:
         """Tell whether what is wanted of the kernel was computed from what is known now."""
         return self.cluster.network is None or self.node.place() == self.desires.place
 
-    async def settle(self, keys: Iterable[Key]) -> list[Failure]:
-        """Wait for the next whole pass; return the failures among *keys* that it left.
-
-        Raises:
-            Unsettled: there is no such pass.
-        """
-        if self._ended:
-            raise Unsettled("the agent is stopping")
-        if self.desires.place is None:
-            raise Unsettled("the node has no lease yet, or the agent has just started")
-        done = self._waiters.add(keys)
-        self.wake()
-        return await done
-
-    async def settle_endpoint(self, key: EndpointKey) -> list[Failure]:
-        """Compute the endpoint with *key* anew and wait until the kernel has it (or has it not).
-
-        Its host end counts whether it is wanted or not: while it cannot be deleted, the endpoint is
-        not gone, however often that is asked for.
-
-        Raises:
-            Unsettled: nobody can tell whether the kernel has it.
-        """
-        before = self.desires.keys_of(key)
-        self.desires.refresh_endpoints(self.endpoints)
-        keys = before | self.desires.keys_of(key) | {link_key(host_ifname(key))}
-        for failing in keys & self.tracker.failures.keys():
-            self.tracker.observe(failing, self.tracker.observed(failing))
-        return await self.settle(keys)
-
     async def passed(self) -> None:
         """Return after the next pass."""
         await self._passed.wait()
@@ -257,7 +224,7 @@ class Agent:
             Unsettled: nobody knows yet what the kernel should hold.
         """
         if self._kernel is None or self.desires.place is None:
-            raise Unsettled("the node has no lease yet, or the agent has just started")
+            raise Unsettled(NO_PLACE)
         state = await self._thread.call(self._kernel.read, list(self.tracker.wanted()))
         return self.tracker.preview(state)
 
@@ -287,7 +254,9 @@ class Agent:
             return []
         await self.lookout.read(self.desires.silent_keys())
         if not self.lookout.complete:
-            self._waiters.refuse(Unsettled(f"the kernel cannot be read: {self.lookout.error}"))
+            self.settling.waiters.refuse(
+                Unsettled(f"the kernel cannot be read: {self.lookout.error}")
+            )
             return []
         return await self._reconcile(kernel)
 
@@ -308,7 +277,7 @@ class Agent:
 
     async def _reconcile(self, kernel: Kernel) -> Done:
         """Carry out what is due until nothing is; then answer those who waited for it."""
-        with self._waiters.taken() as waiting:
+        with self.settling.waiters.taken() as waiting:
             outcome = await self.reconciler.carry_out(kernel)
             if outcome.is_settled:
                 await self._settled()

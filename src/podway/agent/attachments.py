@@ -193,7 +193,7 @@ class Attachments:
     async def _settle(self, key: EndpointKey) -> list[Failure]:
         """Return what stands in the way of the endpoint with *key*, after the next pass."""
         try:
-            return await self._agent.settle_endpoint(key)
+            return await self._agent.settling.endpoint(key)
         except Unsettled as error:
             raise CniError(TRY_AGAIN_LATER, str(error)) from error
 
