@@ -82,3 +82,26 @@ def parse_prefix_bits(text: str, most: int) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 3 or int(text) > most:
         raise ValueError(f"must have a prefix length of 0 to {most}")
     return int(text)
+
+
+def parse_prefix(text: str) -> tuple[bytes, int]:
+    """Return address and prefix length of canonical ``10.1.0.5/24``, as a result holds it."""
+    address, _, bits = text.partition("/")
+    return parse_address(address), int(bits)
+
+
+def first_address(packed: bytes, bits: int) -> bytes:
+    """Return the first address of the subnet that *packed* is in: the network's own."""
+    hosts = (1 << len(packed) * 8 - bits) - 1
+    return (int.from_bytes(packed, "big") & ~hosts).to_bytes(len(packed), "big")
+
+
+def last_address(packed: bytes, bits: int) -> bytes:
+    """Return the last address of the subnet that *packed* is in: IPv4's broadcast address."""
+    hosts = (1 << len(packed) * 8 - bits) - 1
+    return (int.from_bytes(packed, "big") | hosts).to_bytes(len(packed), "big")
+
+
+def share_subnet(one: bytes, other: bytes, bits: int) -> bool:
+    """Tell whether two addresses are of one family, and in one subnet of *bits*."""
+    return len(one) == len(other) and first_address(one, bits) == first_address(other, bits)

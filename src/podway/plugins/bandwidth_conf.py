@@ -5,12 +5,11 @@ can be read, DEL. As in the reference plugin, the configuration's own keys count
 ``runtimeConfig.bandwidth``, all or nothing.
 """
 
-from podway.cni.addresses import canonical_cidr
+from podway.cni.addresses import canonical_cidr, first_address, parse_prefix
 from podway.cni.errors import INVALID_CONFIG, broken_rule
 from podway.cni.fields import Fields
 from podway.cni.values import Value
 from podway.netlink.traffic_rates import burst_ticks
-from podway.plugins.interfaces import parse_prefix
 from podway.plugins.link_fields import plugin_fields
 
 TYPE_CHECKING = False
@@ -129,12 +128,4 @@ def _parse_subnet(text: str, where: str) -> Subnet:
         packed, bits = parse_prefix(canonical_cidr(text))
     except ValueError as error:
         raise broken_rule(where, text, str(error)) from None
-    mask = prefix_mask(len(packed), bits)
-    first = int.from_bytes(packed, "big") & int.from_bytes(mask, "big")
-    return Subnet(packed=first.to_bytes(len(packed), "big"), bits=bits)
-
-
-def prefix_mask(size: int, bits: int) -> bytes:
-    """Return a network mask of *size* bytes, of which the first *bits* bits are set."""
-    hosts = (1 << size * 8 - bits) - 1
-    return ((1 << size * 8) - 1 - hosts).to_bytes(size, "big")
+    return Subnet(packed=first_address(packed, bits), bits=bits)

@@ -12,6 +12,7 @@ filters lead by the address of the other end of the connection. Handles, classes
 numbers are those of the reference plugin.
 """
 
+from podway.cni.addresses import first_address
 from podway.cni.values import Value
 from podway.netlink.constants import (
     ETH_P_ALL,
@@ -25,7 +26,7 @@ from podway.netlink.constants import (
 from podway.netlink.traffic_control import create_class, create_qdisc, make_handle
 from podway.netlink.traffic_filters import create_filter, filter_info, redirect_action
 from podway.netlink.traffic_rates import burst_ticks, htb_class_options, tbf_options
-from podway.plugins.bandwidth_conf import BandwidthConf, Limit, Subnet, prefix_mask
+from podway.plugins.bandwidth_conf import BandwidthConf, Limit, Subnet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _class(handle: int, options: dict[str, object]) -> "TrafficMessage":
 def _compute_filter(subnet: Subnet, address: dict[int, int], target: int) -> "TrafficMessage":
     """Return what counts packets of *subnet* in class *target*."""
     size = len(subnet.packed)
-    mask = prefix_mask(size, subnet.bits)
+    mask = first_address(b"\xff" * size, subnet.bits)  # ones, and no host bits
     keys = [
         {
             "mask": int.from_bytes(mask[start : start + _WORD_BYTES], "big"),

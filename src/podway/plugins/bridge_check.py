@@ -34,11 +34,13 @@ from podway.plugins.bridge_vlans import (
     VLAN_RANGE_END,
     VLAN_UNTAGGED,
 )
+from podway.plugins.container_links import check_kind
 from podway.plugins.delegation import pass_to_ipam
 from podway.plugins.interface_checks import check_interface, required_link
 from podway.plugins.interfaces import compute_interface_plan, find_link
 from podway.plugins.masquerade_rules import choose_backend
 from podway.plugins.previous import container_interface, required_previous_result
+from podway.plugins.single_interface import check_told
 from podway.plugins.sysctls import is_forwarding
 
 TYPE_CHECKING = False
@@ -85,18 +87,15 @@ def _check_container(
     interface = result.interfaces[position]
     with entered(call.namespace), NetlinkSocket() as inside:
         link = required_link(inside, interface.name, call.request.netns)
-        _check_kind(link, "veth")
-        _check_mac(link, interface.mac)
-        if interface.mtu and link["mtu"] != interface.mtu:
-            text = f"mtu of {link['ifname']} is {link['mtu']}, and was {interface.mtu}"
-            raise CniError(CHECK_FAILED, text)
+        check_kind(link, "veth", {})
+        check_told(link, interface)
         if not conf.container_down:
             check_interface(inside, link, compute_interface_plan(result, position))
         return link
 
 
 def _check_bridge(conf: BridgeConf, bridge: "LinkMessage", result: Result) -> None:
-    _check_kind(bridge, "bridge")
+    check_kind(bridge, "bridge", {})
     for interface in result.interfaces:
         if interface.name == conf.bridge and not interface.sandbox:
             _check_mac(bridge, interface.mac)
@@ -194,12 +193,6 @@ def _check_gateways(host: NetlinkSocket, conf: BridgeConf, gateways: tuple[str, 
             raise CniError(CHECK_FAILED, f"{name} lacks the address {cidr}")
         if not is_forwarding(cidr):
             raise CniError(CHECK_FAILED, f"the host does not forward packets to {cidr}")
-
-
-def _check_kind(link: "LinkMessage", kind: str) -> None:
-    found = link.get("linkinfo", {}).get("kind")
-    if found != kind:
-        raise CniError(CHECK_FAILED, f"{link['ifname']} is a {found or 'device'}, and no {kind}")
 
 
 def _check_mac(link: "LinkMessage", mac: str) -> None:

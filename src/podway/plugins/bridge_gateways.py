@@ -6,7 +6,13 @@ As in the reference plugin, a bridge that is a gateway has the first address of 
 IPAM names no gateway.
 """
 
-from podway.cni.addresses import is_ipv4, parse_address, render_address
+from podway.cni.addresses import (
+    first_address,
+    is_ipv4,
+    parse_prefix,
+    render_address,
+    share_subnet,
+)
 from podway.cni.errors import INVALID_CONFIG, CniError
 from podway.cni.results import Ip, Route
 from podway.cni.values import replace
@@ -70,9 +76,8 @@ def compute_gateways(conf: "BridgeConf", ips: "Iterable[Ip]") -> tuple[str, ...]
 def _first_gateway(conf: "BridgeConf", cidr: str) -> str:
     if not conf.is_gateway:
         return ""
-    packed, bits = _parse(cidr)
-    hosts = (1 << len(packed) * 8 - bits) - 1
-    first = (int.from_bytes(packed, "big") & ~hosts) + 1
+    packed, bits = parse_prefix(cidr)
+    first = int.from_bytes(first_address(packed, bits), "big") + 1
     return render_address(first.to_bytes(len(packed), "big"))
 
 
@@ -110,11 +115,8 @@ def compute_obstacles(cidr: str, others: "Iterable[str]") -> list[str]:
 
 def overlaps(one: str, other: str) -> bool:
     """Tell whether the subnets of two addresses with prefix length have addresses in common."""
-    (a, a_bits), (b, b_bits) = _parse(one), _parse(other)
-    if len(a) != len(b):
-        return False
-    shift = len(a) * 8 - min(a_bits, b_bits)
-    return int.from_bytes(a, "big") >> shift == int.from_bytes(b, "big") >> shift
+    (a, a_bits), (b, b_bits) = parse_prefix(one), parse_prefix(other)
+    return share_subnet(a, b, min(a_bits, b_bits))
 
 
 def _clear(
@@ -155,8 +157,3 @@ def _add_address(netlink: "NetlinkSocket", link: "LinkMessage", cidr: str) -> No
 
 def _cidr_of(address: "AddressMessage") -> str:
     return format_prefix(address.get("local", address["address"]), address["prefixlen"])
-
-
-def _parse(cidr: str) -> tuple[bytes, int]:
-    address, _, bits = cidr.partition("/")
-    return parse_address(address), int(bits)

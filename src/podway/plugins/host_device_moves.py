@@ -27,6 +27,7 @@ from podway.netlink.routes import append_route, create_route
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.container_links import link_kind, read_link
 from podway.plugins.interfaces import enable_ipv6, find_link, settle_addresses
+from podway.plugins.process import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def compute_route_requests(state: "HostState", index: int) -> "list[Request[Rout
 def _give_master(host: NetlinkSocket, index: int, name: str) -> None:
     master = find_link(host, name)
     if master is None:
-        _complain(f"{name}, whose port the device was, is gone")
+        complain(f"host-device: {name}, whose port the device was, is gone")
         return
     host.request(change_link({"index": index, "master": master["index"]}))
 
@@ -245,7 +246,7 @@ def _give_routes(host: NetlinkSocket, index: int, state: "HostState") -> None:
         settle_addresses(host, index)
         refused = _refusals(host, [request for request, _ in refused])
     for _, error in refused:
-        _complain(str(error))
+        complain(f"host-device: {error}")
 
 
 def _refusals(
@@ -263,8 +264,3 @@ def _carry_out(host: NetlinkSocket, requests: "list[Request[Any]]") -> None:
     for error in host.batch(requests):
         if error is not None and not error.is_exists:
             raise error
-
-
-def _complain(text: str) -> None:
-    """Tell whoever reads the runtime's log."""
-    posix.write(2, f"host-device: {text}\n".encode(errors="backslashreplace"))

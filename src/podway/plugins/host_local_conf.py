@@ -16,7 +16,13 @@ beside the length of their family in bytes: a pool is counted through, not looke
 
 from itertools import pairwise
 
-from podway.cni.addresses import canonical_cidr, parse_address, render_address
+from podway.cni.addresses import (
+    canonical_cidr,
+    first_address,
+    parse_address,
+    parse_prefix,
+    render_address,
+)
 from podway.cni.documents import kind_of
 from podway.cni.errors import INVALID_CONFIG, CniError
 from podway.cni.fields import Fields
@@ -140,17 +146,16 @@ def _parse_subnet(fields: Fields) -> tuple[int, int, int]:
     """Return first address, prefix length, and length of an address in bytes."""
     text = fields.text("subnet")
     try:
-        address, _, bits_text = canonical_cidr(text).partition("/")
+        packed, bits = parse_prefix(canonical_cidr(text))
     except ValueError as error:
         raise fields.refused("subnet", text, str(error)) from None
-    packed, bits = parse_address(address), int(bits_text)
-    number, hosts = int.from_bytes(packed, "big"), (1 << len(packed) * 8 - bits) - 1
     if bits > len(packed) * 8 - 2:
         raise fields.refused("subnet", text, "is too small to give addresses from")
-    if number & hosts:
-        network = render_address((number & ~hosts).to_bytes(len(packed), "big"))
-        raise fields.refused("subnet", text, f"has host bits set; the network is {network}/{bits}")
-    return number, bits, len(packed)
+    first = first_address(packed, bits)
+    if first != packed:
+        rule = f"has host bits set; the network is {render_address(first)}/{bits}"
+        raise fields.refused("subnet", text, rule)
+    return int.from_bytes(packed, "big"), bits, len(packed)
 
 
 def _parse_number(fields: Fields, key: str, size: int, default: int) -> int:

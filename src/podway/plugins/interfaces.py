@@ -11,7 +11,7 @@ calling thread. So: ``with entered(netns), NetlinkSocket() as netlink: configure
 
 from time import monotonic, sleep
 
-from podway.cni.addresses import parse_address
+from podway.cni.addresses import last_address, parse_address, parse_prefix
 from podway.cni.errors import IO_FAILURE, CniError, broken_rule
 from podway.cni.values import Value
 from podway.netlink.addresses import create_address, dump_addresses
@@ -138,18 +138,6 @@ def _via(route: "Route", gateway: bytes) -> "ViaFields":
         rule = f"must be an IPv6 address: an IPv4 neighbour cannot lead to {route.dst}"
         raise broken_rule("routes gw", route.gw, rule)
     return {"family": AF_INET6, "addr": gateway}
-
-
-def parse_prefix(text: str) -> tuple[bytes, int]:
-    """Return address and prefix length of canonical ``10.1.0.5/24``, as a result holds it."""
-    address, _, bits = text.partition("/")
-    return parse_address(address), int(bits)
-
-
-def last_address(packed: bytes, bits: int) -> bytes:
-    """Return the last address of the subnet that *packed* is in: IPv4's broadcast address."""
-    hosts = (1 << len(packed) * 8 - bits) - 1
-    return (int.from_bytes(packed, "big") | hosts).to_bytes(len(packed), "big")
 
 
 def configure_interface(

@@ -5,10 +5,10 @@ of iptables-save and as the nft kind has it, and `IptablesPlan`. Pure; called by
 `firewall_rules` and `firewall_nftables`, carried out by `iptables_changes` and `iptables_lines`.
 """
 
-from podway.cni.addresses import parse_address, render_address
+from podway.cni.addresses import first_address, parse_address, render_address
 from podway.cni.values import Value
 from podway.netlink.constants import NFPROTO_INET
-from podway.netlink.nft_expressions import count, match_address, match_l4proto, network_of
+from podway.netlink.nft_expressions import count, match_address, match_l4proto
 from podway.plugins.iptables_chains import NFPROTO
 from podway.plugins.iptables_names import PROTOCOLS
 
@@ -92,7 +92,7 @@ def network_text(prefix: str) -> str:
     address, slash, bits = prefix.partition("/")
     packed = parse_address(address)
     length = int(bits) if slash else len(packed) * 8
-    return f"{render_address(network_of(packed, length)[0])}/{length}"
+    return f"{render_address(first_address(packed, length))}/{length}"
 
 
 def _match_prefix(prefix: str, *, source: bool) -> "Expressions":

@@ -5,12 +5,11 @@ In: `Masquerade`, and what iptables-save prints. Out: lines for iptables-restore
 written twice and a chain that two interfaces of a container share stays as long as one of them.
 """
 
-from podway.cni.addresses import parse_address, render_address
 from podway.cni.errors import IO_FAILURE, CniError
-from podway.netlink.nft_expressions import network_of
 from podway.plugins.iptables import read_table, restore
 from podway.plugins.iptables_kinds import legacy_families
 from podway.plugins.iptables_names import quote
+from podway.plugins.iptables_rules import network_text
 from podway.plugins.masquerade import (
     MULTICAST,
     POSTROUTING,
@@ -61,7 +60,9 @@ def compute_additions(saved: "Iterable[str]", wanted: "Masquerade", family: int)
     """
     chain = chain_name(wanted.network, wanted.container_id)
     told = f"-m comment --comment {quote(comment_text(wanted.network, wanted.container_id))}"
-    rules = [(f"{chain} -d {_subnet(cidr)} {told} -j ACCEPT") for cidr in cidrs_of(wanted, family)]
+    rules = [
+        (f"{chain} -d {network_text(cidr)} {told} -j ACCEPT") for cidr in cidrs_of(wanted, family)
+    ]
     first = len(rules)
     rules.append(f"{chain} ! -d {MULTICAST[family]} {told} -j MASQUERADE")
     rules += [
@@ -149,8 +150,3 @@ def _change(
 def _chain_of_line(line: str) -> str:
     words = line.split()
     return words[-1] if words[1] == POSTROUTING else words[1]
-
-
-def _subnet(cidr: str) -> str:
-    address, _, bits = cidr.partition("/")
-    return f"{render_address(network_of(parse_address(address), int(bits))[0])}/{bits}"

@@ -13,7 +13,7 @@ The reference plugin lets the kernel add the subnet's own route and deletes it. 
 comes with IFA_F_NOPREFIXROUTE, and there never is one.
 """
 
-from podway.cni.addresses import parse_address
+from podway.cni.addresses import first_address, parse_address, parse_prefix
 from podway.cni.errors import INVALID_CONFIG, CniError
 from podway.cni.results import Ip
 from podway.cni.values import Value
@@ -30,7 +30,6 @@ from podway.plugins.interfaces import (
     InterfacePlan,
     compute_address,
     compute_interface_plan,
-    parse_prefix,
 )
 
 TYPE_CHECKING = False
@@ -109,12 +108,6 @@ def _gateway_routes(ip: Ip) -> "list[RouteMessage]":
         "prefsrc": packed,
     }
     return [direct, subnet]
-
-
-def first_address(packed: bytes, bits: int) -> bytes:
-    """Return the first address of the subnet that *packed* is in."""
-    hosts = (1 << len(packed) * 8 - bits) - 1
-    return (int.from_bytes(packed, "big") & ~hosts).to_bytes(len(packed), "big")
 
 
 def _route(packed: bytes, scope: int) -> "RouteMessage":

@@ -3,10 +3,9 @@
 In: a request. Out: frozen values, or error 7.
 """
 
-from podway.cni.addresses import parse_address
+from podway.cni.addresses import first_address, parse_address, parse_prefix, share_subnet
 from podway.cni.errors import INVALID_CONFIG, CniError
 from podway.cni.values import Value
-from podway.plugins.interfaces import parse_prefix
 from podway.plugins.link_fields import plugin_fields
 
 TYPE_CHECKING = False
@@ -49,16 +48,11 @@ class Source(Value):
     @property
     def subnet(self) -> bytes:
         """The first address of its subnet."""
-        hosts = len(self.packed) * 8 - self.bits
-        first = int.from_bytes(self.packed, "big") >> hosts << hosts
-        return first.to_bytes(len(self.packed), "big")
+        return first_address(self.packed, self.bits)
 
     def reaches(self, packed: bytes | None) -> bool:
         """Tell whether an address is in the same subnet; None is in none."""
-        if packed is None or len(packed) != len(self.packed):
-            return False
-        hosts = len(packed) * 8 - self.bits
-        return int.from_bytes(packed, "big") >> hosts == int.from_bytes(self.packed, "big") >> hosts
+        return packed is not None and share_subnet(packed, self.packed, self.bits)
 
 
 def parse_conf(config: "NetConf") -> SbrConf:

@@ -17,7 +17,9 @@ from podway.cni.addresses import (
     canonical_cidr,
     is_ipv4,
     parse_address,
+    parse_prefix,
     render_address,
+    share_subnet,
 )
 from podway.cni.errors import (
     CHECK_FAILED,
@@ -133,19 +135,12 @@ def _with_gateways(ips: tuple[Ip, ...], arguments: str) -> tuple[Ip, ...]:
         except ValueError as error:
             raise broken_rule("CNI_ARGS GATEWAY", text, str(error), INVALID_ENVIRONMENT) from None
         ips = tuple(
-            replace(ip, gateway=gateway) if _is_near(ip.address, gateway) else ip for ip in ips
+            replace(ip, gateway=gateway)
+            if share_subnet(parse_address(gateway), *parse_prefix(ip.address))
+            else ip
+            for ip in ips
         )
     return ips
-
-
-def _is_near(cidr: str, gateway: str) -> bool:
-    """Tell whether *gateway* lies in the subnet of *cidr*."""
-    address, _, bits = cidr.partition("/")
-    one, other = parse_address(address), parse_address(gateway)
-    if len(one) != len(other):
-        return False
-    shift = len(one) * 8 - int(bits)
-    return int.from_bytes(one, "big") >> shift == int.from_bytes(other, "big") >> shift
 
 
 PLUGIN: "Final" = CniPlugin(

@@ -13,7 +13,12 @@ In: its text. Out: networks, this node's subnets, MTU, and who masquerades. Call
 One family is enough. Lines with other names are somebody else's.
 """
 
-from podway.cni.addresses import parse_address, parse_prefix_bits, render_address
+from podway.cni.addresses import (
+    first_address,
+    parse_address,
+    parse_prefix_bits,
+    render_address,
+)
 from podway.cni.errors import INVALID_CONFIG, TRY_AGAIN_LATER, CniError, broken_rule
 from podway.cni.values import Value
 
@@ -91,9 +96,7 @@ def _prefix(name: str, value: str, path: str) -> str:
     family = "IPv6" if "IPV6" in name else "IPv4"
     if length is None or (len(packed) == 16) != (family == "IPv6"):
         raise broken_rule(f"{name} in {path}", value, f"must be an {family} prefix")
-    host_bits = len(packed) * 8 - length
-    network = int.from_bytes(packed, "big") >> host_bits << host_bits
-    return f"{render_address(network.to_bytes(len(packed), 'big'))}/{length}"
+    return f"{render_address(first_address(packed, length))}/{length}"
 
 
 def _mtu(value: str, path: str) -> int:

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from podway.cni.addresses import last_address
 from podway.cni.addresses import parse_address as ip
 from podway.cni.errors import INVALID_CONFIG, CniError
 from podway.cni.results import Interface, Ip, Result, Route
 from podway.netlink.constants import IFA_F_NODAD
-from podway.plugins.interfaces import compute_interface_plan, compute_route, last_address
+from podway.plugins.interfaces import compute_interface_plan, compute_route
 
 INTERFACES = (Interface(name="br0"), Interface(name="eth0", sandbox="/x"))
 

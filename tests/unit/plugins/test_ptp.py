@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from podway.cni.addresses import first_address
 from podway.cni.errors import INVALID_CONFIG, CniError
 from podway.cni.results import Ip, Result, Route
 from podway.netlink.constants import IFA_F_NODAD, IFA_F_NOPREFIXROUTE
 from podway.netlink.text import format_address, format_prefix
 from podway.plugins.ptp_conf import PtpConf, parse_conf
-from podway.plugins.ptp_plans import PtpPlan, compute_ptp_plan, first_address
+from podway.plugins.ptp_plans import PtpPlan, compute_ptp_plan
 from unit.plugins.plugin_calls import call_of
 
 FOUR = Ip(address="10.1.0.5/24", gateway="10.1.0.1", interface=1)
