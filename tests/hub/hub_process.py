@@ -20,17 +20,14 @@ import asyncio
 import contextlib
 import json
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from hub.server_process import ServerProcess
 from podway.hub.limits import Limits
 from podway.hub.main import open_server
 from podway.hub.server import HubServer
@@ -43,7 +40,6 @@ from podway.store.tls import TlsFiles
 HOST_GW: dict[str, Any] = {"Network": "10.9.0.0/16", "Backend": {"Type": "host-gw"}}
 # So that a test that lost its hub waits for milliseconds and not for seconds.
 QUICK = HubOptions(backoff_min_s=0.01, backoff_max_s=0.1, request_s=20.0)
-START_S = 20.0
 
 
 class RunningHub:
@@ -96,12 +92,15 @@ async def running_hub(
         yield RunningHub(f"unix:{socket_path}", server)
 
 
-class HubProcess:
+class HubProcess(ServerProcess):
     """``podway hub`` as a process of its own, on a Unix socket.
 
+    Its directory holds ``hub.sock``, ``data`` and ``net-conf.json``.
+
     Attributes:
-        directory: holds ``hub.sock``, ``data`` and ``net-conf.json``.
         url: of its socket.
+        data_dir: of its database.
+        arguments: further ones.
     """
 
     def __init__(
@@ -111,91 +110,26 @@ class HubProcess:
         arguments: Sequence[str] = (),
         data_dir: Path | None = None,
     ) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="podway-hub-"))
+        super().__init__("hub")
         self.data_dir = data_dir or self.directory / "data"
         self.url = f"unix:{self.directory / 'hub.sock'}"
         self.arguments = list(arguments)
-        self._process: subprocess.Popen[bytes] | None = None
         if net_conf is not None:
             path = self.directory / "net-conf.json"
             path.write_text(json.dumps(net_conf))
             self.arguments += ["--net-conf", str(path)]
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self._end()
-            raise
-        return self
+    def command(self) -> list[str]:
+        where = ("--listen", self.url, "--data-dir", str(self.data_dir))
+        return [sys.executable, "-m", "podway.hub", *where, *self.arguments]
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._end()
-
-    @property
-    def pid(self) -> int:
-        """Of the process that runs now."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def log(self) -> str:
-        """Everything that it has logged, over all starts."""
-        return (self.directory / "log").read_text()
-
-    def start(self) -> None:
-        """Start it and wait until its socket is there."""
-        with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "podway.hub"),
-                    *("--listen", self.url, "--data-dir", str(self.data_dir)),
-                    *self.arguments,
-                ],
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-            )
-        self._wait_until_up()
-
-    def kill(self) -> None:
-        """End it as a power cut would (kill -9)."""
-        self._signal(signal.SIGKILL)
-
-    def stop(self) -> int:
-        """End it as an operator would; return its exit code."""
-        return self._signal(signal.SIGTERM)
+    def serves(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.directory / "hub.sock")) == 0
 
     def open_store(self, options: HubOptions = QUICK) -> HubStore:
         """Return a client; the caller closes it."""
         return open_hub(self.url, options=options)
-
-    def _wait_until_up(self) -> None:
-        deadline_s = time.monotonic() + START_S
-        path = self.url.removeprefix("unix:")
-        while True:
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > deadline_s:
-                raise AssertionError(f"the hub did not start:\n{self.log}")
-            with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
-                probe.connect(path)
-                return
-            time.sleep(0.005)
-
-    def _signal(self, number: signal.Signals) -> int:
-        assert self._process is not None
-        self._process.send_signal(number)
-        return self._process.wait(timeout=START_S)
-
-    def _end(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        shutil.rmtree(self.directory)
 
 
 def run_scenario(scenario: Callable[[], Any], patience_s: float = 60.0) -> None:

@@ -112,6 +112,15 @@ def test_another_net_conf_is_reported_and_not_used() -> None:
     run_scenario(scenario)
 
 
+def refused(directory: Path, arguments: list[str], words: str) -> int:
+    """Return the exit code of a hub that cannot start with *arguments*, and says so in *words*."""
+    defaults = ["--data-dir", str(directory / "data"), "--listen", f"unix:{directory / 'hub.sock'}"]
+    code, _, errors = hub_command(*defaults, *arguments)
+    assert words in errors
+    assert "Traceback" not in errors
+    return code
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -132,11 +141,7 @@ def test_another_net_conf_is_reported_and_not_used() -> None:
     ],
 )
 def test_wrong_arguments(tmp_path: Path, arguments: list[str], words: str) -> None:
-    defaults = ["--data-dir", str(tmp_path / "data"), "--listen", f"unix:{tmp_path / 'hub.sock'}"]
-    code, _, errors = hub_command(*defaults, *arguments)
-    assert code == 2
-    assert words in errors
-    assert "Traceback" not in errors
+    assert refused(tmp_path, arguments, words) == 2
 
 
 @pytest.mark.parametrize(
@@ -161,11 +166,7 @@ def test_wrong_arguments(tmp_path: Path, arguments: list[str], words: str) -> No
     ],
 )
 def test_what_the_machine_does_not_have(tmp_path: Path, arguments: list[str], words: str) -> None:
-    defaults = ["--data-dir", str(tmp_path / "data"), "--listen", f"unix:{tmp_path / 'hub.sock'}"]
-    code, _, errors = hub_command(*defaults, *arguments)
-    assert code == 1
-    assert words in errors
-    assert "Traceback" not in errors
+    assert refused(tmp_path, arguments, words) == 1
 
 
 def test_a_wrong_net_conf_stops_the_start_and_stores_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -31,6 +30,7 @@ from podway.lab.kube_programs import (
     needed_feature_gates,
     token_line,
 )
+from store.etcd_process import free_ports
 from store.pem import Authority
 
 ADMIN_TOKEN = "admin-token"
@@ -64,7 +64,7 @@ class KubeServer:
         self._etcd_program = find_etcd(os.environ)
         self._program = find_kube_apiserver(os.environ)
         self.directory = Path(tempfile.mkdtemp(prefix="podway-kube-"))
-        etcd_port, peer_port, self.port = _free_ports(3)
+        etcd_port, peer_port, self.port = free_ports(3)
         self.etcd_url = f"http://127.0.0.1:{etcd_port}"
         self._peer_url = f"http://127.0.0.1:{peer_port}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -266,11 +266,3 @@ def running_kube_server() -> Iterator[KubeServer]:
         yield server
     finally:
         server.stop()
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]

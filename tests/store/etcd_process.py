@@ -14,16 +14,13 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from hub.server_process import ServerProcess
 from podway.store.access import StoreAccess
 from podway.store.etcd import EtcdStore
 from podway.store.etcd_open import open_etcd
@@ -31,7 +28,6 @@ from podway.store.etcd_watch import EtcdOptions
 
 CONFIG = "/coreos.com/network/config"
 SUBNETS = "/coreos.com/network/subnets/"
-START_S = 30.0
 # So that a test that lost its store waits for milliseconds and not for seconds.
 QUICK = EtcdOptions(backoff_min_s=0.01, backoff_max_s=0.1, request_s=20.0)
 
@@ -45,12 +41,13 @@ def free_ports(count: int) -> list[int]:
         return [int(each.getsockname()[1]) for each in sockets]
 
 
-class EtcdProcess:
+class EtcdProcess(ServerProcess):
     """One member, alone or of a cluster.
 
     Attributes:
-        directory: holds its data and its log.
+        name: of the member.
         endpoint: where clients reach it: ``http://127.0.0.1:PORT``.
+        ctl_arguments: by which etcdctl is let in.
     """
 
     def __init__(
@@ -62,45 +59,34 @@ class EtcdProcess:
         arguments: Sequence[str] = (),
         scheme: str = "http",
     ) -> None:
+        super().__init__("etcd", _quick_disk())
         self.name = name
-        self.directory = Path(tempfile.mkdtemp(prefix="podway-etcd-", dir=_quick_disk()))
-        client_port, self._peer_port = ports or free_ports(2)
-        self.endpoint = f"{scheme}://127.0.0.1:{client_port}"
+        self._client_port, peer_port = ports or free_ports(2)
+        self._peer_url = f"http://127.0.0.1:{peer_port}"
+        self.endpoint = f"{scheme}://127.0.0.1:{self._client_port}"
         self._cluster = cluster or f"{name}={self._peer_url}"
         self._arguments = list(arguments)
         self.ctl_arguments: list[str] = []
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.end()
-            raise
-        return self
+    def command(self) -> list[str]:
+        return [
+            *("etcd", "--name", self.name, "--data-dir", str(self.directory / "data")),
+            *("--listen-client-urls", self.endpoint),
+            *("--advertise-client-urls", self.endpoint),
+            *("--listen-peer-urls", self._peer_url),
+            *("--initial-advertise-peer-urls", self._peer_url),
+            *("--initial-cluster", self._cluster),
+            *("--heartbeat-interval", "20", "--election-timeout", "200"),
+            *("--logger", "zap", "--log-level", "warn"),
+            *self._arguments,
+        ]
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.end()
-
-    @property
-    def _peer_url(self) -> str:
-        return f"http://127.0.0.1:{self._peer_port}"
-
-    @property
-    def pid(self) -> int:
-        """Of the process that runs now."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def log(self) -> str:
-        """Everything that it has logged, over all starts."""
-        return (self.directory / "log").read_text()
+    def serves(self) -> bool:
+        """Tell whether it answers, and so has a leader: of a cluster most must be there."""
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self._client_port)):
+                return False
+        return self._try_ctl("get", "x").returncode == 0
 
     def url(self, prefix: str = "/coreos.com/network") -> str:
         """Return where podway finds the network under *prefix*."""
@@ -114,73 +100,6 @@ class EtcdProcess:
     ) -> EtcdStore:
         """Return a client; the caller closes it."""
         return open_etcd(self.url(prefix), access or StoreAccess(), options)
-
-    def start(self) -> None:
-        """Start it and wait until it serves."""
-        self.launch()
-        self.wait()
-
-    def launch(self) -> None:
-        """Start it; a member of a cluster serves only when most are there."""
-        with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *("etcd", "--name", self.name, "--data-dir", str(self.directory / "data")),
-                    *("--listen-client-urls", self.endpoint),
-                    *("--advertise-client-urls", self.endpoint),
-                    *("--listen-peer-urls", self._peer_url),
-                    *("--initial-advertise-peer-urls", self._peer_url),
-                    *("--initial-cluster", self._cluster),
-                    *("--heartbeat-interval", "20", "--election-timeout", "200"),
-                    *("--logger", "zap", "--log-level", "warn"),
-                    *self._arguments,
-                ],
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-            )
-
-    def wait(self) -> None:
-        """Wait until it serves, and has a leader."""
-        deadline_s = time.monotonic() + START_S
-        while True:
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > deadline_s:
-                raise AssertionError(f"etcd did not start:\n{self.log}")
-            if self._listens() and self._try_ctl("get", "x").returncode == 0:
-                return
-            time.sleep(0.01)
-
-    def _listens(self) -> bool:
-        port = int(self.endpoint.rpartition(":")[2])
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    def kill(self) -> None:
-        """End it as a power cut would (kill -9)."""
-        self._signal(signal.SIGKILL)
-
-    def freeze(self) -> None:
-        """Have it hang: its connections stay, and say nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-    def end(self) -> None:
-        """End it and remove its files."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-        self._process.wait(timeout=START_S)
 
     def ctl(self, *words: str, stdin: str = "") -> str:
         """Return what ``etcdctl words...`` prints, which reads *stdin*."""
@@ -237,11 +156,6 @@ class EtcdProcess:
             *("--initial-cluster", self._cluster),
             *("--initial-advertise-peer-urls", self._peer_url),
         )
-
-
-def login(user: str, password_file: Path) -> StoreAccess:
-    """Return the access of *user*."""
-    return StoreAccess(store_user=user, store_password_file=password_file)
 
 
 def _quick_disk() -> str | None:

@@ -119,7 +119,7 @@ def plan_release(request: ReleaseLease, state: State, now_s: float) -> Plan:
 def plan_reservation(request: Reserve, state: State, now_s: float) -> Plan:
     """Keep subnets for a node."""
     del now_s
-    subnets = _parse_subnets(request)
+    subnets = parse_subnets(request)
     try:
         check_reservation(_usable_network(state), request.name, subnets, state.holdings)
     except SubnetRefused as error:
@@ -214,7 +214,8 @@ def _item(record: Record, state: State, now_s: float) -> Item:
     )
 
 
-def _parse_subnets(request: Reserve) -> tuple[IPNetwork, ...]:
+def parse_subnets(request: Reserve) -> tuple[IPNetwork, ...]:
+    """Return the subnets that *request* names, one at least. Raises ValueRefused."""
     if not request.subnets:
         raise ValueRefused(f"reservation for node {request.name}: names no subnet")
     try:

@@ -17,18 +17,16 @@ from podway.hub.feed import Feed
 from podway.hub.ledger import Answered, Outcome
 from podway.hub.limits import Limits
 from podway.hub.mirror import Mirror
-from podway.hub.plans import Plan
+from podway.hub.plans import Plan, parse_subnets
 from podway.hub.server import HubServer
 from podway.hub.sessions import Session
 from podway.kernel.logs import get_log
-from podway.model.addresses import IPNetwork
 from podway.model.networks import parse_network
 from podway.store.codec import (
     claim_from_body,
     encode_network,
     encode_node,
     encode_subnets,
-    parse_subnet,
 )
 from podway.store.frames import (
     KIND_CONFIG,
@@ -165,7 +163,7 @@ class UpstreamServer(HubServer):
             case ReleaseLease():
                 await store.release(request.name)
             case Reserve():
-                await store.reserve(request.name, _subnets(request))
+                await store.reserve(request.name, parse_subnets(request))
             case Delete() if request.kind == KIND_RESERVATION:
                 await store.unreserve(request.name)
             case Put() if (request.kind, request.name) == _NETWORK:
@@ -217,10 +215,3 @@ def _node_item(status: NodeStatus) -> Item:
         ttl_s=status.ttl_s,
         expires_in_s=status.expires_in_s,
     )
-
-
-def _subnets(request: Reserve) -> tuple[IPNetwork, ...]:
-    try:
-        return tuple(parse_subnet(text) for text in request.subnets)
-    except ValueError as error:
-        raise ValueRefused(f"reservation for node {request.name}: {error}") from error
