@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address
 from typing import TypeVar
 
-from podway.model.addresses import Family
+from podway.model.addresses import Family, IPNetwork
 from podway.model.nodes import Claim, Wish
 from podway.store.address import TcpAddress, UnixAddress, parse_hub_address
 from podway.store.frames import (
@@ -29,9 +29,10 @@ T = TypeVar("T")
 PATIENCE_S = 30.0
 
 
-def claim(name: str, number: int, *, ttl_s: int = 3600) -> Claim:
+def claim(name: str, number: int, *, ttl_s: int = 3600, subnet: IPNetwork | None = None) -> Claim:
     """Return the claim of node *name*, whose public address is number *number* of 198.18.0.0/15."""
-    wish = Wish(family=Family.IPV4, public_ip=ip_address(0xC6120000 + number))
+    address = ip_address(0xC6120000 + number)
+    wish = Wish(family=Family.IPV4, public_ip=address, subnet=subnet)
     return Claim(name=name, backend="host-gw", wishes=(wish,), ttl_s=ttl_s)
 
 

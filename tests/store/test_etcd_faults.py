@@ -9,7 +9,6 @@ import pytest
 
 from hub.clients import claim, next_event, patiently
 from hub.hub_process import run_scenario
-from podway.model.nodes import Claim
 from podway.store.access import StoreAccess
 from podway.store.etcd_open import open_etcd
 from podway.store.etcd_watch import EtcdOptions
@@ -127,19 +126,7 @@ def test_put_back_to_an_older_backup(etcd: EtcdProcess, tmp_path: Path) -> None:
         assert event.revision < snapshot.revision
         with pytest.raises(LeaseLost):
             await store.renew("new")
-        wish = claim("new", 2).wishes[0]
-        again = await store.claim(
-            Claim(
-                name="new",
-                backend="host-gw",
-                wishes=(
-                    type(wish)(
-                        family=wish.family, public_ip=wish.public_ip, subnet=new.leases[0].subnet
-                    ),
-                ),
-                ttl_s=3600,
-            )
-        )
+        again = await store.claim(claim("new", 2, subnet=new.leases[0].subnet))
         assert again == new
         await current(events, "new", new)
         await store.close()

@@ -7,7 +7,7 @@ import pytest
 
 from hub.clients import claim, next_event
 from hub.hub_process import run_scenario
-from podway.model.nodes import Claim, Node
+from podway.model.nodes import Node
 from podway.store.etcd import EtcdStore
 from podway.store.etcd_messages import TxnRequest, TxnResponse
 from podway.store.protocol import LeaseLost, Snapshot, StoreAway, StoreError
@@ -132,19 +132,7 @@ def test_a_lease_lost_and_its_subnet_given_to_another(etcd: EtcdProcess) -> None
         lease = etcd.keys(subnet_key(node))[subnet_key(node)][1]
         etcd.ctl("lease", "revoke", f"{lease:x}")
         await current(events, "a", None)
-        wish = claim("b", 2).wishes[0]
-        taken = await other.claim(
-            Claim(
-                name="b",
-                backend="host-gw",
-                wishes=(
-                    type(wish)(
-                        family=wish.family, public_ip=wish.public_ip, subnet=node.leases[0].subnet
-                    ),
-                ),
-                ttl_s=3600,
-            )
-        )
+        taken = await other.claim(claim("b", 2, subnet=node.leases[0].subnet))
         assert taken.leases[0].subnet == node.leases[0].subnet
         with pytest.raises(LeaseLost):
             await store.renew("a")
