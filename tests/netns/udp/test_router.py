@@ -15,8 +15,10 @@ from netns.udp.worlds import (
     address4,
     address6,
     drain,
+    own,
     peer4,
     peer6,
+    underlay,
     wait_for_counter,
 )
 from podway.udp.segments import PART, UNSUMMED, WHOLE, mark
@@ -27,14 +29,6 @@ IP_MTU, IPV6_MTU = 14, 24
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER = 10, 23
 PMTUDISC_DONT, PMTUDISC_DO = 0, 2
 FAMILIES = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
-
-
-def own(version: int, number: int) -> str:
-    return f"10.244.{number}.0" if version == 4 else f"fd00:10:244:{number}::"
-
-
-def underlay(version: int, number: int) -> str:
-    return address4(number) if version == 4 else address6(number)
 
 
 def pod(node: Node, version: int, to: str, *, ttl: int = 64) -> socket.socket:

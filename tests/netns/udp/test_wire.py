@@ -10,12 +10,13 @@ from netns.udp.worlds import (
     PORT,
     Node,
     address4,
-    address6,
     connect,
     drain,
+    own,
     peer4,
     peer6,
     transfer,
+    underlay,
     wait_for_counter,
 )
 from podway.udp.segments import UNSUMMED, is_ours, part_of
@@ -26,15 +27,6 @@ from unit.udp.inner_packets import body_of, icmp_echo, is_sound, udp
 IP_RECVTTL = 12
 DATA = hashlib.shake_256(b"podway").digest(3_000_000)
 FAMILIES = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
-
-
-def own(version: int, number: int) -> str:
-    """Return the tunnel address of node *number*."""
-    return f"10.244.{number}.0" if version == 4 else f"fd00:10:244:{number}::"
-
-
-def underlay(version: int, number: int) -> str:
-    return address4(number) if version == 4 else address6(number)
 
 
 @FAMILIES

@@ -60,6 +60,16 @@ def address6(number: int) -> str:
     return f"2001:db8::{number}"
 
 
+def underlay(version: int, number: int) -> str:
+    """Return the address of node *number* on the link."""
+    return address4(number) if version == 4 else address6(number)
+
+
+def own(version: int, number: int) -> str:
+    """Return the tunnel address of node *number*."""
+    return f"10.244.{number}.0" if version == 4 else f"fd00:10:244:{number}::"
+
+
 def subnet4(number: int) -> str:
     return f"10.244.{number}.0/24"
 
@@ -115,7 +125,7 @@ class Node:
         self.netns.ip("route", "add", "10.244.0.0/16", "dev", dev)
         self.netns.ip("route", "add", "fd00:10:244::/48", "dev", dev, "mtu", "1452")
         self.write_sysctl(f"ipv4/conf/{dev}/accept_local", "1")
-        self.wait_for_address6(f"fd00:10:244:{self.number}::")
+        self.wait_for_address6(own(6, self.number))
 
     def write_sysctl(self, path: str, value: str) -> None:
         inside(self.netns, lambda: Path(f"/proc/sys/net/{path}").write_text(value, "ascii"))
