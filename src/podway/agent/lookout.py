@@ -222,11 +222,17 @@ class Lookout:
         self._uplink_due = False
         found = await self._thread.call(find_uplink, self._kernel, self._choice)
         if found is None:
-            self.uplink_error = f"this node has no {self._choice}: name its interface with --uplink"
+            self._miss_uplink(f"this node has no {self._choice}: name its interface with --uplink")
             return
         if self.uplink is not None:
             self._miss_addresses(self.uplink, found)
         self.uplink, self.uplink_error = found, ""
+
+    def _miss_uplink(self, error: str) -> None:
+        """Say once that there is none: it is looked for again without end."""
+        if error != self.uplink_error:
+            self._log.warning("no uplink", reason=error)
+        self.uplink_error = error
 
     def _miss_addresses(self, before: Uplink, after: Uplink) -> None:
         """Have devices read again that lost an address: as for our own ones, see `_see`."""

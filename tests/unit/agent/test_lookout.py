@@ -148,7 +148,9 @@ def test_a_sysctl_that_changed_is_found_by_polling_and_costs_nothing_before() ->
 
 
 @pytest.mark.usefixtures("_quick_poll")
-def test_the_default_route_may_come_late_and_without_a_word() -> None:
+def test_the_default_route_may_come_late_and_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def scenario() -> None:
         async with watching(uplink=False) as bench:
             await bench.look()
@@ -163,6 +165,7 @@ def test_the_default_route_may_come_late_and_without_a_word() -> None:
             assert (bench.lookout.uplink_error, bench.lookout.uplink is None) == ("", False)
 
     run(scenario)
+    assert caplog.text.count("no uplink") == 1
 
 
 def test_an_uplink_that_comes_back_as_it_was_is_no_error_any_more() -> None:
