@@ -55,6 +55,8 @@ _RTEXT_FILTER_BRVLAN: "Final" = 2
 # Port numbers have BR_PORT_BITS, and 0 is none (net/bridge/br_private.h, br_if.c find_portno).
 _MAX_PORTS: "Final" = (1 << 10) - 1
 _HOST: "Final" = "the host's namespace"
+# What the configuration calls settings of a port.
+_PORT_KEYS: "Final" = {"mode": "hairpinMode", "isolated": "portIsolation"}
 
 
 def check(call: "Call") -> None:
@@ -131,7 +133,8 @@ def _check_port(
         raise CniError(CHECK_FAILED, f"{name} is no port of {conf.bridge}")
     for key, value in compute_port(conf).items():
         if info.get("slave_data", {}).get(key) != value:
-            raise CniError(CHECK_FAILED, f"{key} of port {name} is not {value}")
+            state = "off" if value else "on"
+            raise CniError(CHECK_FAILED, f"{_PORT_KEYS[key]} is {state} at port {name}")
     if conf.filters_vlans:
         _check_vlans(host, conf, bridge, port)
     return port

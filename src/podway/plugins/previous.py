@@ -34,11 +34,11 @@ def required_previous_result(request: "Request") -> "Result":
     """
     result = previous_result(request)
     if result is None:
-        raise CniError(
-            INVALID_CONFIG,
-            f"prevResult is missing: {request.command} of {request.config.type or 'this plugin'} "
-            "needs the result of the plugin before it",
+        wanted = (
+            "the result of the plugin before it" if request.command == "ADD" else "ADD's result"
         )
+        told = f"{request.command} of {request.config.type or 'this plugin'} needs {wanted}"
+        raise CniError(INVALID_CONFIG, f"prevResult is missing: {told}")
     return result
 
 

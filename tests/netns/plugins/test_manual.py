@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from netns.conftest import Netns
-from netns.plugins.cni_runtime import Document, Runtime, config_of
-from podway.cni.errors import INVALID_CONFIG, IO_FAILURE
+from netns.plugins.cni_runtime import Document, Runtime, config_of, with_previous
+from podway.cni.errors import CHECK_FAILED, INVALID_CONFIG, IO_FAILURE
 from podway.netlink.netns import entered
 
 NOBODY = 65534
@@ -113,3 +113,14 @@ def test_a_parameter_that_is_not_there_is_said_so(runtime: Runtime, pod: Netns) 
     answer = runtime.call("ADD", config_of("tuning", **keys), pod, ifname="lo")
     assert answer.code == IO_FAILURE
     assert "no parameter of this kernel" in answer.msg
+
+
+@pytest.mark.parametrize("key", ["hairpinMode", "portIsolation"])
+def test_check_of_bridge_names_what_differs_as_the_configuration_does(
+    key: str, runtime: Runtime, pod: Netns
+) -> None:
+    config = config_of("bridge", ipam={})
+    result = runtime.add(config, pod)
+    changed = runtime.call("CHECK", with_previous({**config, key: True}, result), pod)
+    assert changed.code == CHECK_FAILED
+    assert changed.msg.startswith(f"{key} is off")

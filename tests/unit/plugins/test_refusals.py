@@ -12,6 +12,7 @@ from podway.plugins.firewall_conf import bridge_of, parse_firewall_conf
 from podway.plugins.host_device_conf import parse_conf as parse_host_device_conf
 from podway.plugins.host_device_lookup import is_driven_by_program
 from podway.plugins.portmap_conf import choose_backend, parse_portmap_conf
+from podway.plugins.previous import required_previous_result
 from unit.plugins.plugin_calls import call_of
 
 HARDWARE = "ffff:ff:1f.7"
@@ -61,6 +62,16 @@ def test_a_plugin_is_not_found_by_the_name_of_its_module() -> None:
     with pytest.raises(CniError) as refused:
         delegate_add(call, ipam_type(call))
     assert refused.value.code == INVALID_CONFIG
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"), [("ADD", "the plugin before it"), ("CHECK", "ADD's result")]
+)
+def test_which_previous_result_is_missing(command: str, wanted: str) -> None:
+    with pytest.raises(CniError) as refused:
+        required_previous_result(call_of({}, command).request)
+    assert refused.value.code == INVALID_CONFIG
+    assert wanted in refused.value.msg
 
 
 def test_a_policy_without_any_interface_says_where_to_put_the_plugin() -> None:
