@@ -96,7 +96,7 @@ def test_the_demo_of_the_readme(labs: Labs) -> None:
 def test_what_the_readme_proposes_to_play_with(labs: Labs) -> None:
     block = next(text for text in blocks(README) if ".venv/bin/podway lab up" in text)
     played = [read_command(README.name, line).words for line in commands_in(block)]
-    assert (played[0][1], played[-1][1], len(played)) == ("up", "down", 6)
+    assert (played[0][1], played[-1][1], len(played)) == ("up", "down", 7)
     for words in played:
         code, printed = labs.run(words)
         assert code == 0, f"{words}\n" + "\n".join(printed)
