@@ -29,10 +29,9 @@ and an entry in `registry`. What they share:
     ``with Undo() as undo: ...; undo.push(step, *arguments)``.
 `interfaces`, `interface_checks`
     ``compute_interface_plan(result, position) -> InterfacePlan`` (pure), ``configure_interface(
-    netlink, index, ifname, plan)``, ``find_link``, ``set_up``, ``carry_out`` (batch or the first
-    error), ``settle_addresses``; for CHECK ``check_interface(netlink, link, plan)``,
-    ``required_link``. In a container:
-    ``with entered(call.namespace), NetlinkSocket() as netlink:``.
+    netlink, index, ifname, plan)``, ``find_link``, ``required_link``, ``set_up``, ``carry_out``
+    (batch or the first error), ``settle_addresses``; for CHECK ``check_interface(netlink, link,
+    plan)``. In a container: ``with entered(call.namespace), NetlinkSocket() as netlink:``.
 `previous`
     ``previous_result(request)``, ``required_previous_result(request)``, ``find_interface``,
     ``container_interface``.

@@ -36,8 +36,8 @@ from podway.plugins.bridge_vlans import (
 )
 from podway.plugins.container_links import check_kind
 from podway.plugins.delegation import pass_to_ipam
-from podway.plugins.interface_checks import check_interface, required_link
-from podway.plugins.interfaces import compute_interface_plan, find_link
+from podway.plugins.interface_checks import check_interface
+from podway.plugins.interfaces import compute_interface_plan, find_link, required_link
 from podway.plugins.masquerade_rules import choose_backend
 from podway.plugins.previous import container_interface, required_previous_result
 from podway.plugins.single_interface import check_told

@@ -14,6 +14,7 @@ from podway.cni.values import Value
 from podway.netlink.constants import IF_OPER_UP, IFF_PROMISC, IFF_UP
 from podway.netlink.errors import NetlinkError
 from podway.netlink.links import change_link, create_link, delete_link, dump_links
+from podway.netlink.socket import NetlinkSocket
 from podway.plugins.interfaces import disable_accept_ra, find_link
 from podway.plugins.macs import random_veth_name
 from podway.plugins.sysctls import write_sysctl_if_any
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Final
 
     from podway.netlink.link_messages import LinkMessage
-    from podway.netlink.socket import NetlinkSocket
     from podway.plugins.bridge_conf import BridgeConf
     from podway.plugins.skeleton import Call
 
@@ -33,7 +33,7 @@ _UP_WITHIN_S: "Final" = 2.55
 _ASK_AGAIN_S: "Final" = 0.001
 
 
-def ensure_bridge(netlink: "NetlinkSocket", conf: "BridgeConf") -> "tuple[LinkMessage, bool]":
+def ensure_bridge(netlink: NetlinkSocket, conf: "BridgeConf") -> "tuple[LinkMessage, bool]":
     """Return the bridge, made if there was none, and whether this call made it.
 
     Raises:
@@ -66,7 +66,7 @@ def compute_bridge_change(conf: "BridgeConf", link: "LinkMessage") -> "LinkMessa
     return change
 
 
-def _make_bridge(netlink: "NetlinkSocket", conf: "BridgeConf") -> bool:
+def _make_bridge(netlink: NetlinkSocket, conf: "BridgeConf") -> bool:
     """Make the bridge; tell whether it was not there already after all."""
     data = {"vlan_filtering": 1} if conf.filters_vlans else {}
     # With an address of its own; else it would have its ports' lowest, and change with them.
@@ -86,7 +86,7 @@ def _make_bridge(netlink: "NetlinkSocket", conf: "BridgeConf") -> bool:
     return True
 
 
-def remove_unused_bridge(netlink: "NetlinkSocket", name: str) -> None:
+def remove_unused_bridge(netlink: NetlinkSocket, name: str) -> None:
     """Delete a bridge that this call made, unless it has got ports meanwhile."""
     link = find_link(netlink, name)
     if link is not None and not netlink.dump(dump_links(master=link["index"])):
@@ -113,7 +113,7 @@ class Pair(Value):
     name: str
 
 
-def make_pair(netlink: "NetlinkSocket", conf: "BridgeConf", call: "Call") -> Pair:
+def make_pair(netlink: NetlinkSocket, conf: "BridgeConf", call: "Call") -> Pair:
     """Make the pair of devices between bridge and container, and the bridge if there is none.
 
     Raises:
@@ -129,7 +129,7 @@ def make_pair(netlink: "NetlinkSocket", conf: "BridgeConf", call: "Call") -> Pai
             if is_new:
                 remove_unused_bridge(netlink, conf.bridge)
             if error.is_exists:
-                _refuse_taken_name(netlink, name, call)
+                _refuse_taken_name(call)
             # Somebody's random name, or a bridge that its maker took away again.
             is_momentary = error.is_exists or error.errno == ENODEV
             if not is_momentary or attempt == _ATTEMPTS - 1:
@@ -149,16 +149,14 @@ def _compute_pair(conf: "BridgeConf", call: "Call", name: str, bridge: int) -> "
     return {**host, "linkinfo": {"kind": "veth", "data": {"peer": peer}}}
 
 
-def _refuse_taken_name(netlink: "NetlinkSocket", name: str, call: "Call") -> None:
-    if find_link(netlink, name) is None:
-        raise CniError(
-            IO_FAILURE,
-            f"CNI_IFNAME = {call.request.ifname!r}: the container has such an interface already; "
-            "each attachment needs a name of its own",
-        )
+def _refuse_taken_name(call: "Call") -> None:
+    from podway.plugins.container_links import refuse_taken_name  # noqa: PLC0415 - after an error
+
+    with NetlinkSocket(netns_fd=call.namespace) as inside:
+        refuse_taken_name(call, inside)
 
 
-def set_up_port(netlink: "NetlinkSocket", conf: "BridgeConf", name: str, mark: str) -> None:
+def set_up_port(netlink: NetlinkSocket, conf: "BridgeConf", name: str, mark: str) -> None:
     """Bring the host's end up, with its mark and what the bridge makes of it."""
     # A bridge takes all that arrives: addresses of the port's own would be of no use, and each
     # adds three routes, through which the kernel goes whenever a device comes or goes.
@@ -179,7 +177,7 @@ def compute_port(conf: "BridgeConf") -> "dict[str, int]":
     return {"mode": int(conf.hairpin), "isolated": int(conf.isolated)}
 
 
-def await_port(netlink: "NetlinkSocket", name: str) -> "LinkMessage":
+def await_port(netlink: NetlinkSocket, name: str) -> "LinkMessage":
     """Return the host's end as soon as the bridge forwards what comes from there.
 
     Raises:
@@ -200,7 +198,7 @@ def await_port(netlink: "NetlinkSocket", name: str) -> "LinkMessage":
         pause_s = min(pause_s * 2, 0.05)
 
 
-def delete_if_any(netlink: "NetlinkSocket", name: str) -> None:
+def delete_if_any(netlink: NetlinkSocket, name: str) -> None:
     """Delete a device; none of that name is no error."""
     try:
         netlink.request(delete_link({"ifname": name}))
@@ -209,7 +207,7 @@ def delete_if_any(netlink: "NetlinkSocket", name: str) -> None:
             raise
 
 
-def required_link(netlink: "NetlinkSocket", name: str) -> "LinkMessage":
+def required_link(netlink: NetlinkSocket, name: str) -> "LinkMessage":
     """Return a device that was just made.
 
     Raises:

@@ -46,7 +46,11 @@ from podway.plugins.host_device_moves import (
     move_in,
 )
 from podway.plugins.host_device_state import HostState, compute_state
-from podway.plugins.interfaces import compute_interface_plan, configure_interface
+from podway.plugins.interfaces import (
+    compute_interface_plan,
+    configure_interface,
+    required_link,
+)
 from podway.plugins.previous import container_interface, required_previous_result
 from podway.plugins.single_interface import check_told
 from podway.plugins.skeleton import Call, CniPlugin, run_plugin
@@ -179,10 +183,7 @@ def _return_from_noted(host: NetlinkSocket, path: str, state: HostState, *, wait
 
 def check(call: Call) -> None:
     """See that the device is in the container as ADD left it."""
-    from podway.plugins.interface_checks import (  # noqa: PLC0415 - nothing else needs it
-        check_interface,
-        required_link,
-    )
+    from podway.plugins.interface_checks import check_interface  # noqa: PLC0415 - only here
 
     conf = parse_conf(call)
     require_device(conf)

@@ -8,7 +8,6 @@ from podway.cni.errors import CHECK_FAILED, CniError
 from podway.netlink.addresses import create_address, dump_addresses
 from podway.netlink.constants import IFF_UP, RT_TABLE_MAIN
 from podway.netlink.routes import append_route, dump_routes
-from podway.plugins.interfaces import find_link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,18 +16,6 @@ if TYPE_CHECKING:
     from podway.netlink.route_messages import NextHopFields, RouteMessage
     from podway.netlink.socket import NetlinkSocket
     from podway.plugins.interfaces import InterfacePlan
-
-
-def required_link(netlink: "NetlinkSocket", ifname: str, where: str) -> "LinkMessage":
-    """Return the device called *ifname*, for CHECK.
-
-    Raises:
-        CniError: CHECK_FAILED, there is none; *where* says in which namespace.
-    """
-    link = find_link(netlink, ifname)
-    if link is None:
-        raise CniError(CHECK_FAILED, f"interface {ifname} is missing in {where}")
-    return link
 
 
 def check_interface(netlink: "NetlinkSocket", link: "LinkMessage", plan: "InterfacePlan") -> None:

@@ -12,7 +12,7 @@ calling thread. So: ``with entered(netns), NetlinkSocket() as netlink: configure
 from time import monotonic, sleep
 
 from podway.cni.addresses import last_address, parse_address, parse_prefix
-from podway.cni.errors import IO_FAILURE, CniError, broken_rule
+from podway.cni.errors import CHECK_FAILED, IO_FAILURE, CniError, broken_rule
 from podway.cni.values import Value
 from podway.netlink.addresses import create_address, dump_addresses
 from podway.netlink.constants import (
@@ -250,6 +250,20 @@ def find_link(netlink: NetlinkSocket, ifname: str) -> "LinkMessage | None":
         if error.is_not_found:
             return None
         raise
+
+
+def required_link(
+    netlink: NetlinkSocket, ifname: str, where: str, code: int = CHECK_FAILED
+) -> "LinkMessage":
+    """Return the device called *ifname*, which an earlier call or plugin has made.
+
+    Raises:
+        CniError: *code*, there is none; *where* says in which namespace.
+    """
+    link = find_link(netlink, ifname)
+    if link is None:
+        raise CniError(code, f"interface {ifname} is missing in {where}")
+    return link
 
 
 def assigned_addresses(netlink: NetlinkSocket, index: int) -> "list[AddressMessage]":

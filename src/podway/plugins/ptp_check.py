@@ -12,8 +12,8 @@ from podway.netlink.text import format_prefix
 from podway.plugins.availability import check_device_kind, check_step
 from podway.plugins.container_links import check_kind
 from podway.plugins.delegation import pass_to_ipam
-from podway.plugins.interface_checks import check_interface, required_link
-from podway.plugins.interfaces import assigned_addresses
+from podway.plugins.interface_checks import check_interface
+from podway.plugins.interfaces import assigned_addresses, required_link
 from podway.plugins.marks import network_mark
 from podway.plugins.masquerade import masquerade_of
 from podway.plugins.masquerade_rules import check_masquerade, choose_backend

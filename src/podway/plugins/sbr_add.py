@@ -1,12 +1,12 @@
 """ADD of ``sbr``: gives each address of an interface its own routes.
 
-In: a call with prevResult. Out: the same. One call at a time for
-each container: tables are chosen by what is in use.
+In: a call with prevResult. Out: the same. One call at a time for each container: tables are chosen
+by what is in use.
 """
 
-from podway.cni.errors import IO_FAILURE, CniError
+from podway.cni.errors import IO_FAILURE
 from podway.netlink.socket import NetlinkSocket
-from podway.plugins.interfaces import find_link
+from podway.plugins.interfaces import required_link
 from podway.plugins.previous import required_previous_result
 from podway.plugins.routing_tables import lock_namespace, tables_in_use
 from podway.plugins.sbr_conf import parse_conf, required_sources
@@ -32,9 +32,7 @@ def add(call: "Call") -> "Result":
     sources = required_sources(result, ifname)
     lock_namespace(call.namespace)
     with NetlinkSocket(netns_fd=call.namespace) as inside, Undo() as undo:
-        link = find_link(inside, ifname)
-        if link is None:
-            raise CniError(IO_FAILURE, f"interface {ifname} is missing in {call.request.netns}")
+        link = required_link(inside, ifname, call.request.netns, IO_FAILURE)
         found = Found(
             index=link["index"],
             sources=sources,

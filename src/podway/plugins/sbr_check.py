@@ -9,8 +9,7 @@ from podway.cni.errors import CHECK_FAILED, CniError
 from podway.netlink.routes import create_route
 from podway.netlink.rules import create_rule
 from podway.netlink.socket import NetlinkSocket
-from podway.plugins.interface_checks import required_link
-from podway.plugins.interfaces import compute_route
+from podway.plugins.interfaces import compute_route, required_link
 from podway.plugins.previous import required_previous_result
 from podway.plugins.routing_tables import next_hops, table_routes
 from podway.plugins.sbr_conf import parse_conf, required_sources

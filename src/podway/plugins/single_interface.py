@@ -22,7 +22,11 @@ from podway.plugins.delegation import (
     pass_to_ipam,
     release_from_interface,
 )
-from podway.plugins.interfaces import compute_interface_plan, configure_interface
+from podway.plugins.interfaces import (
+    compute_interface_plan,
+    configure_interface,
+    required_link,
+)
 from podway.plugins.previous import container_interface, required_previous_result
 from podway.plugins.sysctls import write_sysctl_if_any
 from podway.plugins.undo import Undo
@@ -135,10 +139,7 @@ def check_shape(call: "Call", shape: Shape) -> "LinkMessage":
         CniError: CHECK_FAILED, something is missing or differs; INVALID_CONFIG, there is no
             prevResult that says what to look for; or as IPAM says.
     """
-    from podway.plugins.interface_checks import (  # noqa: PLC0415 - nothing else needs it
-        check_interface,
-        required_link,
-    )
+    from podway.plugins.interface_checks import check_interface  # noqa: PLC0415 - only here
 
     result = required_previous_result(call.request)
     position = container_interface(result, call.request)

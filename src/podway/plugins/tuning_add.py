@@ -12,7 +12,7 @@ from podway.netlink.constants import IFF_ALLMULTI, IFF_PROMISC
 from podway.netlink.links import change_link
 from podway.netlink.netns import entered
 from podway.netlink.socket import NetlinkSocket
-from podway.plugins.interfaces import carry_out, find_link
+from podway.plugins.interfaces import carry_out, required_link
 from podway.plugins.previous import find_interface, required_previous_result
 from podway.plugins.sysctls import read_sysctl, write_sysctl
 from podway.plugins.tuning_backups import (
@@ -79,11 +79,8 @@ def read_if_readable(path: str) -> str | None:
 
 def _change_link(request: "Request", conf: "TuningConf", undo: Undo) -> None:
     """Change the interface, of the thread's namespace."""
-    ifname = request.ifname
     with NetlinkSocket() as inside:
-        link = find_link(inside, ifname)
-        if link is None:
-            raise CniError(IO_FAILURE, f"interface {ifname} is missing in {request.netns}")
+        link = required_link(inside, request.ifname, request.netns, IO_FAILURE)
         backup, noted = compute_backup(conf, link), BackupFile(conf.data_dir, request)
         was_noted = noted.read() is not None
         noted.write(backup)

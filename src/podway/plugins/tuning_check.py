@@ -9,7 +9,7 @@ from podway.cni.errors import CHECK_FAILED, CniError
 from podway.netlink.constants import IFF_ALLMULTI, IFF_PROMISC
 from podway.netlink.netns import entered
 from podway.netlink.socket import NetlinkSocket
-from podway.plugins.interface_checks import required_link
+from podway.plugins.interfaces import required_link
 from podway.plugins.previous import required_previous_result
 from podway.plugins.sysctls import read_sysctl
 from podway.plugins.tuning_conf import parse_conf

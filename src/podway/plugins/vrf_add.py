@@ -1,9 +1,8 @@
 """ADD of ``vrf``: makes an interface part of a VRF, with everything that it had.
 
-In: a call with prevResult. Out: the same. Why it is hard: an
-interface that comes to a master goes down and up (cycle_netdev in the kernel's vrf.c), which costs
-it its IPv6 addresses and all routes that the kernel does not write itself. So both are read before
-and written again.
+In: a call with prevResult. Out: the same. Why it is hard: an interface that comes to a master goes
+down and up (cycle_netdev in the kernel's vrf.c), which costs it its IPv6 addresses and all routes
+that the kernel does not write itself. So both are read before and written again.
 """
 
 from podway.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
@@ -22,7 +21,7 @@ from podway.netlink.links import change_link, create_link
 from podway.netlink.routes import append_route
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.container_links import read_link
-from podway.plugins.interfaces import carry_out, find_link
+from podway.plugins.interfaces import carry_out, find_link, required_link
 from podway.plugins.lingering import LinkDeletion
 from podway.plugins.previous import required_previous_result
 from podway.plugins.routing_tables import (
@@ -60,7 +59,7 @@ def add(call: "Call") -> "Result":
     result = required_previous_result(call.request)
     lock_namespace(call.namespace)
     with NetlinkSocket(netns_fd=call.namespace) as inside, Undo() as undo:
-        link = _required_link(inside, call)
+        link = _free_link(inside, call)
         vrf = _find_or_make(inside, undo, call, conf)
         addresses, routes = _read(inside, link["index"])
         undo.push(_move, inside, link["index"], 0, (addresses, routes, RT_TABLE_MAIN))
@@ -68,12 +67,10 @@ def add(call: "Call") -> "Result":
     return result
 
 
-def _required_link(inside: NetlinkSocket, call: "Call") -> "LinkMessage":
+def _free_link(inside: NetlinkSocket, call: "Call") -> "LinkMessage":
     """Return the container's interface, which is part of nothing yet."""
     ifname = call.request.ifname
-    link = find_link(inside, ifname)
-    if link is None:
-        raise CniError(IO_FAILURE, f"interface {ifname} is missing in {call.request.netns}")
+    link = required_link(inside, ifname, call.request.netns, IO_FAILURE)
     if link.get("master"):
         text = f"interface {ifname} is part of another device already (index {link['master']})"
         raise CniError(IO_FAILURE, text)

@@ -7,8 +7,8 @@ from podway.cni.errors import CHECK_FAILED, CniError
 from podway.netlink.constants import IFF_UP
 from podway.netlink.socket import NetlinkSocket
 from podway.plugins.availability import check_device_kind
-from podway.plugins.interface_checks import check_interface, required_link
-from podway.plugins.interfaces import compute_interface_plan
+from podway.plugins.interface_checks import check_interface
+from podway.plugins.interfaces import compute_interface_plan, required_link
 from podway.plugins.previous import find_interface, required_previous_result
 from podway.plugins.vrf_conf import KIND, check_vrf, parse_conf
 
