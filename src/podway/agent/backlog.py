@@ -64,9 +64,11 @@ class Backlog:
 
     def due(self, now: float) -> set[str]:
         """Return the names whose turn it is: the node comes before its peers and goes after."""
+        # Of all queues, also where the node is waited for: else `next_due` would be in the past.
+        ready = [queue.due(now) for queue in self._queues()]
         if NODE in self._to_do:
-            return self._to_do.due(now) & {NODE}
-        names: set[str] = set().union(*(queue.due(now) for queue in self._queues()))
+            return {NODE} & ready[0]
+        names: set[str] = set().union(*ready)
         is_last = sum(map(len, self._queues())) == 1
         return names if is_last else names - {NODE}
 

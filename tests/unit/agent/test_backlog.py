@@ -61,6 +61,19 @@ def test_peers_wait_for_a_node_that_waits_for_its_time() -> None:
     assert backlog.due(NOW + 1) == {NODE}
 
 
+def test_whose_time_has_come_while_the_node_is_waited_for_wakes_nobody() -> None:
+    backlog = Backlog({"peer/a": program("peer/a"), "peer/b": program("peer/b")})
+    backlog.sweeping = True
+    for name in ("peer/c", NODE):
+        backlog.want(name, program(name))
+    for name, due in (("peer/a", 1), ("peer/c", 2), (NODE, 60)):
+        backlog.postpone(name, NOW + due)
+    assert (backlog.due(NOW + 3), backlog.next_due()) == (set(), NOW + 60)
+    assert backlog.due(NOW + 60) == {NODE}
+    backlog.record(NODE, program(NODE))
+    assert backlog.due(NOW + 60) == {"peer/a", "peer/b", "peer/c"}
+
+
 def test_what_failed_is_due_at_its_time_or_when_it_changes() -> None:
     backlog = Backlog({})
     for name, due in (("peer/a", NOW + 2), ("peer/b", NOW + 1)):
