@@ -8,6 +8,7 @@ import pytest
 
 from agent.nodes import Node, new_kernel, running_node, until
 from hub.hub_process import run_scenario
+from podway.agent.gauges import watch_store
 from podway.diff.operations import Verb
 from podway.model.kernel import FdbEntry, Key, Neighbour, Route
 from store.etcd_process import EtcdProcess
@@ -155,6 +156,23 @@ def test_a_subnet_given_to_another_is_left_to_it(etcd: EtcdProcess, tmp_path: Pa
             await programmed(node, Key("route", (2, 254, held, 0)))
             await node.calm()
             assert etcd.get(key) == PEER
+
+    run_scenario(scenario)
+
+
+def test_what_nobody_can_read_is_in_a_metric(etcd: EtcdProcess, tmp_path: Path) -> None:
+    etcd.put(f"{PREFIX}/subnets/10.5.60.0-24", "{")
+
+    async def scenario() -> None:
+        store = etcd.open_store()
+        async with running_node(tmp_path, store) as node:
+            watch_store(store.counts, node.metrics)
+            await node.ready()
+            lines = node.metrics.render().decode().splitlines()
+            assert "podway_store_malformed_entries 1.0" in lines
+            assert "podway_store_passed_over 1.0" in lines
+            etcd.ctl("del", f"{PREFIX}/subnets/10.5.60.0-24")
+            await until(lambda: b"podway_store_malformed_entries 0.0\n" in node.metrics.render())
 
     run_scenario(scenario)
 

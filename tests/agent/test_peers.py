@@ -5,10 +5,12 @@ from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agent.nodes import new_kernel, routes, run, running_node, until
-from agent.staged_store import changed, peer, removed, staged_node
+from agent.staged_store import NETWORK, changed, peer, removed, snapshot, staged_node
 from hub.hub_process import running_hub
+from podway.agent.gauges import watch_agent
 from podway.cni.errors import TRY_AGAIN_LATER
 from podway.model.kernel import Address
 
@@ -98,7 +100,9 @@ def test_two_nodes_with_one_public_address(tmp_path: Path) -> None:
     run(scenario)
 
 
-def test_a_peer_that_cannot_be_reached_is_skipped_and_shown(tmp_path: Path) -> None:
+def test_a_peer_that_cannot_be_reached_is_skipped_and_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scenario() -> None:
         peers = (
             peer("far", "10.9.7.0/24", "198.51.100.7"),
@@ -109,8 +113,33 @@ def test_a_peer_that_cannot_be_reached_is_skipped_and_shown(tmp_path: Path) -> N
             far, near = (await node.call("status"))["peers"]
             assert (far["state"], "host-gw needs" in far["reason"]) == ("skipped", True)
             assert near["state"] == "programmed"
+            watch_agent(node.agent, node.metrics)
+            assert b"podway_peers_skipped 1.0\n" in node.metrics.render()
             store.say(changed(peer("far", "10.9.7.0/24", "192.0.2.7")))
             await until(lambda: len(routes(node)) == 2)
             assert (await node.call("status"))["peers"][0]["state"] == "programmed"
+            assert b"podway_peers_skipped 0.0\n" in node.metrics.render()
 
     run(scenario)
+    told = [vars(record)["fields"] for record in caplog.records if record.msg == "peer skipped"]
+    assert [each["node"] for each in told] == ["far"]
+    assert "host-gw needs" in told[0]["reason"]
+
+
+def test_of_many_peers_that_cannot_be_reached_some_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each once, whatever makes the node look at them again."""
+
+    async def scenario() -> None:
+        peers = [peer(f"p{n}", f"10.9.{n}.0/24", f"198.51.100.{n}") for n in range(2, 42)]
+        other = replace(NETWORK, masquerade=False)
+        async with staged_node(tmp_path, *peers) as (store, node):
+            store.say(snapshot(*peers, network=other))
+            desires = node.agent.desires
+            await until(lambda: desires.place is not None and desires.place.network == other)
+            assert len(desires.skipped) == len(peers)
+
+    run(scenario)
+    told = [record.msg for record in caplog.records]
+    assert (told.count("peer skipped"), told.count("peers skipped, too")) == (10, 1)

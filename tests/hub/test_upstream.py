@@ -14,6 +14,7 @@ from podway.errors import ConfigError
 from podway.hub.certs import write_certificates
 from podway.hub.limits import Limits
 from podway.hub.listeners import bound_address, listen
+from podway.hub.metrics import build_routes
 from podway.hub.settings import HubSettings, add_arguments, parse_settings
 from podway.hub.upstream import UpstreamServer
 from podway.store.address import HubAddress, TcpAddress, UnixAddress
@@ -71,6 +72,21 @@ async def snapshot(events: AsyncIterator[StoreEvent]) -> Snapshot:
             if isinstance(event, Snapshot):
                 return event
     raise AssertionError("the stream ended")
+
+
+def test_what_cannot_be_read_behind_it_is_counted(etcd: EtcdProcess, tmp_path: Path) -> None:
+    """Agents never hear of it, so their metrics cannot tell."""
+    etcd.put(f"{PREFIX}/subnets/10.9.60.0-24", "{")
+
+    async def scenario() -> None:
+        async with front(etcd, tmp_path) as hub:
+            await snapshot(hub.open_store().watch())
+            lines = build_routes(hub.server)["/metrics"]().body.decode().splitlines()
+            assert "podway_hub_upstream_malformed_entries 1.0" in lines
+            assert "podway_hub_upstream_passed_over_total 1.0" in lines
+            assert "podway_hub_upstream_requests_total 2.0" in lines
+
+    run_scenario(scenario)
 
 
 def test_many_agents_are_one_client_to_etcd(etcd: EtcdProcess, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from podway.agent.metrics import Metrics
 from podway.agent.own_node import OwnNode
 from podway.agent.programs import FirstProgram, Programs
 from podway.agent.reconciler import Done, Reconciler
+from podway.agent.remarks import tell_some
 from podway.agent.settings import Settings
 from podway.agent.settling import NO_PLACE, Settling
 from podway.agent.store_watch import StoreWatch
@@ -271,7 +272,9 @@ class Agent:
             self.lookout.look_at_all()
         elif place != self.desires.place:
             self.lookout.look_at(self.settings.names.bridge)
-        self.desires.refresh(place, self.cluster, self.endpoints)
+        skipped = self.desires.refresh(place, self.cluster, self.endpoints)
+        reasons = [{"node": n, "reason": "; ".join(self.desires.skipped[n])} for n in skipped]
+        tell_some(self.log, "peer skipped", "peers skipped, too", reasons)
         self.tracker.sweeping = self.cluster.complete
         self.programs.sweep(on=self.cluster.complete)
 

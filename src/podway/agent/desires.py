@@ -64,8 +64,12 @@ class Desires:
         self.skipped: dict[str, tuple[str, ...]] = {}
         self.computed: set[str] = set()
 
-    def refresh(self, place: Place, cluster: Cluster, endpoints: Endpoints) -> None:
-        """Compute what is dirty; all of it when the node stands elsewhere than last time."""
+    def refresh(self, place: Place, cluster: Cluster, endpoints: Endpoints) -> list[str]:
+        """Compute what is dirty; all of it when the node stands elsewhere than last time.
+
+        Returns:
+            the peers of which something is skipped now, or for another reason than before.
+        """
         if self.is_elsewhere(place):
             cluster.dirty |= cluster.nodes.keys()
             endpoints.touch_all()
@@ -73,9 +77,14 @@ class Desires:
             self.place = place
             self._desire(OWN, compute_own(place))
             self._programs.want(NODE, compute_node_program(place))
-        for name in cluster.take_dirty():
+        dirty = cluster.take_dirty()
+        before = {name: self.skipped.get(name) for name in dirty}
+        for name in dirty:
             self._refresh_peer(place, cluster, name)
         self.refresh_endpoints(endpoints)
+        return [
+            name for name in sorted(before) if self.skipped.get(name) not in {None, before[name]}
+        ]
 
     def is_elsewhere(self, place: Place) -> bool:
         """Tell whether *place* differs from the last one for peers and pods, too.

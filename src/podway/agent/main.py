@@ -15,16 +15,14 @@ from pathlib import Path
 from podway.agent.agent import Agent
 from podway.agent.attachments import Attachments
 from podway.agent.cni_server import CniServer
+from podway.agent.gauges import watch_agent, watch_store
 from podway.agent.health import not_ready_reasons
 from podway.agent.ledger import Ledger
 from podway.agent.metrics import CONTENT_TYPE, Metrics
 from podway.agent.operators import Operators
 from podway.agent.places import AGENT_SOCKET, CNI_SOCKET, LEDGER
-from podway.agent.relay_counters import RelayCounters
 from podway.agent.settings import Settings, add_arguments, settings_from, wireguard_key_file
 from podway.agent.takeover import TakeOver
-from podway.compute.backends.udp import DEVICE
-from podway.compute.dressing import dressed_name
 from podway.errors import ArgumentError, ConfigError, PodwayError, exit_code
 from podway.kernel.forward_chain import ForwardChain
 from podway.kernel.http import HttpEndpoint, Response
@@ -34,7 +32,6 @@ from podway.kernel.pods import check_pod
 from podway.kernel.systemd import is_supervised, notify, watchdog_interval_s
 from podway.model.instances import Instance
 from podway.store.access import PASSWORD_VARIABLE, access_from
-from podway.store.counts import StoreCounts
 from podway.store.engines import open_store
 
 __all__ = ["add_arguments", "is_running", "only_one", "run", "serve"]
@@ -120,7 +117,7 @@ async def _serve(settings: Settings) -> None:
         store = open_store(settings.store, access_from(settings))
         # It has read it; programs that the agent starts have no business with it.
         os.environ.pop(PASSWORD_VARIABLE, None)
-        _watch_store(getattr(store, "counts", None), metrics)
+        watch_store(getattr(store, "counts", None), metrics)
         open_kernel = partial(
             NodeKernel,
             run_dir=settings.run_dir,
@@ -140,7 +137,7 @@ async def _serve(settings: Settings) -> None:
 
 async def _run_until_signal(settings: Settings, agent: Agent, metrics: Metrics) -> None:
     attachments = Attachments(agent, check_pod)
-    _watch(agent, metrics)
+    watch_agent(agent, metrics)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -216,77 +213,3 @@ async def _tell_systemd(agent: Agent) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(interval_s if said else UNREADY_LOOK_S):
                 await agent.passed()
-
-
-def relay_socket(settings: Settings) -> Path:
-    """Return where the relay of the backend udp answers, under its device's name."""
-    return settings.run_dir / "udp" / f"{dressed_name(DEVICE, settings.names)}.sock"
-
-
-def _watch(agent: Agent, metrics: Metrics) -> None:
-    metrics.registry.register(RelayCounters(relay_socket(agent.settings)))
-    metrics.watch("podway_peers", "Other nodes of the cluster.", lambda: _peers(agent))
-    metrics.watch(
-        "podway_endpoints", "Pod interfaces of this node.", lambda: float(len(agent.endpoints))
-    )
-    metrics.watch(
-        "podway_endpoints_detached",
-        "Endpoints whose namespace is gone and that wait for DEL.",
-        lambda: float(agent.endpoints.detached()),
-    )
-    metrics.watch(
-        "podway_endpoints_stranded",
-        "Endpoints whose addresses are not in this node's subnets any more.",
-        lambda: float(len(agent.node.stranded())),
-    )
-    metrics.watch(
-        "podway_addresses_in_use",
-        "Pod addresses that are held.",
-        lambda: float(sum(pool.used for pool in agent.ipam.pools.values())),
-    )
-    metrics.watch(
-        "podway_drift_repaired",
-        "Objects that somebody changed or removed and that were put right, since the start.",
-        lambda: float(agent.tracker.drift_repaired),
-    )
-    metrics.watch(
-        "podway_udp_checksum_errors",
-        "UDP datagrams that came with a wrong checksum, since the start.",
-        lambda: float(agent.checksum_errors()),
-    )
-    metrics.watch(
-        "podway_failing_operations",
-        "Kernel operations that fail and are tried again.",
-        lambda: float(len(agent.tracker.failures)),
-    )
-    metrics.watch(
-        "podway_forward_drops",
-        "Chains of others that drop forwarded packets which their rules do not accept.",
-        lambda: float(len(agent.lookout.forward_drops)),
-    )
-    metrics.watch(
-        "podway_store_connected",
-        "1 while the store answers.",
-        lambda: float(agent.watch.state == "connected"),
-    )
-
-
-def _watch_store(counts: object, metrics: Metrics) -> None:
-    """Show what the store's client counts of itself, where it does."""
-    if not isinstance(counts, StoreCounts):
-        return
-    for name, text, field in (
-        ("requests", "Requests to the store so far.", "requests"),
-        ("lists", "Times that everything was read from the store.", "relists"),
-        ("malformed_entries", "Entries of others that cannot be read, now.", "malformed"),
-        ("passed_over", "Entries of others that could not be read, so far.", "passed_over"),
-    ):
-        metrics.watch(f"podway_store_{name}", text, partial(_count, counts, field))
-
-
-def _count(counts: StoreCounts, field: str) -> float:
-    return float(getattr(counts, field))
-
-
-def _peers(agent: Agent) -> float:
-    return float(len(agent.cluster.nodes.keys() - {agent.settings.node}))

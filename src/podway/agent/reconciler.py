@@ -16,6 +16,7 @@ from podway.agent.endpoints import Endpoints
 from podway.agent.kernel_thread import KernelThread
 from podway.agent.lookout import Lookout
 from podway.agent.metrics import Metrics
+from podway.agent.remarks import tell_some
 from podway.diff.operations import Operation, Verb
 from podway.diff.order import device_of
 from podway.diff.tracker import Tracker
@@ -30,8 +31,6 @@ _RETRY_FIRST_S = 0.2
 _RETRY_MAX_S = 5.0
 # Who is not done after so many rounds is fighting with somebody, and goes on later.
 _MAX_ROUNDS = 8
-# When a device is down everything on it fails; status names it all.
-_TOLD_AT_ONCE = 10
 
 
 class Outcome(Struct, frozen=True):
@@ -167,12 +166,12 @@ class Reconciler:
         self._tell_failures()
 
     def _tell_failures(self) -> None:
-        """Log what fails, each thing once for each reason, and of many things some."""
+        """Log what fails, each thing once for each reason; with a device all on it fails."""
         before, failures = self._told, self._tracker.failures
         self._told = {key: str(failure.error) for key, failure in failures.items()}
-        news = [failures[key] for key, text in self._told.items() if before.get(key) != text]
-        for failure in news[:_TOLD_AT_ONCE]:
-            operation, reason = str(failure.operation), str(failure.error)
-            self._log.warning("operation failed", operation=operation, reason=reason)
-        if len(news) > _TOLD_AT_ONCE:
-            self._log.warning("operations failed, too", more=len(news) - _TOLD_AT_ONCE)
+        news = [
+            {"operation": str(failures[key].operation), "reason": text}
+            for key, text in self._told.items()
+            if before.get(key) != text
+        ]
+        tell_some(self._log, "operation failed", "operations failed, too", news)

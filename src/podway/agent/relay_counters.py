@@ -11,11 +11,19 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from podway.agent.settings import Settings
+from podway.compute.backends.udp import DEVICE
+from podway.compute.dressing import dressed_name
 from podway.udp.control import ControlError, RelayClient
 from podway.udp.counters import COUNTERS
 
 # The event loop waits for it; the relay answers between two packets.
 _ANSWER_S = 0.2
+
+
+def relay_socket(settings: Settings) -> Path:
+    """Return where the relay of the backend udp answers, under its device's name."""
+    return settings.run_dir / "udp" / f"{dressed_name(DEVICE, settings.names)}.sock"
 
 
 class RelayCounters(Collector):

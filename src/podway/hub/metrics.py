@@ -20,6 +20,20 @@ class HubCollector(Collector):
     def __init__(self, server: HubServer) -> None:
         self._server = server
 
+    def _upstream(self) -> Iterator[Metric]:
+        """Yield what the client of the store behind this hub counts, where there is one."""
+        counts = self._server.upstream_counts
+        if counts is None:
+            return
+        yield _counter("upstream_requests", "Requests to the store behind.", counts.requests)
+        yield _counter("upstream_lists", "Times that all was read from it.", counts.relists)
+        yield _gauge(
+            "upstream_malformed_entries", "Its entries that cannot be read, now.", counts.malformed
+        )
+        yield _counter(
+            "upstream_passed_over", "Such entries met so far, each once.", counts.passed_over
+        )
+
     def collect(self) -> Iterator[Metric]:
         """Yield every metric with its present value."""
         server, ledger = self._server, self._server.ledger
@@ -48,6 +62,7 @@ class HubCollector(Collector):
         for code, count in server.drops.items():
             drops.add_metric((code,), count)
         yield drops
+        yield from self._upstream()
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

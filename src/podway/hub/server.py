@@ -26,6 +26,7 @@ from podway.hub.tls import TlsConnection
 from podway.kernel.logs import get_log
 from podway.store.address import HubAddress
 from podway.store.codec import decode_node
+from podway.store.counts import StoreCounts
 from podway.store.frames import (
     KIND_CONFIG,
     KIND_NODE,
@@ -79,6 +80,8 @@ class HubServer:
         sessions: the clients that are connected.
         requests: counts of requests by type and result code ("ok" or `Code`).
         drops: counts of connections that the hub ended, by `Code` or ``tls``.
+        upstream_counts: what the client of the store behind this hub counts; None where there is
+            none.
         addresses: where it listens, with the ports that the kernel chose.
         broken: done, with the error, when the hub cannot go on and must be started anew.
     """
@@ -88,6 +91,7 @@ class HubServer:
         self.limits = limits or Limits()
         self.feed = Feed(self.limits.lag_bytes)
         self.sessions: set[Session] = set()
+        self.upstream_counts: StoreCounts | None = None
         self.addresses: list[HubAddress] = []
         self._handshakes: set[TlsConnection] = set()
         self.requests: Counter[tuple[str, str]] = Counter()

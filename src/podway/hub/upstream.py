@@ -63,6 +63,7 @@ class UpstreamServer(HubServer):
         self.mirror = Mirror()
         super().__init__(self.mirror, limits)
         self._store = store
+        self.upstream_counts = getattr(store, "counts", None)
         self._waiting: list[tuple[Session, Watch]] = []
         self._calls: set[asyncio.Task[None]] = set()
         self._follower = self._loop.create_task(self._follow())

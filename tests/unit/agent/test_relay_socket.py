@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from podway.agent.main import relay_socket
+from podway.agent.relay_counters import relay_socket
 from podway.agent.settings import Settings
 
 
