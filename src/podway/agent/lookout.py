@@ -77,6 +77,7 @@ class Lookout:
         self._uplink_due = True
         self._all_due = True
         self._drops_due = True
+        self._drops_error = ""
         self._sysctls_due = False
         self._devices_due: set[str] = set()
         self._again: asyncio.TimerHandle | None = None
@@ -263,9 +264,19 @@ class Lookout:
                 self._tracker.observe(seen.key, seen.found)
 
     async def _read_forward_drops(self) -> None:
+        """Look at what others drop: a remark for people, and no reason to distrust what is ours.
+
+        What cannot be read is looked at again with everything else, or when it has changed.
+        """
         assert self._kernel is not None
         self._drops_due = False
-        before = self.forward_drops
-        self.forward_drops = await self._thread.call(self._kernel.find_forward_drops)
+        before, error = self.forward_drops, ""
+        try:
+            self.forward_drops = await self._thread.call(self._kernel.find_forward_drops)
+        except PodwayError as failure:
+            error = str(failure)
+        if error and error != self._drops_error:
+            self._log.warning("nobody knows what others drop of what is forwarded", reason=error)
+        self._drops_error = error
         if self.forward_drops and self.forward_drops != before:
             self._log.info("others drop what is forwarded", chains=", ".join(self.forward_drops))

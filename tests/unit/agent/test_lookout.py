@@ -115,6 +115,32 @@ def test_lost_notifications_have_everything_read() -> None:
     run(scenario)
 
 
+def test_rules_of_others_that_cannot_be_read_are_no_reason_to_distrust_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse() -> tuple[str, ...]:
+        raise KernelError(errno.EINTR, "look for chains that drop", "it changed while being read")
+
+    async def scenario() -> None:
+        async with watching() as bench:
+            monkeypatch.setattr(bench.kernel, "find_forward_drops", refuse)
+            await bench.look()
+            assert (bench.lookout.complete, bench.lookout.error) == (True, "")
+            await bench.settle()
+            bench.kernel.stack.delete(GATEWAY.key)  # without a word
+            for _ in range(2):
+                bench.lookout.look_at_all()
+                await bench.look()
+            assert f"create {GATEWAY.key}" in bench.planned()
+            monkeypatch.setattr(bench.kernel, "find_forward_drops", lambda: ("inet fw f",))
+            bench.lookout.look_at_all()
+            await bench.look()
+            assert bench.lookout.forward_drops == ("inet fw f",)
+
+    run(scenario)
+    assert sum("nobody knows" in record.message for record in caplog.records) == 1
+
+
 @pytest.fixture
 def _quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookout_module, "POLL_S", 0.005)
