@@ -51,7 +51,7 @@ class WireguardProcesses:
 
         Raises:
             KernelError: EOPNOTSUPP where there is no such program; EBUSY when the process before
-                cannot be ended; EIO when it does not start.
+                cannot be ended; EIO when it does not start, ETIMEDOUT when it takes too long.
         """
         if shutil.which(PROGRAM) is None:
             rule = "this kernel has no WireGuard, and there is no wireguard-go: install either"
@@ -61,21 +61,28 @@ class WireguardProcesses:
             rule = f"the one before it, by {self._directory / dev}.pid, does not even end by force"
             raise KernelError(errno.EBUSY, f"start {PROGRAM} {dev}", rule)
         (self._directory / f"{dev}.sock").unlink(missing_ok=True)
+        self._run(dev)
+
+    def _run(self, dev: str) -> None:
         command = (sys.executable, "-m", __spec__.name, str(self._directory), dev)
-        log = self._directory / f"{dev}.log"
-        with log.open("wb") as output:
-            done = subprocess.run(  # it leaves the process behind and ends
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, "LOG_LEVEL": "error"},
-                timeout=_START_S,
-                check=False,
-            )
+        operation, log = f"start {PROGRAM} {dev}", self._directory / f"{dev}.log"
+        try:
+            with log.open("wb") as output:
+                done = subprocess.run(  # it leaves the process behind and ends
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env={**os.environ, "LOG_LEVEL": "error"},
+                    timeout=_START_S,
+                    check=False,
+                )
+        except subprocess.TimeoutExpired as error:
+            rule = f"it has not started within {_START_S:g} s: see {log}"
+            raise KernelError(errno.ETIMEDOUT, operation, rule) from error
         if done.returncode:
             said = log.read_text(errors="replace").strip().rpartition("\n")[2]
-            raise KernelError(errno.EIO, f"start {PROGRAM} {dev}", said or f"see {log}")
+            raise KernelError(errno.EIO, operation, said or f"see {log}")
 
     def answers(self, dev: str) -> bool:
         """Tell whether the process for *dev* lives."""

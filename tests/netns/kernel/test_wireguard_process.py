@@ -1,5 +1,6 @@
 """wireguard-go in the kernel's place: a process that dies, lingers, is silent or is not there."""
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ import pytest
 from kernel_features import why_missing
 from netns.conftest import MakeNetns
 from netns.kernel.wireguard_nodes import DEV, PEERS, WireguardNode, key_number, running
+from podway.diff.operations import Operation, Verb
+from podway.kernel import wireguard_process
 from podway.kernel.protocol import DeviceChanged, KernelError
 
 pytestmark = [
@@ -95,3 +98,21 @@ def test_without_the_program_it_is_refused(
     (error,) = node.kernel.apply(node.tracker.plan())
     assert isinstance(error, KernelError)
     assert "wireguard-go" in str(error)
+
+
+def test_one_that_does_not_come_to_start_is_refused_and_ended(
+    node: WireguardNode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "bin" / "wireguard-go"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec /bin/sleep 4712\n")
+    program.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", str(program.parent))
+        patched.setattr(wireguard_process, "_START_S", 1.0)
+        link = node.own[0]
+        (error,) = node.kernel.apply([Operation(Verb.CREATE, link.key, link)])
+    assert isinstance(error, KernelError)
+    assert error.errno == errno.ETIMEDOUT
+    node.reconcile(*node.own, *PEERS)
+    assert len(node.processes()) == 1
