@@ -16,6 +16,7 @@ from podway.errors import ArgumentError
 from podway.lab.members import namespace_of_member
 from podway.lab.names import HUB, agent_socket, node_number
 from podway.lab.namespaces import become
+from podway.lab.processes import without_options
 from podway.lab.specs import LabSpec
 from podway.lab.state import read_spec
 from podway.lab.stores import store_url
@@ -32,7 +33,9 @@ def execute(args: argparse.Namespace) -> int:
         raise ArgumentError("COMMAND", "", "is missing: podway lab exec p1 -- ip addr")
     spec = read_spec(args.lab)
     namespace = namespace_of_member(spec, args.member)
-    os.environ.update(environment_of(spec, args.member, os.environ))
+    environment = environment_of(spec, args.member, os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
     sys.stdout.flush()
     try:
         become(namespace, command)
@@ -48,15 +51,18 @@ def strip_separator(words: Sequence[str]) -> list[str]:
 
 
 def environment_of(spec: LabSpec, member: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what a program on *member* has otherwise than in *environment*.
+    """Return the environment of a program on *member*, started from *environment*.
 
-    This podway is in its PATH, behind all others, as it may be in a directory of its own.
+    What that says of this machine's own agent is not passed on: a command on a node would ask that
+    one. This podway is in its PATH, behind all others, as it may be in a directory of its own, and
+    ``podway lab`` means this lab in there, too.
     """
     path = [environment.get("PATH") or os.defpath, str(Path(sys.executable).parent)]
-    added = {"PATH": os.pathsep.join(path)}
+    given = without_options(environment)
+    given |= {"PATH": os.pathsep.join(path), "PODWAY_LAB": spec.name}
     is_node = node_number(member) is not None
     if is_node:
-        added[SOCKET_VARIABLE] = str(agent_socket(spec.name, member))
+        given[SOCKET_VARIABLE] = str(agent_socket(spec.name, member))
     if is_node or member == HUB:
-        added |= {"PODWAY_STORE": store_url(spec), "PODWAY_PLAINTEXT": "1"}
-    return added
+        given |= {"PODWAY_STORE": store_url(spec), "PODWAY_PLAINTEXT": "1"}
+    return given

@@ -44,9 +44,7 @@ def start(process: Process, environment: Mapping[str, str]) -> ProcessId:
 
     Args:
         process: what to start.
-        environment: added to this process's own, without the options of an agent that are in it
-            for this machine's own agent (PODWAY_INSTANCE, PODWAY_UPLINK ...); but a lab may be told
-            how to log.
+        environment: added to this process's own, see `without_options`.
 
     Raises:
         OSError: it cannot be started.
@@ -65,7 +63,7 @@ def start(process: Process, environment: Mapping[str, str]) -> ProcessId:
             pid = os.posix_spawn(
                 command[0],
                 command,
-                {**_inherited(os.environ), **environment},
+                {**without_options(os.environ), **environment},
                 file_actions=files,
                 setsid=True,
                 setsigmask=(),
@@ -75,7 +73,11 @@ def start(process: Process, environment: Mapping[str, str]) -> ProcessId:
     return identity
 
 
-def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
+def without_options(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return *environment* without what is in it for this machine's own agent and its commands.
+
+    PODWAY_INSTANCE, PODWAY_UPLINK, ...; but a lab may be told how to log.
+    """
     return {
         name: value
         for name, value in environment.items()
