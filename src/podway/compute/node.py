@@ -84,29 +84,38 @@ def compute_node_program(place: Place) -> Program | None:
 def compute_peer(place: Place, peer: Node) -> PeerPlan:
     """Return what the node holds because of *peer*.
 
-    A lease that clashes with this node's own is skipped: its route would replace the one to this
-    node's own pods.
+    A lease that cannot be true is skipped: a route to this node's own pods would be replaced, or
+    packets taken away that are no pod's (a spoilt key may name the nodes' own prefix, or all).
     """
     if peer.backend != place.network.backend_name:
         ours = place.network.backend_name
         reason = f'{peer.name} uses backend "{peer.backend}", this network "{ours}"'
         return PeerPlan(skipped=(reason,))
-    clashes = {lease: _clash(place.me, peer, lease) for lease in peer.leases}
-    sound = replace(peer, leases=tuple(lease for lease in peer.leases if not clashes[lease]))
+    faults = {lease: _fault(place, peer, lease) for lease in peer.leases}
+    sound = replace(peer, leases=tuple(lease for lease in peer.leases if not faults[lease]))
     plan = backend_of(place.network).compute_peer(place.network, place.me, place.uplink, sound)
-    skipped = (*(text for text in clashes.values() if text), *plan.skipped)
+    skipped = (*(text for text in faults.values() if text), *plan.skipped)
     return replace(plan, skipped=skipped)
 
 
-def _clash(me: Node, peer: Node, lease: Lease) -> str:
-    """Return why *lease* of *peer* cannot be true while this node's own is; "" where it can."""
-    own = me.lease(lease.family)
+def _fault(place: Place, peer: Node, lease: Lease) -> str:
+    """Return why *lease* of *peer* cannot be true where this node stands; "" where it can."""
+    own, prefixes = place.me.lease(lease.family), place.network.prefixes(lease.family)
     if own is None:
         return ""
+    if not any(prefix_contains(prefix, lease.subnet) for prefix in prefixes):
+        listed = ", ".join(map(str, prefixes))
+        return f"{lease.subnet} of {peer.name} lies outside of the network {listed}"
     if prefix_contains(own.subnet, lease.subnet) or prefix_contains(lease.subnet, own.subnet):
         return f"{lease.subnet} of {peer.name} overlaps this node's own {own.subnet}"
     if lease.public_ip == own.public_ip:
         return f"{peer.name} claims this node's own address {own.public_ip}"
+    if (
+        lease.public_ip.is_multicast
+        or lease.public_ip.is_unspecified
+        or lease.public_ip.is_loopback
+    ):
+        return f"{peer.name} is at {lease.public_ip}, which is no address of one other machine"
     return ""
 
 

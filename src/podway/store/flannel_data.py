@@ -166,8 +166,8 @@ def parse_lease(key: str, value: bytes, *, name: str, unnamed: str = "") -> Node
 
 def parse_public_ip(field: str, text: object, family: Family) -> IPv4Address | IPv6Address:
     """Return *text* as an address of *family*. Raises FlannelDataError with *field*."""
-    # Not the numbers that ipaddress would also take.
-    given = text if isinstance(text, str) else ""
+    # Not the numbers and the zones that ipaddress would also take.
+    given = text if isinstance(text, str) and "%" not in text else ""
     try:
         return IPv4Address(given) if family is Family.IPV4 else IPv6Address(given)
     except ValueError as error:
@@ -220,6 +220,9 @@ def _mac(fields: Mapping[str, Any]) -> str:
     text = fields.get("vtepmac")
     if not isinstance(text, str) or not _MAC.fullmatch(text):
         raise FlannelDataError(f"VtepMAC = {_shown(text)}: must be six hexadecimal bytes")
+    # In the FDB zero means every address that is not there.
+    if int(text[:2], 16) & 1 or not text.strip("0:"):
+        raise FlannelDataError(f"VtepMAC = {text}: must be the address of one interface")
     return text.lower()
 
 

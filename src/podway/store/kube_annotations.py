@@ -135,6 +135,8 @@ def _subnets(record: NodeRecord, network: Network | None) -> dict[Family, IPNetw
 
 def _subnet(text: str) -> IPNetwork:
     try:
+        if "%" in text or not text.rpartition("/")[2].isdigit():
+            raise ValueError("must be an address and the length of a prefix")  # noqa: TRY301
         return IPv6Network(text) if ":" in text else IPv4Network(text)
     except ValueError as error:
         raise FlannelDataError(f"spec.podCIDRs: {text!r}: {error}") from error

@@ -5,7 +5,7 @@ Each file shows node-1 with two peers (node-2 on its link, node-3 behind a route
 
 import itertools
 from collections.abc import Iterable
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 from msgspec.structs import replace
@@ -236,6 +236,39 @@ def test_a_peer_that_claims_this_nodes_address_is_skipped_in_that_family(backend
     plan = compute_peer(place, replace(peer, leases=(first, replace(second, public_ip=mine))))
     assert plan.skipped == (f"node-2 claims this node's own address {mine}",)
     assert plan.objects == compute_peer(place, replace(peer, leases=(first,))).objects
+
+
+@pytest.mark.parametrize("backend", OF_BOTH_FAMILIES)
+@pytest.mark.parametrize(
+    "subnet",
+    [
+        pytest.param("0.0.0.0/0", id="everything"),
+        pytest.param("192.0.2.128/25", id="other nodes"),
+        pytest.param("10.0.0.0/8", id="more than the network"),
+    ],
+)
+def test_a_peer_gets_no_packets_of_what_is_outside_of_the_network(
+    backend: str, subnet: str
+) -> None:
+    place = place_in(backend, "bridge", "dual")
+    peer = node_of(place.network, 2)
+    first, second = peer.leases
+    plan = compute_peer(
+        place, replace(peer, leases=(replace(first, subnet=ip_network(subnet)), second))
+    )
+    assert plan.skipped == (f"{subnet} of node-2 lies outside of the network 10.244.0.0/16",)
+    assert plan.objects == compute_peer(place, replace(peer, leases=(second,))).objects
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1", "224.0.0.1"])
+def test_a_peer_that_is_nowhere_is_skipped_in_that_family(address: str) -> None:
+    place = place_in("vxlan", "bridge", "dual")
+    peer = node_of(place.network, 2)
+    first, second = peer.leases
+    nowhere = replace(first, public_ip=ip_address(address))
+    plan = compute_peer(place, replace(peer, leases=(nowhere, second)))
+    assert [address in text for text in plan.skipped] == [True]
+    assert plan.objects == compute_peer(place, replace(peer, leases=(second,))).objects
 
 
 def test_a_peer_on_the_link_needs_no_vtep_with_direct_routing() -> None:

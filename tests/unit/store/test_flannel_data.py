@@ -200,6 +200,20 @@ GOOD = b'{"PublicIP":"10.0.0.1","BackendType":"host-gw"}'
             b'"BackendData":{"VNI":16777216,"VtepMAC":"12:c6:65:89:b4:e3"}}',
             id="VNI too large",
         ),
+        pytest.param("fd00:1::-64", b'{"PublicIPv6":"fd00::1%eth0"}', id="address with a zone"),
+        *(
+            pytest.param(
+                "10.5.53.0-24",
+                b'{"PublicIP":"10.0.0.1","BackendType":"vxlan",'
+                b'"BackendData":{"VNI":1,"VtepMAC":"%s"}}' % mac,
+                id=f"vxlan with a MAC that is {what}",
+            )
+            for mac, what in (
+                (b"00:00:00:00:00:00", "everybody's else in the FDB"),
+                (b"ff:ff:ff:ff:ff:ff", "everybody's"),
+                (b"01:00:5e:00:00:01", "a group's"),
+            )
+        ),
         pytest.param(
             "10.5.53.0-24",
             b'{"PublicIP":"10.0.0.1","BackendType":"wireguard","BackendData":[]}',
@@ -229,7 +243,7 @@ def test_nothing_else_than_a_node_or_a_refusal(key: str, value: bytes) -> None:
 
 
 @given(
-    mac=st.binary(min_size=6, max_size=6),
+    mac=st.binary(min_size=6, max_size=6).filter(lambda mac: any(mac) and not mac[0] & 1),
     vni=st.integers(0, (1 << 24) - 1),
     subnet=st.integers(0, (1 << 24) - 1),
     address=st.ip_addresses(v=4),

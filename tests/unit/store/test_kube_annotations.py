@@ -200,6 +200,9 @@ def test_not_on_the_network(annotations: dict[str, str], cidrs: tuple[str, ...])
         pytest.param({}, ("10.244.1.0/24", "10.244.2.0/24"), id="two of one family"),
         pytest.param({}, ("10.244.1.0/24", "fd00::/64", "fd01::/64"), id="three"),
         pytest.param({}, ("nonsense",), id="no prefix"),
+        pytest.param({}, ("10.244.1.0",), id="no length"),
+        pytest.param({}, ("10.244.1.0/255.255.255.0",), id="a mask"),
+        pytest.param({}, ("fd00:10:244:1::%1/64",), id="a zone"),
     ],
 )
 def test_what_cannot_be_used_is_named(wrong: dict[str, str], cidrs: tuple[str, ...]) -> None:
