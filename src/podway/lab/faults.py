@@ -182,7 +182,7 @@ def _parse_prefix(text: str) -> IPNetwork:
     try:
         return ip_network(text)
     except ValueError as error:
-        raise ArgumentError("route", text, "must be a prefix such as 10.244.2.0/24") from error
+        raise ArgumentError("PREFIX", text, "must be a prefix such as 10.244.2.0/24") from error
 
 
 def _processes(spec: LabSpec) -> list[Process]:

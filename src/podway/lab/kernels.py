@@ -52,7 +52,7 @@ def _check_ipip(namespace: str) -> None:
             "this kernel has no such tunnels: load the module (modprobe ipip), "
             "or choose another --backend (vxlan is the nearest)"
         )
-        raise ConfigError("backend", "ipip", rule) from error
+        raise ConfigError("--backend", "ipip", rule) from error
 
 
 def _check_wireguard() -> None:
@@ -68,4 +68,4 @@ def _check_wireguard() -> None:
             "this kernel has no WireGuard and there is no wireguard-go to stand in: "
             "install it (apt-get install wireguard-go), or choose another --backend"
         )
-        raise ConfigError("backend", "wireguard", rule) from error
+        raise ConfigError("--backend", "wireguard", rule) from error

@@ -27,19 +27,24 @@ def check_lab_name(name: str) -> str:
     """Return *name*. Raises `ConfigError` for one that no lab can have."""
     if not _LAB.fullmatch(name):
         rule = "must be 1 to 15 lower-case letters and digits, and begin with a letter"
-        raise ArgumentError("name of the lab", name, rule)
+        raise ArgumentError("--name", name, rule)
     return name
 
 
 def check_pod_name(name: str) -> str:
     """Return *name*. Raises `ConfigError` for one that no pod can have."""
-    if not _POD.fullmatch(name):
-        rule = "must be 1 to 30 lower-case letters, digits and hyphens, and begin with a letter"
-        raise ArgumentError("name of the pod", name, rule)
-    if name in {FABRIC, HUB} or NODE.fullmatch(name):
-        rule = "is kept for the lab's own parts (hub, fabric, n1, n2 ...); choose another one"
-        raise ArgumentError("name of the pod", name, rule)
+    if rule := rule_against_pod(name):
+        raise ArgumentError("--name", name, rule)
     return name
+
+
+def rule_against_pod(name: str) -> str:
+    """Return the rule by which no pod can be called *name*, or ""."""
+    if not _POD.fullmatch(name):
+        return "must be 1 to 30 lower-case letters, digits and hyphens, and begin with a letter"
+    if name in {FABRIC, HUB} or NODE.fullmatch(name):
+        return "is kept for the lab's own parts (hub, fabric, n1, n2 ...); choose another one"
+    return ""
 
 
 def node_name(number: int) -> str:

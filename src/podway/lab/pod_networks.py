@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from podway.agent.places import CNI_SOCKET
 from podway.errors import ArgumentError
-from podway.lab.names import check_pod_name, lab_dir
+from podway.lab.names import lab_dir, rule_against_pod
 from podway.lab.specs import LabSpec
 from podway.model.addresses import Family
 
@@ -91,7 +91,8 @@ def parse_attachment(network: str, published: Sequence[str]) -> Attachment:
         ConfigError: there is no such mode or port, or ports do not fit the mode.
     """
     if network.startswith(JOIN):
-        check_pod_name(network.removeprefix(JOIN))
+        if rule := rule_against_pod(network.removeprefix(JOIN)):
+            raise ArgumentError("--network", network, f"the name of the pod {rule}")
     elif network not in {*_EXECUTABLES, HOST}:
         rule = f"must be {CLUSTER}, {BRIDGE}, {HOST}, {NONE} or {JOIN}POD"
         raise ArgumentError("--network", network, rule)

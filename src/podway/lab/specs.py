@@ -52,18 +52,16 @@ def check_spec(spec: LabSpec) -> LabSpec:
     """Return *spec*. Raises `ConfigError` when no lab can be like that."""
     check_lab_name(spec.name)
     if not spec.nodes or len(spec.nodes) > MAX_NODES or not 1 <= spec.nodes[-1] <= MAX_NODES:
-        raise ArgumentError("nodes", len(spec.nodes), f"must be 1 to {MAX_NODES}")
+        raise ArgumentError("--nodes", len(spec.nodes), f"must be 1 to {MAX_NODES}")
     if not MIN_MTU <= spec.mtu <= MAX_MTU:
-        raise ArgumentError(
-            "MTU of the underlay", spec.mtu, f"must be {MIN_MTU} to {MAX_MTU} bytes"
-        )
+        raise ArgumentError("--mtu", spec.mtu, f"must be {MIN_MTU} to {MAX_MTU} bytes")
     if spec.backend in BY_NEXT_HOP and spec.routed_underlay:
         rule = (
             f"cannot work on a routed underlay: {spec.backend} makes each node the next hop for "
             "its pods, and a next hop must be on the node's own subnet; use --backend vxlan"
         )
-        raise ArgumentError("backend", spec.backend, rule)
+        raise ArgumentError("--backend", spec.backend, rule)
     if spec.backend == "ipip" and spec.families != (Family.IPV4,):
         rule = "carries IPv4 alone: leave --dual and --ipv6 out, or use --backend vxlan"
-        raise ArgumentError("backend", spec.backend, rule)
+        raise ArgumentError("--backend", spec.backend, rule)
     return spec

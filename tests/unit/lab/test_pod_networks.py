@@ -31,7 +31,7 @@ def test_ports(text: str, port: PublishedPort) -> None:
     ("network", "published", "field"),
     [
         pytest.param("macvlan", [], "--network", id="no such mode"),
-        pytest.param("container:../x", [], "name of the pod", id="hostile name"),
+        pytest.param("container:../x", [], "--network", id="hostile name"),
         pytest.param("podway", ["80:80"], "--publish", id="not with the cluster's network"),
         pytest.param("host", ["80:80"], "--publish", id="not with host"),
         pytest.param("bridge", ["80"], "--publish", id="one port"),

@@ -121,17 +121,18 @@ def test_sockets_fit_into_their_addresses() -> None:
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        pytest.param({"nodes": ()}, "nodes", id="no node"),
-        pytest.param({"nodes": tuple(range(1, 252))}, "nodes", id="too many nodes"),
-        pytest.param({"mtu": 1279}, "MTU of the underlay", id="too small for IPv6"),
-        pytest.param({"mtu": 65536}, "MTU of the underlay", id="MTU too large"),
-        pytest.param({"name": "a-b"}, "name of the lab", id="hyphen in the name"),
-        pytest.param({"name": ""}, "name of the lab", id="no name"),
-        pytest.param({"name": "../x"}, "name of the lab", id="path as a name"),
-        pytest.param({"name": "a" * 16}, "name of the lab", id="long name"),
+        pytest.param({"nodes": ()}, "--nodes", id="no node"),
+        pytest.param({"nodes": tuple(range(1, 252))}, "--nodes", id="too many nodes"),
+        pytest.param({"mtu": 1279}, "--mtu", id="too small for IPv6"),
+        pytest.param({"mtu": 65536}, "--mtu", id="MTU too large"),
+        pytest.param({"name": "a-b"}, "--name", id="hyphen in the name"),
+        pytest.param({"name": ""}, "--name", id="no name"),
+        pytest.param({"name": "../x"}, "--name", id="path as a name"),
+        pytest.param({"name": "a" * 16}, "--name", id="long name"),
         pytest.param(
-            {"backend": "host-gw", "routed_underlay": True}, "backend", id="host-gw, no subnet"
+            {"backend": "host-gw", "routed_underlay": True}, "--backend", id="host-gw, no subnet"
         ),
+        pytest.param({"backend": "ipip", "families": DUAL}, "--backend", id="ipip, no IPv6"),
     ],
 )
 def test_impossible(fields: dict[str, Any], field: str) -> None:
