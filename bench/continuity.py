@@ -162,7 +162,7 @@ def _trial(spec: LabSpec, ended: Event) -> Iterator[Trial]:
                 faults.kill_hub(spec)
                 shutil.copytree(data_dir(spec), backup)
                 faults.start_hub(spec)
-            spec, _ = add_node(spec, silent)
+            spec = add_node(spec, silent).spec
             add_pods(spec, ["p1", "p2"])
             trial = Trial(spec, backup, ended)
             trial.until("in order before anything happens", in_order)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab.probes import DUAL, eventually, unanswered
-from podway.lab import faults
-from podway.lab.errors import LabError, PluginFailed
+from lab.probes import DUAL, eventually, leftovers, podway_json, run_podway, unanswered
+from podway.lab import faults, statuses
+from podway.lab.errors import LabError, PluginFailed, StartFailed
 from podway.lab.labs import add_node, bring_up, remove_node
 from podway.lab.members import node_stations, pod_stations
 from podway.lab.names import namespace_of
@@ -105,7 +105,7 @@ def test_nodes_live_on_without_the_hub(lab: LabSpec) -> None:
     faults.kill_agent(lab, "n2")
     assert faults.heal(lab) == ["hub started", "agent of n2 started"]
     eventually("all nodes are connected again", is_back(lab))
-    grown, name = add_node(lab, silent)
+    grown, name, _ = add_node(lab, silent)
     add_pods(grown, ["p4"], name)
     assert unanswered(grown) == []
 
@@ -144,8 +144,56 @@ def test_a_flushed_node_is_made_whole(lab: LabSpec) -> None:
     assert repaired >= len(deleted)
 
 
+def test_a_node_comes_while_an_agent_is_dead(make_lab: Callable[..., LabSpec]) -> None:
+    spec = make_lab()
+    add_pods(spec, ["p1"], "n1")
+    faults.kill_agent(spec, "n1")
+    added = run_podway(spec.name, "node", "add")
+    assert (added.returncode, added.stdout.splitlines()[0].split()[0]) == (0, "n3")
+    remedy = f"podway lab --name {spec.name} fault start-agent n1"
+    assert remedy in added.stdout
+    assert list(podway_json(spec.name, "node", "add")["away"]) == ["n1"]
+    grown = read_spec(spec.name)
+    assert grown.nodes == (1, 2, 3, 4)
+    assert run_podway(*remedy.split()[3:]).returncode == 0
+    add_pods(grown, ["p3"], "n3")
+    eventually("the node that was away reaches the new one", is_back(grown))
+
+
+def test_a_node_comes_while_another_is_cut_off(
+    make_lab: Callable[..., LabSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_lab()
+    faults.partition(spec, ["n1"])
+    monkeypatch.setattr(statuses, "LINKED_TIMEOUT_S", 1.0)
+    grown, name, unaware = add_node(spec, silent)
+    assert (name, list(unaware)) == ("n3", ["n1"])
+    faults.heal(grown)
+    eventually("it hears of the new one", lambda: all_ready(grown))
+
+
+def test_a_node_that_does_not_come_up_is_gone_again(
+    make_lab: Callable[..., LabSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_lab(nodes=(1,))
+    before = leftovers(spec.name), known_to_the_store(spec)
+    monkeypatch.setenv("PODWAY_LOG_LEVEL", "bogus")
+    with pytest.raises(StartFailed):
+        add_node(spec, silent)
+    monkeypatch.delenv("PODWAY_LOG_LEVEL")
+    assert (leftovers(spec.name), known_to_the_store(spec)) == before
+    assert read_spec(spec.name) == spec
+
+
+def known_to_the_store(spec: LabSpec) -> list[str]:
+    """Return the first words of what ``podway node list`` says: nodes, and for whom is reserved."""
+    listed = run_podway(spec.name, "exec", "n1", "--", "podway", "node", "list")
+    assert listed.returncode == 0, listed.stderr
+    return [line.split()[0] for line in listed.stdout.splitlines() if line]
+
+
 def test_a_node_comes_and_goes(lab: LabSpec) -> None:
-    grown, name = add_node(lab, silent)
+    grown, name, _ = add_node(lab, silent)
     assert name == "n3"
     add_pods(grown, ["p3"], "n3")
     assert unanswered(grown) == []

@@ -92,7 +92,7 @@ def test_the_store_is_lost_and_a_backup_put_back(
     faults.kill_hub(spec)
     shutil.copytree(live, backup)
     faults.start_hub(spec)
-    spec, name = add_node(spec, silent)
+    spec, name, _ = add_node(spec, silent)
     add_pods(spec, ["p3"], name)
     eventually("in order", lambda: in_order(spec))
     before = subnets_of(spec)

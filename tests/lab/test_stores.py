@@ -55,7 +55,7 @@ def test_a_lab_on_another_store(make_lab: Callable[..., LabSpec], fields: dict[s
     add_pods(spec, ["p3"], "n1")
     assert unanswered(spec) == []
     faults.start_hub(spec)
-    grown, name = add_node(spec, silent)
+    grown, name, _ = add_node(spec, silent)
     add_pods(grown, ["p4"], name)
     assert unanswered(grown) == []
     shrunk = remove_node(grown, name)

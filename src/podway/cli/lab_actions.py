@@ -14,6 +14,7 @@ from podway.cli.lab_views import (
     measurement_fields,
     outcome_fields,
     pod_fields,
+    render_added,
     render_labs,
     render_matrix,
     render_measurement,
@@ -36,6 +37,7 @@ from podway.lab.members import (
     pod_stations,
     reachable,
 )
+from podway.lab.names import check_lab_name
 from podway.lab.ping import Station, ping_all
 from podway.lab.pod_networks import parse_attachment
 from podway.lab.runtime import add_pods, check_pod, free_names, remove_pods
@@ -94,7 +96,7 @@ def spec_from(args: argparse.Namespace, name: str, nodes: int) -> LabSpec:
 
 def down(args: argparse.Namespace) -> int:
     """Remove a lab, or all."""
-    names = all_labs() if args.all else [args.lab]
+    names = all_labs() if args.all else [check_lab_name(args.lab)]
     removed = []
     for name in names:
         with shown(f"removing lab {name!r}", quiet=args.json) as report:
@@ -257,8 +259,9 @@ def node_add(args: argparse.Namespace) -> int:
         locked(args.lab),
         shown(f"adding a node to lab {args.lab!r}", quiet=args.json) as report,
     ):
-        _, name = add_node(read_spec(args.lab), report)
-    return print_done(args, {"added": name}, f"{name} is ready, and known to every node.")
+        added = add_node(read_spec(args.lab), report)
+    away = dict(added.unaware)
+    return print_done(args, {"added": added.name, "away": away}, render_added(added))
 
 
 def node_remove(args: argparse.Namespace) -> int:

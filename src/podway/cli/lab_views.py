@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from podway.cli.output import Style, plural, render_table
+from podway.lab.labs import Added
 from podway.lab.ping import Outcome
 from podway.lab.pod_networks import CLUSTER
 from podway.lab.specs import LabSpec
@@ -110,6 +111,13 @@ def render_removed(removed: Removed) -> str:
         f"{plural(removed.processes, 'process')} and {plural(removed.files, 'file')} removed; "
         "nothing is left."
     )
+
+
+def render_added(added: Added) -> str:
+    """Return what ``node add`` did, with a line for each node that has not heard of the new one."""
+    but = f" but {', '.join(added.unaware)}" if added.unaware else ""
+    lines = [f"{node}: {reason}" for node, reason in added.unaware.items()]
+    return "\n".join([f"{added.name} is ready, and known to every node{but}.", *lines])
 
 
 def outcome_fields(outcome: Outcome) -> dict[str, Any]:

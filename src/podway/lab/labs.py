@@ -8,12 +8,14 @@ needs no memory of how far it had come.
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from podway.errors import ConfigError
 from podway.lab.errors import LabError
 from podway.lab.interrupts import uninterrupted
 from podway.lab.kernels import check_kernel
@@ -28,9 +30,9 @@ from podway.lab.processes import ProcessId, is_running, kill_all, processes_in, 
 from podway.lab.progress import Report
 from podway.lab.readiness import start_ready
 from podway.lab.runtime import check_node, remove_pods
-from podway.lab.specs import MAX_NODES, LabSpec, check_spec
+from podway.lab.specs import MAX_NODES, LabSpec
 from podway.lab.state import create_lab_dir, existing, read_pods, write_spec, write_whole
-from podway.lab.statuses import wait_linked
+from podway.lab.statuses import check_linked, wait_linked
 from podway.lab.store_members import (
     add_members,
     find_programs,
@@ -117,7 +119,7 @@ def _build(spec: LabSpec, plan: Plan, report: Report) -> None:
         add_members(spec, spec.nodes)
         start_ready(plan.agents, report)
         plugin.result()
-    wait_linked(spec, spec.nodes)
+    check_linked(spec, spec.nodes, wait_linked(spec))
     report("lab", "every node knows every other one")
 
 
@@ -132,32 +134,46 @@ def _install_plugin(spec: LabSpec) -> None:
     install(lab_dir(spec.name) / "cni", plugins=("podway",), create_directories=True)
 
 
-def add_node(spec: LabSpec, report: Report) -> tuple[LabSpec, str]:
-    """Add a node to the lab; return the new spec and the node's name.
+class Added(NamedTuple):
+    """A node that has come.
+
+    Attributes:
+        spec: of the lab, now.
+        name: of the node.
+        unaware: of the nodes that have not heard of it, by name, why: their agents do not run, say.
+    """
+
+    spec: LabSpec
+    name: str
+    unaware: Mapping[str, str]
+
+
+def add_node(spec: LabSpec, report: Report) -> Added:
+    """Add a node to the lab, and let all those know that can.
 
     Raises:
-        ConfigError: the lab has as many nodes as it can have.
-        LabError: something did not work; the node is gone again.
+        LabError: the lab has as many nodes as it can have, or the node does not come up; it is gone
+            again.
         StoreError: the store does not answer, likewise.
     """
     free = (number for number in range(1, MAX_NODES + 1) if number not in spec.nodes)
     number = next(free, None)
     if number is None:
-        raise ConfigError("nodes", len(spec.nodes) + 1, f"must be 1 to {MAX_NODES}")
-    grown = check_spec(msgspec.structs.replace(spec, nodes=tuple(sorted((*spec.nodes, number)))))
+        raise LabError(f"lab {spec.name!r} has {MAX_NODES} nodes, and no lab has more")
+    grown = msgspec.structs.replace(spec, nodes=tuple(sorted((*spec.nodes, number))))
     name = node_name(number)
-    namespace = namespace_of(spec.name, name)
-    create_namespace(namespace)
-    try:
-        make(namespace_of(spec.name, FABRIC), plan_cable(grown, number))
+    with ExitStack() as undo:
         add_members(spec, [number])
+        undo.callback(remove_member, spec, name)
+        create_namespace(namespace_of(spec.name, name))
+        undo.callback(_end_node, spec, name)
+        make(namespace_of(spec.name, FABRIC), plan_cable(grown, number))
         start_ready([plan_agent(grown, number)], report)
-        wait_linked(grown, grown.nodes)
-    except BaseException:
-        _end_node(spec, name)
-        raise
-    write_spec(grown)
-    return grown, name
+        late = wait_linked(grown)
+        check_linked(grown, [number], late)
+        write_spec(grown)
+        undo.pop_all()
+    return Added(grown, name, late)
 
 
 def remove_node(spec: LabSpec, name: str) -> LabSpec:

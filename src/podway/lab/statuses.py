@@ -1,7 +1,7 @@
 """What the agents of a lab say of it: asked all at once, or until they say what is waited for."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -55,26 +55,46 @@ def store_is_away(spec: LabSpec) -> bool:
     return not away and all(status["store"]["state"] == "away" for status in statuses.values())
 
 
-def wait_linked(spec: LabSpec, numbers: Sequence[int]) -> None:
-    """Wait until the agents of *numbers* are ready and have programmed all their peers.
+def wait_linked(spec: LabSpec) -> dict[str, str]:
+    """Wait until all agents that answer are ready and have programmed each other.
 
     An agent has no way of telling others that it has heard of a node, so it is asked.
+
+    Returns:
+        Of those that do not answer, or do not get there in time, the reason.
     """
     deadline = time.monotonic() + LINKED_TIMEOUT_S
+    statuses, late = read_statuses(spec)
+    for node in statuses:
+        if lack := _wait_linked(spec, node, statuses.keys() - {node}, deadline):
+            late[node] = lack
+    return late
+
+
+def check_linked(spec: LabSpec, numbers: Iterable[int], late: Mapping[str, str]) -> None:
+    """Raise `StartFailed` when one of the nodes *numbers* is *late*, as `wait_linked` says."""
     for number in numbers:
-        while (missing := _missing(spec, number)) is not None:
-            if time.monotonic() > deadline:
-                what = f"does not get there: {missing}"
-                raise StartFailed(describe_failure(plan_agent(spec, number), what))
-            time.sleep(POLL_S)
+        if reason := late.get(node_name(number)):
+            what = f"does not get there: {reason}"
+            raise StartFailed(describe_failure(plan_agent(spec, number), what))
 
 
-def _missing(spec: LabSpec, number: int) -> str | None:
-    """Return what the node *number* still lacks, or None."""
-    status = call_agent(agent_socket(spec.name, node_name(number)), "status")
-    if not status["ready"]:
-        return "; ".join(status["ready_reasons"])
-    wanted = {node_name(other) for other in spec.nodes if other != number}
+def _wait_linked(spec: LabSpec, node: str, others: Collection[str], deadline: float) -> str:
+    """Wait until *node* is ready and has programmed *others*; return what it lacks in the end."""
+    while True:
+        status = _status_or_reason(spec, node)
+        if isinstance(status, str):
+            return status
+        lack = _lack_of(status, others)
+        if not lack or time.monotonic() > deadline:
+            return lack
+        time.sleep(POLL_S)
+
+
+def _lack_of(status: Mapping[str, Any], others: Collection[str]) -> str:
+    """Return what keeps the node from being ready and having programmed *others*, or ""."""
     programmed = {peer["name"] for peer in status["peers"] if peer["state"] == "programmed"}
-    lacking = ", ".join(sorted(wanted - programmed))
-    return f"it has not programmed {lacking}" if lacking else None
+    lacking = ", ".join(sorted({*others} - programmed))
+    away = ", its store being away" if status["store"]["state"] == "away" else ""
+    unlinked = f"it has not programmed {lacking}{away}" if lacking else ""
+    return "; ".join(status["ready_reasons"]) or unlinked

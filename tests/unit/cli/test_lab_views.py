@@ -8,6 +8,7 @@ from golden_files import Golden
 from podway.cli.lab_views import (
     describe_lab,
     lab_fields,
+    render_added,
     render_labs,
     render_matrix,
     render_measurement,
@@ -15,6 +16,7 @@ from podway.cli.lab_views import (
     render_removed,
 )
 from podway.cli.output import Style
+from podway.lab.labs import Added
 from podway.lab.ping import Outcome
 from podway.lab.specs import LabSpec
 from podway.lab.state import Pod
@@ -38,6 +40,26 @@ def outcomes() -> list[Outcome]:
         for target, addresses in pods.items()
         for at, address in enumerate(addresses)
     ]
+
+
+@pytest.mark.parametrize(
+    ("unaware", "told"),
+    [
+        pytest.param({}, ["n3 is ready, and known to every node."], id="all"),
+        pytest.param(
+            {"n1": "its agent does not run: start it", "n2": "it has not programmed n3"},
+            [
+                "n3 is ready, and known to every node but n1, n2.",
+                "n1: its agent does not run: start it",
+                "n2: it has not programmed n3",
+            ],
+            id="two have not heard",
+        ),
+    ],
+)
+def test_added(unaware: dict[str, str], told: list[str]) -> None:
+    spec = LabSpec(name="blue", nodes=(1, 2, 3))
+    assert render_added(Added(spec, "n3", unaware)).splitlines() == told
 
 
 @pytest.mark.parametrize(
