@@ -1,7 +1,7 @@
 """When a client sends the next message, if nobody answers.
 
-In: the state of a lease after a message was sent. Out: a time. Pure. Called by `machine`. RFC 2131
-sections 4.1 and 4.4.5.
+In: the state of a lease after a message was sent. Out: a time. Pure. Called by `moves` and
+`replies`. RFC 2131 sections 4.1 and 4.4.5.
 """
 
 from typing import Final

@@ -1,8 +1,8 @@
 """The bridge, and the pair of devices that leads to it.
 
 In: the configuration, a netlink socket of the host. Out: devices as the kernel has them. Called by
-`bridge`. Everything here may be done by several calls at the same time, for other containers on
-the same bridge: what somebody else has made meanwhile is taken as it is.
+`bridge_add` and `bridge_check`. Everything here may be done by several calls at the same time, for
+other containers on the same bridge: what somebody else has made meanwhile is taken as it is.
 """
 
 import posix

@@ -1,8 +1,9 @@
 """Pools of addresses, and in which order a container is offered them.
 
 In: ranges of one pool and the address that was last given. Out: addresses, as text. Pure; called by
-`host_local`. The order is the reference plugin's: from the one after the last on, around the whole
-pool, so that an address rests for as long as possible before it is somebody else's.
+`host_local_add` and `host_local_check`. The order is the reference plugin's: from the one after the
+last on, around the whole pool, so that an address rests for as long as possible before it is
+somebody else's.
 """
 
 from podway.cni.addresses import parse_address, render_address

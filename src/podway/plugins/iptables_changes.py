@@ -1,7 +1,7 @@
 """Changes of a table of iptables: rules that must be there, chains that must go.
 
-In: an `IptablesPlan`. Out: the table in the kernel has it. Called by `portmap_iptables` and
-`firewall_iptables`.
+In: an `IptablesPlan`. Out: the table in the kernel has it. Called by the commands of
+`portmap` and `firewall`.
 
 **Without starting a program.** Where the system's iptables is of the nft kind, all is done by
 netlink, in the form in which that iptables writes it, and in one transaction with whatever else
