@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.nodes import Node, new_kernel, running_node, until
+from agent.nodes import Node, new_kernel, routes, running_node, until
 from hub.hub_process import run_scenario
 from podway.agent.gauges import watch_store
 from podway.diff.operations import Verb
@@ -156,6 +156,21 @@ def test_a_subnet_given_to_another_is_left_to_it(etcd: EtcdProcess, tmp_path: Pa
             await programmed(node, Key("route", (2, 254, held, 0)))
             await node.calm()
             assert etcd.get(key) == PEER
+
+    run_scenario(scenario)
+
+
+def test_a_key_that_takes_everything_moves_no_packet(etcd: EtcdProcess, tmp_path: Path) -> None:
+    for key in ("0.0.0.0-0", "192.0.2.0-25"):  # all there is, and where the nodes are
+        etcd.put(f"{PREFIX}/subnets/{key}", PEER)
+
+    async def scenario() -> None:
+        async with running_node(tmp_path, etcd.open_store()) as node:
+            await node.ready()
+            etcd.put(f"{PREFIX}/subnets/10.5.52.0-24", PEER)
+            await programmed(node, PEER_ROUTE)
+            assert list(routes(node)) == ["10.5.52.0/24"]
+            assert sorted(node.agent.desires.skipped) == ["0.0.0.0-0", "192.0.2.0-25"]
 
     run_scenario(scenario)
 

@@ -243,6 +243,30 @@ def test_what_others_wrote_wrongly_is_passed_over(
     ]
 
 
+@pytest.mark.parametrize("key", ["0.0.0.0-0", "10.0.0.0-8", "10.5.0.0-16"])
+def test_a_key_that_takes_everything_takes_nothing(
+    shared: EtcdProcess, prefix: str, key: str
+) -> None:
+    """Whether its value can be read or not: nodes join, and those that are there stay."""
+    value = golden("vxlan")[1]
+
+    async def scenario() -> None:
+        store = shared.open_store(prefix)
+        before = await store.claim(claim("n1", "192.168.64.100"))
+        for content in (value, "nonsense"):
+            shared.put(f"{prefix}/subnets/{key}", content)
+            shared.put(f"{prefix}/podway/reservations/n7", '{"Subnets":["0.0.0.0/0"]}')
+            again = shared.open_store(prefix)
+            assert await again.claim(claim("n1", "192.168.64.100")) == before
+            node = await again.claim(claim("n2", "192.168.64.101"))
+            assert subnets(node) not in ([], subnets(before))
+            await again.release("n2")
+            await again.close()
+        await store.close()
+
+    run_scenario(scenario)
+
+
 def test_overlapping_leases_of_others(shared: EtcdProcess, prefix: str) -> None:
     """Nothing of what either might use is given away."""
     value = golden("vxlan")[1]

@@ -3,7 +3,8 @@
 In: an `EtcdView`. Out: `Holdings`, from which `compute_leases` decides as a hub would. What flannel
 and people write keeps no rules: two leases may overlap, or cannot be read. Each of them counts as
 taken as far as nobody else has taken it before, the widest first, so that nothing that anybody
-might believe to be his is ever given away.
+might believe to be his is ever given away. But who claims a whole prefix of the network, or the
+world, has none of it: that can only be a slip, and would leave nothing for anybody.
 
 There is no single writer here, so nodes that join at the same moment must not all try the same
 subnet. Each begins at a place of its own, which follows from its name: it rarely meets others, and
@@ -14,9 +15,9 @@ import hashlib
 
 from msgspec.structs import replace
 
-from podway.compute.holdings import Holdings
+from podway.compute.holdings import Holdings, Subnets
 from podway.compute.subnets import find_free, fits
-from podway.model.addresses import IPNetwork
+from podway.model.addresses import IPNetwork, family_of, prefix_contains
 from podway.model.networks import Network, Pool
 from podway.model.nodes import Claim, Wish
 from podway.store.etcd_view import Entry, EtcdView
@@ -29,20 +30,32 @@ _PROBES = 16
 def holdings_of(view: EtcdView, name: str = "", own: Entry | None = None) -> Holdings:
     """Return what nodes hold, the lease *own* as that of the node called *name*."""
     holdings = Holdings()
-    for subnets, entry in sorted(
-        ((entry.subnets, entry) for entry in view.entries.values() if entry.subnets), key=_width
-    ):
+    leases = ((_possible(view, entry.subnets), entry) for entry in view.entries.values())
+    for subnets, entry in sorted(((found, entry) for found, entry in leases if found), key=_width):
         owner = name if own is not None and entry.key == own.key else entry.name
         free = tuple(each for each in subnets if holdings.conflict(owner, each) is None)
-        if entry.node is not None and free == subnets and owner not in holdings.nodes:
+        if entry.node is not None and free == entry.subnets and owner not in holdings.nodes:
             holdings.set_node(owner, replace(entry.node, name=owner))
         elif free:
             holdings.set_reservation(entry.key, free)
-    for reserved_for, subnets in sorted(view.reservations.items()):
+    for reserved_for, reserved in sorted(view.reservations.items()):
+        subnets = _possible(view, reserved)
         free = tuple(each for each in subnets if holdings.conflict(reserved_for, each) is None)
         holdings.set_reservation(reserved_for, free)
     _hold_ipv6(view, holdings, name)
     return holdings
+
+
+def _possible(view: EtcdView, subnets: Subnets) -> Subnets:
+    """Return those of *subnets* that do not hold a whole prefix of the network."""
+    network = view.network
+    if network is None:
+        return subnets
+    return tuple(
+        each
+        for each in subnets
+        if not any(prefix_contains(each, prefix) for prefix in network.prefixes(family_of(each)))
+    )
 
 
 def _width(item: tuple[tuple[IPNetwork, ...], Entry]) -> tuple[int, str]:
@@ -53,7 +66,7 @@ def _width(item: tuple[tuple[IPNetwork, ...], Entry]) -> tuple[int, str]:
 def _hold_ipv6(view: EtcdView, holdings: Holdings, name: str) -> None:
     """Count IPv6 subnets as taken whose lease is gone, but not the key that keeps them."""
     for key, held in view.ipv6.items():
-        subnets = parse_subnet_key(key)
+        subnets = _possible(view, parse_subnet_key(key))
         if held.value != name.encode() and not any(holdings.conflict("", s) for s in subnets):
             holdings.set_reservation(key, subnets)
 
