@@ -32,15 +32,16 @@ def delete(call: "Call") -> None:
     conf = parse_bridge_conf(call)
     release_from_interface(call)
     cidrs = _previous_cidrs(call)
-    link = None
-    if call.netns is not None:
-        with NetlinkSocket(netns_fd=call.netns) as inside:
+    link, netns = None, call.netns
+    if netns is not None:
+        with NetlinkSocket(netns_fd=netns) as inside:
             link = find_pair_end(inside, call.request.ifname)
             if link is not None and not cidrs:
                 cidrs = _cidrs_of(inside, link["index"])
-    else:
-        link = _find_host_end(call)
-    _delete_all(call, conf, cidrs, link)
+    if link is None:
+        # The namespace is gone, or the container has renamed its end or given it away.
+        link, netns = _find_host_end(call), None
+    _delete_all(call, conf, cidrs, None if link is None else (link["index"], netns))
 
 
 def find_pair_end(netlink: NetlinkSocket, ifname: str) -> "LinkMessage | None":
@@ -52,13 +53,13 @@ def find_pair_end(netlink: NetlinkSocket, ifname: str) -> "LinkMessage | None":
 
 
 def _delete_all(
-    call: "Call", conf: BridgeConf, cidrs: tuple[str, ...], link: "LinkMessage | None"
+    call: "Call", conf: BridgeConf, cidrs: tuple[str, ...], device: tuple[int, int | None] | None
 ) -> None:
     """Delete device and rules at the same time; then give the addresses back."""
     has_rules = conf.ip_masq or conf.spoof_check
     # Opened before the child starts, which then has it open for longer than this process.
     nft = NftSocket() if has_rules else open_if_any()
-    deletion = None if link is None else LinkDeletion(link["index"], call.netns)
+    deletion = None if device is None else LinkDeletion(*device)
 
     def remove_device() -> None:
         if deletion is not None:
@@ -89,7 +90,7 @@ def _cidrs_of(netlink: NetlinkSocket, index: int) -> tuple[str, ...]:
 
 
 def _find_host_end(call: "Call") -> "LinkMessage | None":
-    """Return the host's end by its mark: the namespace's name is gone, it may live on."""
+    """Return the host's end by its mark, wherever the other one is by now."""
     mark = mark_of(call.request)
     with NetlinkSocket() as host:
         links = host.dump(dump_links(kind="veth"))

@@ -129,4 +129,10 @@ def find_gap(nft: "NftSocket", nfproto: int) -> str:
     for chain in _DNAT_CHAINS:
         if not nft.find_rules(nfproto, TABLE, chain, _ALL.encode()):
             return f"{place} {chain}: lacks a jump to {_ALL}"
-    return "" if nft.find_rules(nfproto, TABLE, _ALL) else f"{place} {_ALL}: is empty"
+    jumps = [program_of(rule) for rule in nft.find_rules(nfproto, TABLE, _ALL)]
+    for chain in (HOSTPORTS, HOSTIP):
+        # Of the second one only rules of older versions need a jump.
+        is_used = chain == HOSTPORTS or nft.find_rules(nfproto, TABLE, chain)
+        if is_used and shape_of([verdict(NFT_JUMP, chain)]) not in jumps:
+            return f"{place} {_ALL}: lacks a jump to {chain}"
+    return ""

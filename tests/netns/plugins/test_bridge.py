@@ -224,6 +224,8 @@ INSIDE = {
 
 OUTSIDE = {
     "port off the bridge": "ip link set {} nomaster",
+    "port down": "ip link set {} down",
+    "port's MTU": "ip link set {} mtu 1300",
     "hairpin": "bridge link set dev {} hairpin off",
     "isolation": "bridge link set dev {} isolated off",
     "bridge down": "ip link set br0 down",

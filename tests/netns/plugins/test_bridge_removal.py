@@ -28,6 +28,9 @@ def test_another_call_has_deleted_the_device(netns: Netns) -> None:
 GONE: dict[str, Callable[[Runtime, Netns], object]] = {
     "nothing": lambda _, __: None,
     "container's link": lambda _, pod: pod.ip("link", "del", "eth0"),
+    "container's link by its name": lambda _, pod: pod.exec(
+        "sh", "-c", "ip link set eth0 down; ip link set eth0 name net0"
+    ),
     "rules": lambda r, _: r.host.exec("nft", "flush", "ruleset"),
     "bridge": lambda r, _: r.host.ip("link", "del", "br0"),
     "reservation": lambda r, _: (r.directory / "net" / "10.1.0.2").unlink(),

@@ -131,6 +131,10 @@ BREAKAGES: Final = {
         "nft flush chain ip cni_hostport output",
         "nft flush chain ip cni_hostport hostports",
         "nft flush chain ip cni_hostport hostports_all",
+        (
+            "nft flush chain ip cni_hostport hostports_all ; "
+            "add rule ip cni_hostport hostports_all jump hostip_hostports"
+        ),
         "nft flush chain ip6 cni_hostport hostports",
         "nft flush chain ip6 cni_hostport masquerading",
         "nft flush ruleset",
