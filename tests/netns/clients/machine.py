@@ -36,7 +36,7 @@ PRIVATE = (
 _CGROUPS = ("libpod_parent/conmon", "libpod_parent", "k8s.io")
 _SETUP = """\
 set -e
-for each; do mkdir -p "$each"; mount -t tmpfs tmpfs "$each"; done
+for each; do mount -t tmpfs tmpfs "$each"; done
 echo
 sleep infinity &
 wait
@@ -108,19 +108,37 @@ class Machine:
 @contextmanager
 def new_machine(netns: Netns, directory: Path) -> Iterator[Machine]:
     """Make a machine; whatever still runs on it at the end is killed."""
-    keeper = subprocess.Popen(
-        ["nsenter", f"--net={netns.path}", *_UNSHARE, "sh", "-c", _SETUP, "sh", *PRIVATE],
-        stdout=subprocess.PIPE,
-    )
+    with _mount_points():
+        keeper = subprocess.Popen(
+            ["nsenter", f"--net={netns.path}", *_UNSHARE, "sh", "-c", _SETUP, "sh", *PRIVATE],
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert keeper.stdout is not None
+            assert keeper.stdout.readline() == b"\n"
+            keeper.stdout.close()
+            environment = {"PATH": os.environ["PATH"], "HOME": "/root"}
+            yield Machine(netns, child_of(keeper.pid), directory, environment)
+        finally:
+            _end(keeper)
+            _remove_unused_cgroups()
+
+
+@contextmanager
+def _mount_points() -> Iterator[None]:
+    """Have the directories there that are mounted over: these are of the machine that runs tests.
+
+    Where a runtime was never used it has none, and shall have none afterwards.
+    """
+    made = [path for path in map(Path, PRIVATE) if not path.exists()]
     try:
-        assert keeper.stdout is not None
-        assert keeper.stdout.readline() == b"\n"
-        keeper.stdout.close()
-        environment = {"PATH": os.environ["PATH"], "HOME": "/root"}
-        yield Machine(netns, child_of(keeper.pid), directory, environment)
+        for path in made:
+            path.mkdir()
+        yield
     finally:
-        _end(keeper)
-        _remove_unused_cgroups()
+        for path in made:
+            with suppress(OSError):  # not made, or somebody has something in it by now
+                path.rmdir()
 
 
 def child_of(pid: int) -> int:
