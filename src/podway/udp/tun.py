@@ -95,14 +95,20 @@ def await_link(name: str) -> None:
     Raises:
         OSError: the device is gone.
     """
-    answer = array("I", (_ETHTOOL_GLINK, 0))
     end_s = time.monotonic() + _LINK_S
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        ioctl(asking, _SIOCETHTOOL, _IFREQ_DATA.pack(name.encode(), answer.buffer_info()[0]))
+        _ask_for_carrier(asking, name)
         while _flags(asking, name) & (_IFF_UP | _IFF_RUNNING) == _IFF_UP:
             if time.monotonic() > end_s:
                 return
             time.sleep(_PAUSE_S)
+        # The work sets the flag first and the queue then, under the lock that this waits for.
+        _ask_for_carrier(asking, name)
+
+
+def _ask_for_carrier(asking: socket.socket, name: str) -> None:
+    answer = array("I", (_ETHTOOL_GLINK, 0))
+    ioctl(asking, _SIOCETHTOOL, _IFREQ_DATA.pack(name.encode(), answer.buffer_info()[0]))
 
 
 def _flags(asking: socket.socket, name: str) -> int:
