@@ -17,7 +17,7 @@ from podway.store.etcd_keys import EtcdKeys
 from podway.store.etcd_watch import EtcdOptions
 from podway.store.http_client import HttpClient, HttpServer
 from podway.store.renewed import Reading, Renewed
-from podway.store.tls import load_pem, trusting
+from podway.store.tls import load_identity, trusting
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -87,5 +87,5 @@ def client_context(access: StoreAccess, reading: Reading = Path) -> ssl.SSLConte
     )
     context = trusting("--tls-ca", authority)
     if certificate is not None:
-        load_pem("--tls-cert", certificate, lambda: context.load_cert_chain(certificate, key))
+        load_identity(context, "--tls-cert", certificate, key)
     return context

@@ -27,7 +27,7 @@ from podway.model.secret import Secret
 from podway.store.http_client import HttpServer
 from podway.store.kube_login import KubeLogin, parse_server, port_of
 from podway.store.renewed import Reading
-from podway.store.tls import load_pem, trusting
+from podway.store.tls import load_identity, trusting
 
 T = TypeVar("T")
 _PLACE = re.compile(r"line \d+, column \d+|byte \d+")
@@ -186,7 +186,7 @@ def _context(path: Path, cluster: _Cluster, user: _User, reading: Reading) -> ss
     ):
         if certificate is not None:
             name = f"client-certificate and client-key of kubeconfig {path}"
-            load_pem(name, certificate, lambda: context.load_cert_chain(certificate, key))
+            load_identity(context, name, certificate, key)
     return context
 
 

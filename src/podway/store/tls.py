@@ -80,19 +80,37 @@ def trusting(field: str, authority: Path | None) -> ssl.SSLContext:
     if authority is None:
         context.load_default_certs()
     else:
-        load_pem(field, authority, lambda: context.load_verify_locations(authority))
+        _load_pem(field, authority, lambda: context.load_verify_locations(authority))
     return context
+
+
+def load_identity(context: ssl.SSLContext, field: str, certificate: Path, key: Path | None) -> None:
+    """Have *context* show *certificate*; without *key* that file holds the key as well.
+
+    Of a key that has a password nobody is asked for it: OpenSSL would read it from the terminal,
+    and wait, in the middle of a daemon's event loop.
+
+    Raises:
+        ConfigError: with *field*, they cannot be used.
+    """
+
+    def refuse() -> str:
+        rule = "must be a key without a password: a daemon asks nobody for one"
+        raise ConfigError(field, str(key or certificate), rule)
+
+    _load_pem(
+        field, certificate, lambda: context.load_cert_chain(certificate, key, password=refuse)
+    )
 
 
 def _load(context: ssl.SSLContext, files: TlsFiles, reading: Reading) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     ca, cert, key = reading(files.ca), reading(files.cert), reading(files.key)
-    load_pem("tls-ca", ca, lambda: context.load_verify_locations(ca))
-    load_pem("tls-cert", cert, lambda: context.load_cert_chain(cert, key))
+    _load_pem("tls-ca", ca, lambda: context.load_verify_locations(ca))
+    load_identity(context, "tls-cert", cert, key)
 
 
-def load_pem(field: str, path: Path, load: Callable[[], None]) -> None:
-    """Call *load*, which reads *path* for *field*. Raises ConfigError when it cannot be used."""
+def _load_pem(field: str, path: Path, load: Callable[[], None]) -> None:
     try:
         load()
     except OSError as error:  # ssl.SSLError is one, too
