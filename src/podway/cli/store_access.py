@@ -18,7 +18,9 @@ Answer = TypeVar("Answer")
 
 def add_store(parser: argparse.ArgumentParser) -> None:
     """Add ``--store`` and what being let in to it needs."""
-    group = parser.add_argument_group("the store", "each also from the environment: $PODWAY_STORE")
+    group = parser.add_argument_group(
+        "the store", "each also from the environment: $PODWAY_STORE, $PODWAY_TLS_CA, ..."
+    )
     options = Options(parser, group)
     options.add(
         "--store",
