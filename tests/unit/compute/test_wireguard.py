@@ -158,6 +158,19 @@ def test_a_peer_without_a_key_is_skipped(key: str) -> None:
     assert plan.skipped == ("node-2 publishes no WireGuard key",)
 
 
+@pytest.mark.parametrize("mode", ["separate", "auto"])
+def test_a_peer_with_this_nodes_own_key_is_skipped(mode: str) -> None:
+    """A machine that was copied with its disk: the kernel would say yes, and have no such peer."""
+    place = place_of(network_of(config(mode), DUAL))
+    peer = node_of(place.network, 2)
+    pairs = zip(peer.leases, place.me.leases, strict=True)
+    twin = replace(peer, leases=tuple(replace(its, data=own.data) for its, own in pairs))
+    plan = compute_peer(place, twin)
+    assert plan.objects == ()
+    assert plan.skipped
+    assert all("own key" in text for text in plan.skipped)
+
+
 def test_what_is_configured_is_on_every_peer() -> None:
     psk = Secret(KEY)
     place = place_of(network_of(config(psk=psk, keepalive_s=25), DUAL))

@@ -94,9 +94,9 @@ def compute_peer(network: Network, me: Node, _uplink: Uplink, peer: Node) -> Pee
     config = _config(network)
     shared = [lease for lease in peer.leases if me.lease(lease.family) is not None]
     if config.mode == "separate":
-        plans = [_reach(config, peer, [lease], lease) for lease in shared]
+        plans = [_reach(config, me, peer, [lease], lease) for lease in shared]
     else:
-        plans = [_reach(config, peer, shared, _outer(config, me, peer))] if shared else []
+        plans = [_reach(config, me, peer, shared, _outer(config, me, peer))] if shared else []
     return PeerPlan(
         tuple(item for plan in plans for item in plan.objects),
         tuple(text for plan in plans for text in plan.skipped),
@@ -167,7 +167,7 @@ def _is_private(address: IPAddress) -> bool:
 
 
 def _reach(
-    config: WireguardConfig, peer: Node, leases: list[Lease], outer: Lease | None
+    config: WireguardConfig, me: Node, peer: Node, leases: list[Lease], outer: Lease | None
 ) -> PeerPlan:
     """Return what makes the subnets of *leases* reachable at the public address of *outer*."""
     if outer is None:
@@ -176,6 +176,12 @@ def _reach(
     said = leases[0].data
     if not isinstance(said, WireguardData) or not is_wireguard_key(said.public_key):
         return PeerPlan(skipped=(f"{peer.name} publishes no WireGuard key",))
+    if said.public_key in {getattr(mine.data, "public_key", "") for mine in me.leases}:
+        # The kernel takes such a peer and has none (drivers/net/wireguard/netlink.c, set_peer).
+        reason = (
+            f"{peer.name} has this node's own key: copied with a disk? Remove it on one of them"
+        )
+        return PeerPlan(skipped=(reason,))
     dev = device_name(config, leases[0].family)
     target = WireguardPeer(
         dev=dev,
