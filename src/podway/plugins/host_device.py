@@ -31,6 +31,7 @@ from podway.plugins.host_device_conf import (
     require_device,
 )
 from podway.plugins.host_device_files import (
+    Lock,
     read_state,
     remove_file,
     remove_state,
@@ -77,17 +78,29 @@ def add(call: Call) -> Result:
     if is_driven_by_program(conf):
         return replace(_add_addresses_alone(call), dns=dns)
     with NetlinkSocket() as host, Undo() as undo:
-        link = find_device(host, conf)
-        with NetlinkSocket(netns_fd=call.namespace) as inside:
-            refuse_taken_name(call, inside)
-        state = read_host_state(call, host, link)
-        write_state(conf.data_dir, state)
-        undo.push(remove_state, conf.data_dir, state)
-        undo.push(bring_back, host, call.namespace, state)
-        move_in(host, link["index"], call.namespace, state)
+        with Lock(conf.data_dir, may_make=True):
+            _take(call, conf, host, undo)
         ipam = ipam_type(call)
         assigned = assign_addresses(call, ipam, undo) if ipam else Result()
         return replace(_configure(call, conf, assigned), dns=dns)
+
+
+def _take(call: Call, conf: HostDeviceConf, host: NetlinkSocket, undo: Undo) -> None:
+    """Move the device into the container, after noting what the host loses by that."""
+    link = find_device(host, conf)
+    with NetlinkSocket(netns_fd=call.namespace) as inside:
+        refuse_taken_name(call, inside)
+    state = read_host_state(call, host, link)
+    write_state(conf.data_dir, state)
+    undo.push(_return_taken, call, conf.data_dir, host, state)
+    move_in(host, link["index"], call.namespace, state)
+
+
+def _return_taken(call: Call, directory: str, host: NetlinkSocket, state: HostState) -> None:
+    """Bring back what an ADD took that failed; what cannot come back DEL and GC will try again."""
+    with Lock(directory):
+        bring_back(host, call.namespace, state)
+        remove_state(directory, state)
 
 
 def _add_addresses_alone(call: Call) -> Result:
@@ -142,9 +155,9 @@ def delete(call: Call) -> None:
     """Bring the device back, and give its addresses back."""
     directory, request = parse_data_dir(call), call.request
     path = state_path(directory, call.config.name, request.container_id, request.ifname)
-    state = read_state(path)
     release_from_interface(call)
-    with NetlinkSocket() as host:
+    with Lock(directory), NetlinkSocket() as host:
+        state = read_state(path)
         if state is None:
             if call.netns is not None:
                 bring_back_unknown(host, call.netns, request.ifname)
@@ -217,17 +230,18 @@ def gc(call: Call) -> None:
     with NetlinkSocket() as host:
 
         def step(path: str) -> "Callable[[], None]":
-            return lambda: _collect(host, path)
+            return lambda: _collect(host, directory, path)
 
         attempt_all(*(step(path) for path in stale), lambda: pass_to_ipam(call))
 
 
-def _collect(host: NetlinkSocket, path: str) -> None:
-    state = read_state(path)
-    if state is None:
-        remove_file(path)
-        return
-    _return_from_noted(host, path, state, waits=False)
+def _collect(host: NetlinkSocket, directory: str, path: str) -> None:
+    with Lock(directory):
+        state = read_state(path)
+        if state is None:
+            remove_file(path)
+        else:
+            _return_from_noted(host, path, state, waits=False)
 
 
 def _open_same(state: HostState) -> int | None:

@@ -5,7 +5,13 @@ In: a `HostState`. Out: ``<dataDir>/<hash of the network>-<hash of the attachmen
 
 The kernel keeps a device's alias wherever it goes, so the name is there, as the reference plugin
 has it: either plugin can bring back what the other took. All else is in the file.
+
+Who takes a device or brings it back holds the directory's lock: a container's ADD would otherwise
+find the device that another one's DEL has on its way home, and note a host without its addresses.
 """
+
+import posix
+from fcntl import LOCK_EX, flock
 
 from podway.cni.documents import decode, encode
 from podway.cni.errors import CniError
@@ -16,12 +22,18 @@ from podway.netlink.text import format_address, pack_address
 from podway.plugins.digests import sha512_hex
 from podway.plugins.host_device_state import HostState
 from podway.plugins.marks import attachment_mark
-from podway.plugins.state_files import names_in, read_if_any, remove_if_any, write_whole
+from podway.plugins.state_files import (
+    make_directories,
+    names_in,
+    read_if_any,
+    remove_if_any,
+    write_whole,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, Final
+    from typing import Any, Final, Self
 
 _NETWORK_DIGITS: "Final" = 16
 _ATTACHMENT_DIGITS: "Final" = 24
@@ -29,6 +41,38 @@ _ATTACHMENT_DIGITS: "Final" = 24
 _ASIDE: "Final" = ".new"
 # Fields of messages that hold packed addresses.
 _PACKED = ("address", "local", "broadcast", "dst", "src", "gateway", "prefsrc", "addr")
+
+
+class Lock:
+    """The directory, to one call alone while the block lasts.
+
+    Args:
+        directory: where the files are. While it is missing nothing is away, and nothing locked.
+        may_make: make it then.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, directory: str, *, may_make: bool = False) -> None:
+        self._directory = directory
+        self._may_make = may_make
+        self._descriptor = -1
+
+    def __enter__(self) -> "Self":
+        if self._may_make:
+            make_directories(self._directory)
+        try:
+            flags = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
+            self._descriptor = posix.open(self._directory, flags)
+        except FileNotFoundError:
+            return self
+        flock(self._descriptor, LOCK_EX)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._descriptor >= 0:
+            posix.close(self._descriptor)
 
 
 def state_path(directory: str, network: str, container_id: str, ifname: str) -> str:

@@ -140,6 +140,24 @@ def test_two_containers_at_once(runtime: Runtime, make_netns: MakeNetns) -> None
     assert (runtime.reserved(), files(runtime)) == (set(), [])
 
 
+def test_one_gives_back_what_another_takes(runtime: Runtime, make_netns: MakeNetns) -> None:
+    """ADDs that find the device on its way home must not note a host without its addresses."""
+    before = everything(runtime.host)
+    pods = [make_netns() for _ in range(2)]
+    config = with_ipam(runtime)
+
+    def live(n: int) -> None:
+        told = (config, pods[n % 2])
+        added = runtime.call("ADD", *told, container_id=f"c{n % 2}").code
+        assert added in {0, IO_FAILURE, INVALID_CONFIG}
+        assert runtime.call("DEL", *told, container_id=f"c{n % 2}").code == 0
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(live, range(16)))
+    assert everything(runtime.host) == before
+    assert (runtime.reserved(), files(runtime)) == (set(), [])
+
+
 @needs_original
 @pytest.mark.parametrize(
     ("version", "make"),
