@@ -37,7 +37,7 @@ from podway.lab.members import (
     pod_stations,
     reachable,
 )
-from podway.lab.names import check_lab_name
+from podway.lab.names import DEFAULT_LAB, check_lab_name
 from podway.lab.ping import Station, ping_all
 from podway.lab.pod_networks import parse_attachment
 from podway.lab.runtime import add_pods, check_pod, free_names, remove_pods
@@ -274,10 +274,10 @@ def node_remove(args: argparse.Namespace) -> int:
 def demo(args: argparse.Namespace) -> int:
     """Show it all."""
     _check_seconds(args.seconds)
-    name = args.lab if args.lab != "lab" else "demo"
+    name = args.lab if args.lab != DEFAULT_LAB else "demo"
     return run_demo(spec_from(args, name, 3), seconds=args.seconds, as_json=args.json)
 
 
 def _command(spec: LabSpec, words: str) -> str:
-    name = "" if spec.name == "lab" else f" --name {spec.name}"
+    name = "" if spec.name == DEFAULT_LAB else f" --name {spec.name}"
     return f"'podway lab{name} {words}'"

@@ -13,6 +13,7 @@ from podway.errors import ArgumentError
 
 LABS_DIR = Path("/run/podway/lab")
 NETNS_DIR = Path("/run/netns")
+# As `podway.cli.lab` has it, which loads nothing of this for a help text.
 DEFAULT_LAB = "lab"
 FABRIC = "fabric"
 HUB = "hub"
