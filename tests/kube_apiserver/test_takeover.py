@@ -83,6 +83,25 @@ def test_the_node_is_found_by_its_pod(server: KubeServer, admin: Admin, tmp_path
         admin.delete("/api/v1/namespaces/default/serviceaccounts/default")
 
 
+def test_an_interface_that_the_node_names_wins_over_flags(
+    server: KubeServer, admin: Admin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without an answer the flags count, and it is said so."""
+    admin.add_node("n1", "10.244.1.0/24")
+    words = [*flags(server, tmp_path), "-iface=eth7", "-iface-can-reach=192.0.2.77"]
+    said = translate(words, {"NODE_NAME": "n1"})
+    assert settings_of(said, {}) == said.settings
+    admin.annotate("n1", node_public_ip="192.0.2.9", node_public_ipv6="2001:db8::9")
+    settings = settings_of(said, {})
+    assert (settings.uplinks, settings.uplink_can_reach) == (("192.0.2.9", "2001:db8::9"), None)
+    assert not caplog.records
+    admin.annotate("n1", node_public_ip="eth7")
+    assert settings_of(said, {}) == said.settings
+    away = translate([*words, "-kube-api-url=https://127.0.0.1:1"], {"NODE_NAME": "n1"})
+    assert settings_of(away, {}) == away.settings
+    assert ["node-public-ip" in record.message for record in caplog.records] == [True, True]
+
+
 def test_another_server_than_the_kubeconfigs(server: KubeServer, tmp_path: Path) -> None:
     words = flags(server, tmp_path, "https://127.0.0.1:1")
     url = f"https://127.0.0.1:{server.port}"

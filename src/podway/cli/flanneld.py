@@ -5,7 +5,6 @@ read by `podway.agent.flanneld` and not by argparse.
 """
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import MutableMapping, Sequence
@@ -80,15 +79,13 @@ def settings_of(said: Translation, environ: MutableMapping[str, str]) -> Setting
     if said.password:
         environ[PASSWORD_VARIABLE] = said.password.value
         environ.pop(f"{PREFIX}_ETCD_PASSWORD", None)
-    if said.pod is None:
+    if not said.settings.store.startswith("kubernetes:"):
         return said.settings
-    return replace(said.settings, node=_node_of(said.settings.store, *said.pod))
+    from podway.cli.flanneld_node import node_of_pod, uplinks_named_on  # noqa: PLC0415
 
-
-def _node_of(store: str, namespace: str, pod: str) -> str:
-    from podway.store.kube_api import KubeApi  # noqa: PLC0415  (only who needs it loads it)
-    from podway.store.kube_url import login_of, parse_kube_url  # noqa: PLC0415
-
-    path, options = parse_kube_url(store)
-    api = KubeApi(login_of(store, path), options.prefix)
-    return asyncio.run(api.node_of_pod(namespace, pod))
+    settings = said.settings
+    if said.pod is not None:
+        settings = replace(settings, node=node_of_pod(settings.store, *said.pod))
+    if named := uplinks_named_on(settings.store, settings.node):
+        return replace(settings, uplinks=named, uplink_patterns=(), uplink_can_reach=None)
+    return settings

@@ -48,13 +48,14 @@ class _Names(Struct, frozen=True):
 
     data: str
     public_ip: str
-    inputs: tuple[str, ...]
+    overwrite: str
+    interface: str
 
 
 _NAMES = {
-    Family.IPV4: _Names("backend-data", "public-ip", ("public-ip-overwrite", "node-public-ip")),
+    Family.IPV4: _Names("backend-data", "public-ip", "public-ip-overwrite", "node-public-ip"),
     Family.IPV6: _Names(
-        "backend-v6-data", "public-ipv6", ("public-ipv6-overwrite", "node-public-ipv6")
+        "backend-v6-data", "public-ipv6", "public-ipv6-overwrite", "node-public-ipv6"
     ),
 }
 
@@ -182,10 +183,24 @@ def _explain_missing(record: NodeRecord, family: Family) -> str:
 
 
 def _public_ip(wish: Wish, record: NodeRecord) -> IPAddress:
-    for name in _NAMES[wish.family].inputs:
+    names = _NAMES[wish.family]
+    for name in (names.overwrite, names.interface):
         if text := record.annotations.get(name):
             return parse_public_ip(name, text, wish.family)
     return wish.public_ip
+
+
+def named_interfaces(record: NodeRecord) -> tuple[IPAddress, ...]:
+    """Return the addresses by which an operator chose interfaces on the node itself.
+
+    Raises:
+        FlannelDataError: one is no address.
+    """
+    return tuple(
+        parse_public_ip(names.interface, text, family)
+        for family, names in _NAMES.items()
+        if (text := record.annotations.get(names.interface))
+    )
 
 
 # -- writing

@@ -21,6 +21,7 @@ from podway.model.nodes import (
 )
 from podway.store.flannel_data import FlannelDataError
 from podway.store.kube_annotations import (
+    named_interfaces,
     no_annotations,
     parse_node,
     parse_prefix,
@@ -224,6 +225,44 @@ def test_a_dual_node_in_a_network_of_one_family_counts_in_that() -> None:
     node = parse_node(record(GOOD, "10.244.1.0/24", "fd00:10:244:1::/64"), network())
     assert isinstance(node, Node)
     assert [lease.family for lease in node.leases] == [Family.IPV4]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "published"),
+    [
+        pytest.param({}, ["192.0.2.1", "2001:db8::1"], id="the node's own"),
+        pytest.param(
+            {"public-ip-overwrite": "203.0.113.1"}, ["203.0.113.1", "2001:db8::1"], id="IPv4"
+        ),
+        pytest.param(
+            {"public-ipv6-overwrite": "2001:db8::99"}, ["192.0.2.1", "2001:db8::99"], id="IPv6"
+        ),
+        pytest.param(
+            {"node-public-ip": "192.0.2.9", "node-public-ipv6": "2001:db8::9"},
+            ["192.0.2.9", "2001:db8::9"],
+            id="of an interface",
+        ),
+        pytest.param(
+            {
+                "node-public-ip": "192.0.2.9",
+                "public-ip-overwrite": "203.0.113.1",
+                "node-public-ipv6": "",
+            },
+            ["203.0.113.1", "2001:db8::1"],
+            id="what is published comes first, an empty one says nothing",
+        ),
+    ],
+)
+def test_operators_name_addresses(inputs: dict[str, str], published: list[str]) -> None:
+    wishes = tuple(
+        Wish(family=family, public_ip=ip_address(address))
+        for family, address in ((Family.IPV4, "192.0.2.1"), (Family.IPV6, "2001:db8::1"))
+    )
+    claim = Claim(name="n1", backend="host-gw", wishes=wishes)
+    node = plan_claim(claim, record(inputs, "10.244.1.0/24", "fd00:10:244:1::/64"), DUAL)
+    assert [str(lease.public_ip) for lease in node.leases] == published
+    named = [text for name, text in inputs.items() if name.startswith("node-") and text]
+    assert list(map(str, named_interfaces(record(inputs)))) == named
 
 
 def test_a_claim_needs_every_family() -> None:
