@@ -47,7 +47,7 @@ def test_del_needs_little(backend: str, told: str, runtime: Runtime, make_netns:
 def test_two_interfaces_of_one_container(
     backend: str, runtime: Runtime, make_netns: MakeNetns, outside: Netns
 ) -> None:
-    """In the same network, with the same ports: each takes back its own."""
+    """In the same network, with the same ports: each takes back its own, and GC one without it."""
     pod, host = make_netns(), runtime.host
     first = attach(host, pod)
     second = result_of(pod.path, 6)
@@ -58,11 +58,13 @@ def test_two_interfaces_of_one_container(
         for mapping, result in zip(mappings, (second, first), strict=True)
     ]
     runtime.add(configs[1], pod)
-    runtime.add(configs[0], pod, ifname="net1")
-    for _ in range(2):
-        assert runtime.call("DEL", configs[0], pod, ifname="net1").code == 0
-        assert "10.1.0.6" not in rules(host)
-        assert reach(outside, pod, HOST) == "192.0.2.9"
+    valid = {"cni.dev/valid-attachments": [{"containerID": "c1", "ifname": "eth0"}]}
+    for command in ("DEL", "GC"):
+        runtime.add(configs[0], pod, ifname="net1")
+        for _ in range(2):
+            assert runtime.call(command, {**configs[0], **valid}, pod, ifname="net1").code == 0
+            assert "10.1.0.6" not in rules(host)
+            assert reach(outside, pod, HOST) == "192.0.2.9"
     assert runtime.call("DEL", configs[1], pod).code == 0
     assert traces(host) == []
 
