@@ -18,6 +18,7 @@ from podway.lab.names import namespace_of
 from podway.lab.progress import silent
 from podway.lab.specs import LabSpec
 from podway.lab.teardown import take_down
+from podway.store.counts import StoreCounts
 
 _METRIC = re.compile(r"`(podway_[a-z_]+)`")
 _READ = (
@@ -77,6 +78,7 @@ def test_the_hub_s() -> None:
 
     async def scenario() -> None:
         async with running_hub() as hub:
+            hub.server.upstream_counts = StoreCounts()  # as one before another store has
             assert named == told_by(build_routes(hub.server)["/metrics"]().body.decode())
 
     run_scenario(scenario)
