@@ -98,6 +98,17 @@ class RealNode:
             self._process.wait()
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def is_dead(self) -> bool:
+        """Tell whether it has ended without being told to."""
+        assert self._process is not None
+        return self._process.poll() is not None
+
+    @property
     def log(self) -> str:
         """All that it has logged."""
         return (self.directory / "log").read_text()
@@ -188,9 +199,9 @@ class RealNode:
         """Return the names of the pods' host ends."""
         return [item["ifname"] for item in self.ip("link") if item["ifname"].startswith("pw")]
 
-    def fdb(self) -> list[dict[str, Any]]:
-        """Return the tunnel's entries for peers, as ``bridge -j fdb`` says them."""
-        argv = ["bridge", "-n", self.netns.name, "-j", "fdb", "show", "dev", VTEP]
+    def fdb(self, dev: str = VTEP) -> list[dict[str, Any]]:
+        """Return the entries of tunnel *dev* for peers, as ``bridge -j fdb`` says them."""
+        argv = ["bridge", "-n", self.netns.name, "-j", "fdb", "show", "dev", dev]
         text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
         listed: list[dict[str, Any]] = json.loads(text)
         return [item for item in listed if "dst" in item]
