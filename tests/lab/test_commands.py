@@ -1,10 +1,14 @@
 """The commands of a lab as a user types them: answers, JSON, exit codes."""
 
+import json
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 
 import pytest
 
-from lab.probes import leftovers, podway_json, run_podway
+from lab.probes import PODWAY, leftovers, podway_json, run_podway
 from podway.lab.faults import kill_agent, partition
 from podway.lab.specs import LabSpec
 
@@ -139,6 +143,43 @@ def test_failures_give_exit_codes(lab: str) -> None:
         "agent of n1 started",
     ]
     assert run_podway(lab, "ping").returncode == 0
+
+
+def test_pings_for_a_while(lab: str) -> None:
+    run_podway(lab, "pod", "add", "--count", "2")
+    fine = podway_json(lab, "ping", "--for", "0.5")
+    assert fine["sent"] > 2
+    assert (fine["lost"], fine["silences"]) == (0, [])
+    partition(LabSpec(name=lab, nodes=(1, 2)), ["n1"])
+    done = run_podway(lab, "ping", "--for", "0.5", "--timeout", "0.1", "--json")
+    assert done.returncode == 1
+    lost = json.loads(done.stdout)
+    assert lost["lost"] == lost["sent"]
+    assert {(each["from"], each["to"]) for each in lost["silences"]} == {("p1", "p2"), ("p2", "p1")}
+
+
+def test_pings_for_a_while_need_somebody_else(lab: str) -> None:
+    run_podway(lab, "pod", "add")
+    done = run_podway(lab, "ping", "--for", "1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "p1 has nobody to ping" in done.stderr
+
+
+def test_ctrl_c_is_enough_of_pings(lab: str) -> None:
+    run_podway(lab, "pod", "add", "--count", "2")
+    with subprocess.Popen(
+        [*PODWAY, "lab", "--name", lab, "ping", "--for", "3600"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert "Ctrl-C" in process.stderr.readline()
+        time.sleep(0.3)  # some are to be sent; none need be
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert told.endswith("none lost\n")
 
 
 def test_throughput_of_pods_and_nodes(lab: str) -> None:

@@ -23,6 +23,13 @@ connects them. No Docker, no images; needs root. 'down' leaves nothing behind.
   podway lab fault kill-hub
   podway lab down
 """
+PING_EPILOG = """\
+Exit code 1 when any ping is not answered. Packets are never fragmented.
+What a fault costs, seen from another terminal (Ctrl-C ends it early):
+
+  podway lab ping --for 60
+  podway lab fault kill-agent n1
+"""
 EXEC_EPILOG = """\
 The exit code is the command's; 127 if there is no such program, 126 if it
 cannot be run. On a node, podway's own commands ask its agent and its store:
@@ -152,12 +159,19 @@ def _add_ping(group: Group) -> None:
     leaf = _add_leaf(
         group,
         "ping",
-        action("ping"),
+        action("ping", "podway.cli.lab_ping"),
         "every pod pings every pod, or those named each other",
-        epilog="Exit code 1 when any ping is not answered. Packets are never fragmented.",
+        epilog=PING_EPILOG,
     )
     leaf.add_argument("members", metavar="POD", nargs="*", help="these alone (default: all)")
     leaf.add_argument("--nodes", action="store_true", help="the nodes, over the bare underlay")
+    leaf.add_argument(
+        "--for",
+        dest="seconds",
+        type=float,
+        metavar="SECONDS",
+        help="without a pause for so long, up to 100 times a second each way; tell what was lost",
+    )
     leaf.add_argument(
         "--size", type=int, default=56, metavar="BYTES", help="payload of each ping (56)"
     )

@@ -10,13 +10,12 @@ from podway.cli.lab_demo import run_demo
 from podway.cli.lab_progress import shown
 from podway.cli.lab_views import (
     describe_lab,
+    lab_command,
     lab_fields,
     measurement_fields,
-    outcome_fields,
     pod_fields,
     render_added,
     render_labs,
-    render_matrix,
     render_measurement,
     render_pods,
     render_removed,
@@ -24,7 +23,7 @@ from podway.cli.lab_views import (
 from podway.cli.output import print_done, print_json, style_of
 from podway.cli.status_view import render_cluster
 from podway.errors import ArgumentError
-from podway.lab.errors import LabError, NoSuchLab
+from podway.lab.errors import LabError
 from podway.lab.labs import (
     add_node,
     bring_up,
@@ -33,12 +32,8 @@ from podway.lab.labs import (
 )
 from podway.lab.members import (
     end_of,
-    node_stations,
-    pod_stations,
-    reachable,
 )
 from podway.lab.names import DEFAULT_LAB, check_lab_name
-from podway.lab.ping import Station, ping_all
 from podway.lab.pod_networks import parse_attachment
 from podway.lab.runtime import add_pods, check_pod, free_names, remove_pods
 from podway.lab.specs import MAX_NODES, LabSpec, check_spec
@@ -66,7 +61,7 @@ def up(args: argparse.Namespace) -> int:
         if warning:
             print(style_of(sys.stdout).warn(f"Warning: {warning}."))
         print(f"Lab {spec.name!r} is up after {took_s:.2f} s: {describe_lab(spec)}.")
-        print(f"Next: {_command(spec, 'pod add --count 6')}, then {_command(spec, 'ping')}")
+        print(f"Next: {lab_command(spec, 'pod add --count 6')}, then {lab_command(spec, 'ping')}")
     return 0
 
 
@@ -148,37 +143,6 @@ def status(args: argparse.Namespace) -> int:
         print(f"lab {style.bold(repr(spec.name))}: {describe_lab(spec, statuses)}\n")
         print("\n".join(render_cluster(statuses, away, style)))
     return 1 if away or not all(status["ready"] for status in statuses.values()) else 0
-
-
-def ping(args: argparse.Namespace) -> int:
-    """Ping the full matrix; 1 when any ping fails."""
-    if not 0 <= args.size <= 65000:
-        raise ArgumentError("--size", args.size, "must be 0 to 65000 bytes")
-    if not 0 < args.timeout <= MAX_WAIT_S:
-        raise ArgumentError("--timeout", args.timeout, f"must be above 0, to {MAX_WAIT_S} seconds")
-    spec = read_spec(args.lab)
-    pods = [] if args.nodes else reachable(read_pods(spec.name))
-    stations = node_stations(spec) if args.nodes else pod_stations(spec, pods)
-    if not stations:
-        raise NoSuchLab(f"there is no pod to ping; make some with {_command(spec, 'pod add')}")
-    outcomes = ping_all(
-        _named(stations, args.members), timeout_s=args.timeout, payload_bytes=args.size
-    )
-    if args.json:
-        print_json({"pings": [outcome_fields(outcome) for outcome in outcomes]})
-    else:
-        places = {pod.name: f"on {pod.node}" for pod in pods}
-        print("\n".join(render_matrix(outcomes, places, style_of(sys.stdout))))
-    return 0 if all(outcome.rtt_ms is not None for outcome in outcomes) else 1
-
-
-def _named(stations: Sequence[Station], names: Sequence[str]) -> list[Station]:
-    """Return those of *stations* that are called so, in the order named; all where none is."""
-    known = {station.name: station for station in stations}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise NoSuchLab(f"{unknown[0]} is none of those who can be pinged: {', '.join(known)}")
-    return [known[name] for name in dict.fromkeys(names)] or list(stations)
 
 
 def iperf(args: argparse.Namespace) -> int:
@@ -276,8 +240,3 @@ def demo(args: argparse.Namespace) -> int:
     _check_seconds(args.seconds)
     name = args.lab if args.lab != DEFAULT_LAB else "demo"
     return run_demo(spec_from(args, name, 3), seconds=args.seconds, as_json=args.json)
-
-
-def _command(spec: LabSpec, words: str) -> str:
-    name = "" if spec.name == DEFAULT_LAB else f" --name {spec.name}"
-    return f"'podway lab{name} {words}'"

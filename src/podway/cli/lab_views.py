@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from podway.cli.output import Style, plural, render_table
 from podway.lab.labs import Added
+from podway.lab.names import DEFAULT_LAB
 from podway.lab.ping import Outcome
 from podway.lab.pod_networks import CLUSTER
 from podway.lab.specs import LabSpec
@@ -31,6 +32,12 @@ def describe_lab(spec: LabSpec, statuses: Statuses = _NO_STATUSES) -> str:
         f"pods {_now(spec.attach, 'attach', statuses)}, "
         f"{families}, {underlay} underlay{store}"
     )
+
+
+def lab_command(spec: LabSpec, words: str) -> str:
+    """Return the command that does *words* to the lab, to be typed as it stands."""
+    name = "" if spec.name == DEFAULT_LAB else f" --name {spec.name}"
+    return f"'podway lab{name} {words}'"
 
 
 def _now(made: str, field: str, statuses: Statuses) -> str:

@@ -1,8 +1,8 @@
 """Pings between all stations, up to a hundred times a second each way, while a body runs.
 
 Counted is what was never answered: not how long anything took. One thread sends and receives; its
-sockets belong to the stations' namespaces. Tests and benchmarks break a lab meanwhile, and ask what
-its pods have noticed.
+sockets belong to the stations' namespaces. ``podway lab ping --for``, tests and benchmarks break a
+lab meanwhile, and ask what its pods have noticed.
 """
 
 import select
@@ -54,7 +54,15 @@ class SteadyPings:
         unanswered: which ones; whole once the pinging has ended.
     """
 
-    def __init__(self, stack: ExitStack, stations: Sequence[Station]) -> None:
+    def __init__(
+        self,
+        stack: ExitStack,
+        stations: Sequence[Station],
+        payload_bytes: int = PAYLOAD_BYTES,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._payload_bytes = payload_bytes
+        self._patience_s = patience_s
         self.sent = 0
         self.unanswered: list[Request] = []
         self._began_s = time.monotonic()
@@ -75,7 +83,7 @@ class SteadyPings:
             for leg in self._legs.values():
                 self._send(leg)
             self._receive_until(time.monotonic() + INTERVAL_S)
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while time.monotonic() < deadline and any(leg.waiting for leg in self._legs.values()):
             self._receive_until(time.monotonic() + INTERVAL_S)
         for leg in self._legs.values():
@@ -88,7 +96,7 @@ class SteadyPings:
             leg.sequence = (leg.sequence + 1) % _SEQUENCES
             # Whoever had this number last has waited while all others were used.
             self._give_up(leg.waiting.pop(leg.sequence, None))
-            packet = echo_request(leg.family, self._identifier, leg.sequence, PAYLOAD_BYTES)
+            packet = echo_request(leg.family, self._identifier, leg.sequence, self._payload_bytes)
             self.sent += 1
             try:
                 leg.connection.sendto(packet, (target, 0))
@@ -150,15 +158,25 @@ def _addresses(stations: Sequence[Station], family: Family) -> list[str]:
 
 
 @contextmanager
-def steady_pings(stations: Sequence[Station]) -> Iterator[SteadyPings]:
+def steady_pings(
+    stations: Sequence[Station],
+    *,
+    payload_bytes: int = PAYLOAD_BYTES,
+    patience_s: float = PATIENCE_S,
+) -> Iterator[SteadyPings]:
     """Ping between *stations* while the body runs; the result is whole after it.
+
+    Args:
+        stations: who pings and is pinged.
+        payload_bytes: of each ping.
+        patience_s: how long replies are waited for that are under way at the end.
 
     Raises:
         OSError: a namespace cannot be entered.
     """
     ended = threading.Event()
     with ExitStack() as stack, ThreadPoolExecutor(1, thread_name_prefix="pings") as thread:
-        pings = SteadyPings(stack, stations)
+        pings = SteadyPings(stack, stations, payload_bytes, patience_s)
         work = thread.submit(pings.run, ended)
         try:
             yield pings

@@ -70,6 +70,7 @@ def test_codes(words: str, code: int, capsys: pytest.CaptureFixture[str]) -> Non
         pytest.param("up --name A/b", WRONG_ARGUMENTS, id="name"),
         pytest.param("ping --size -1", WRONG_ARGUMENTS, id="size"),
         pytest.param("ping --timeout 0", WRONG_ARGUMENTS, id="timeout"),
+        pytest.param("ping --for 0", WRONG_ARGUMENTS, id="no while"),
         pytest.param("iperf n1 n2 --streams 0", WRONG_ARGUMENTS, id="streams"),
         pytest.param("pod add --count 0", WRONG_ARGUMENTS, id="pods"),
         pytest.param("pod add --network bogus", WRONG_ARGUMENTS, id="network of a pod"),

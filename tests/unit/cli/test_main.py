@@ -255,6 +255,8 @@ def test_a_lab_is_roots(
         pytest.param(["ping", "--timeout", "-1"], "--timeout = -1.0", id="no time"),
         pytest.param(["ping", "--timeout", "nan"], "--timeout = nan", id="no number of time"),
         pytest.param(["ping", "--timeout", "inf"], "--timeout = inf", id="for ever"),
+        pytest.param(["ping", "--for", "-1"], "--for = -1.0", id="no while"),
+        pytest.param(["ping", "--for", "nan"], "--for = nan", id="no number of seconds"),
         pytest.param(["ping", "--size", "65001"], "--size = 65001", id="longer than a packet"),
         pytest.param(["demo", "--seconds", "0"], "--seconds = 0", id="no measurement"),
     ],
