@@ -13,13 +13,15 @@
 Messages say what, value, rule, and what to do; callers branch on types and numbers, never on text.
 """
 
+_SHOWN_CHARS = 200
+
 
 class PodwayError(Exception):
     """Root of podway's own errors."""
 
 
 class ConfigError(PodwayError):
-    """A configured value breaks a rule.
+    """A configured value breaks a rule. The message shows as much of it as one can read.
 
     Attributes:
         field: path of the field, as the user writes it (``Backend.VNI``).
@@ -28,10 +30,15 @@ class ConfigError(PodwayError):
     """
 
     def __init__(self, field: str, value: object, rule: str) -> None:
-        super().__init__(f"{field} = {value!r}: {rule}")
+        super().__init__(f"{field} = {_shown(value)}: {rule}")
         self.field = field
         self.value = value
         self.rule = rule
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
 class ArgumentError(ConfigError):

@@ -146,8 +146,10 @@ def _parse_command(fields: Fields, name: str) -> Command:
     """Return an argument vector: a list of strings as it is, one string cut as a shell would."""
     value = fields.raw(name)
     rule = "must be a command line without a shell's operators, or a list of arguments"
+    if value is None:
+        return ()
     try:
-        words = shlex.split(value) if isinstance(value, str) else value or []
+        words = shlex.split(value) if isinstance(value, str) else value
     except ValueError as error:
         raise ConfigError(fields.path(name), value, f"{rule}: {error}") from error
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):

@@ -119,6 +119,9 @@ COMMAND = "must be a command line without a shell's operators, or a list of argu
             id="keepalive no number",
         ),
         pytest.param({"Type": "extension", "SubnetAddCommand": 1}, "SubnetAddCommand", id="number"),
+        pytest.param({"Type": "extension", "SubnetAddCommand": 0}, "SubnetAddCommand", id="zero"),
+        pytest.param({"Type": "extension", "ShutdownCommand": False}, "ShutdownCommand", id="flag"),
+        pytest.param({"Type": "extension", "ShutdownCommand": {}}, "ShutdownCommand", id="object"),
         pytest.param(
             {"Type": "extension", "SubnetAddCommand": ["a", 1]}, "SubnetAddCommand", id="mixed list"
         ),

@@ -43,6 +43,7 @@ NOT_FLAGS: list[Any] = [1, 0, 1.0, "true", "", [], {}]
         "Backend.GBP",
         "Backend.Learning",
         "Backend.DirectRouting",
+        "Backend.TxChecksumOffload",
     ],
 )
 def test_a_flag_is_true_or_false(field: str, value: object) -> None:
@@ -285,6 +286,13 @@ def refusal(document: dict[str, Any]) -> tuple[str, object, str]:
     error = caught.value
     assert str(error) == f"{error.field} = {error.value!r}: {error.rule}"
     return error.field, error.value, error.rule
+
+
+def test_of_a_value_without_end_its_beginning_is_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_network(json.dumps({"Network": "1" * 1_000_000}))
+    assert str(caught.value).startswith("Network = '1111")
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize(
