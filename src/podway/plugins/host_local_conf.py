@@ -79,6 +79,8 @@ def _parse_pools(request: "Request", ipam: Fields) -> tuple[tuple[Range, ...], .
     pools = [_parse_pool(each) for each in _lists(runtime, "ipRanges")]
     if ipam.value("subnet") is not None:
         pools.append(_parse_pool((ipam,)))
+    for key in ("rangeStart", "rangeEnd", "gateway"):
+        ipam.text(key)  # means nothing without a subnet, as in the reference plugin, but is text
     pools += [_parse_pool(each) for each in _lists(ipam, "ranges")]
     if not pools:
         raise CniError(INVALID_CONFIG, "ipam has no range of addresses: give ranges, or subnet")

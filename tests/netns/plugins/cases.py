@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import pytest
 
+from kernel_features import why_missing
 from netns.conftest import Netns
 from netns.plugins.cni_runtime import Document, Runtime, config_of, with_previous
 from netns.plugins.fork_server import Answer, ForkServer
@@ -208,13 +209,20 @@ CHANGES: Final[dict[str, list[Document]]] = {
 }
 
 
-def every_plugin(*, with_daemons: bool = True) -> list[Any]:
-    """Return a parameter for each plugin, marked by what it needs of the kernel."""
+def every_plugin(*, with_daemons: bool = True, on_any_kernel: bool = False) -> list[Any]:
+    """Return a parameter for each plugin, marked by what it needs of the kernel.
+
+    Args:
+        with_daemons: also those that ask one.
+        on_any_kernel: unmarked, for what the kernel is not asked for.
+    """
     return [
         pytest.param(
             name,
             id=name,
-            marks=[pytest.mark.kernel(*case.features)] if case.features else [],
+            marks=[pytest.mark.kernel(*case.features)]
+            if case.features and not on_any_kernel
+            else [],
         )
         for name, case in CASES.items()
         if with_daemons or not case.asks_daemon
@@ -222,19 +230,25 @@ def every_plugin(*, with_daemons: bool = True) -> list[Any]:
 
 
 def each_plugin(
-    *, with_daemons: bool = False, everywhere: bool = False, but: str = ""
+    *,
+    with_daemons: bool = False,
+    everywhere: bool = False,
+    on_any_kernel: bool = False,
+    but: str = "",
 ) -> pytest.MarkDecorator:
     """Return the mark of a test that is called with each plugin.
 
     Args:
         with_daemons: also with those that ask one.
         everywhere: also under User Mode Linux, where a call takes twenty times as long.
+        on_any_kernel: all on this kernel, although it may lack what an ADD needs.
         but: one that the test is not for.
     """
     plugins = [
         each
-        for each in every_plugin(with_daemons=with_daemons)
-        if each.id != but and (everywhere or not SECOND_KERNEL & set(CASES[str(each.id)].features))
+        for each in every_plugin(with_daemons=with_daemons, on_any_kernel=on_any_kernel)
+        if each.id != but
+        and (everywhere or on_any_kernel or not SECOND_KERNEL & set(CASES[str(each.id)].features))
     ]
     return pytest.mark.parametrize("caller", plugins, indirect=True)
 
@@ -336,6 +350,12 @@ class Caller:
             both = {"cni.dev/valid-attachments": attachments, "cni.dev/attachments": attachments}
             answer = self.call("GC", {**config, **both}, **variables)
             assert answer.code == 0, answer
+
+
+def can_add(caller: Caller) -> bool:
+    """Tell whether ADD has what it takes: its daemon, and a kernel that has such devices."""
+    case = CASES[caller.config["type"]]
+    return not case.asks_daemon and not any(map(why_missing, case.features))
 
 
 def told(config: Document, result: Document | None, version: str = "1.1.0") -> Document:

@@ -138,6 +138,7 @@ REFUSED: dict[str, Any] = {
     "a pool is no array": {"ranges": [RANGE]},
     "a range is no object": {"ranges": [["10.1.0.0/24"]]},
     "an empty pool": {"ranges": [[]]},
+    "gateway is a number, without subnet": {"ranges": [[RANGE]], "gateway": 7},
     "no subnet": {"ranges": [[{"rangeStart": "10.1.0.1"}]]},
     "subnet without length": {"subnet": "10.1.0.0"},
     "subnet with host bits": {"subnet": "10.1.0.5/24"},
