@@ -112,6 +112,7 @@ def test_on_a_node_podways_own_commands_ask_that_node(lab: str, words: str, said
         pytest.param(1, ["ping"], id="no pod to ping"),
         pytest.param(1, ["fault", "link-down", "n9"], id="no such node"),
         pytest.param(1, ["pod", "rm", "p9"], id="no pod to remove"),
+        pytest.param(1, ["pod", "rm", "../lab"], id="no name of a pod"),
         pytest.param(1, ["iperf", "n1", "n9"], id="no such end"),
         pytest.param(2, ["iperf", "n1", "n2", "--streams", "0"], id="no stream"),
         pytest.param(1, ["fault", "start-hub"], id="hub runs already"),

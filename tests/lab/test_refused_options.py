@@ -23,6 +23,13 @@ WRONG_ARGUMENTS = 2
         pytest.param("--backend", "ipip", "up --backend ipip --dual", id="no IPv6"),
         pytest.param("--name", "A/b", "up --name A/b", id="name of a lab"),
         pytest.param("--name", "a-b", "down --name a-b", id="name of a lab to remove"),
+        *(
+            pytest.param("--name", "../x", f"{words} --name ../x", id=f"{words} of no lab")
+            for words in ("status", "ping", "pod list", "fault heal", "node add")
+        ),
+        pytest.param(
+            "--kube-apiserver", "/x", "up --kube-apiserver /x", id="API server of no Kubernetes"
+        ),
         pytest.param("--size", -1, "ping --size -1", id="size"),
         pytest.param("--timeout", 0.0, "ping --timeout 0", id="timeout"),
         pytest.param("--streams", 0, "iperf n1 n2 --streams 0", id="streams"),

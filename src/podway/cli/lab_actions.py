@@ -69,6 +69,9 @@ def spec_from(args: argparse.Namespace, name: str, nodes: int) -> LabSpec:
     """Return the lab that the arguments ask for. Raises `ConfigError` for an impossible one."""
     if not 1 <= nodes <= MAX_NODES:
         raise ArgumentError("--nodes", nodes, f"must be 1 to {MAX_NODES}")
+    if args.kube_apiserver and args.store != "kubernetes":
+        rule = "goes with --store kubernetes alone"
+        raise ArgumentError("--kube-apiserver", args.kube_apiserver, rule)
     families: tuple[Family, ...] = (Family.IPV4,)
     if args.ipv6:
         families = (Family.IPV6,)

@@ -26,10 +26,15 @@ _NAMESPACE = re.compile(r"podway-([a-z][a-z0-9]{0,14})-([a-z][a-z0-9-]{0,29})")
 
 def check_lab_name(name: str) -> str:
     """Return *name*. Raises `ConfigError` for one that no lab can have."""
-    if not _LAB.fullmatch(name):
+    if not is_lab_name(name):
         rule = "must be 1 to 15 lower-case letters and digits, and begin with a letter"
         raise ArgumentError("--name", name, rule)
     return name
+
+
+def is_lab_name(name: str) -> bool:
+    """Tell whether a lab can be called *name*."""
+    return _LAB.fullmatch(name) is not None
 
 
 def check_pod_name(name: str) -> str:

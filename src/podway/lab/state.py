@@ -17,7 +17,13 @@ import msgspec
 from msgspec import Struct
 
 from podway.lab.errors import LabDamaged, LabExists, NoSuchLab
-from podway.lab.names import LABS_DIR, lab_dir
+from podway.lab.names import (
+    LABS_DIR,
+    check_lab_name,
+    is_lab_name,
+    lab_dir,
+    rule_against_pod,
+)
 from podway.lab.pod_networks import Attachment
 from podway.lab.specs import LabSpec
 from podway.model.addresses import IPAddress
@@ -72,10 +78,11 @@ def read_spec(name: str) -> LabSpec:
     """Return the spec of the lab *name*.
 
     Raises:
+        ConfigError: no lab can be called so.
         NoSuchLab: there is none.
         LabDamaged: its file cannot be read.
     """
-    path = lab_dir(name) / "lab.json"
+    path = lab_dir(check_lab_name(name)) / "lab.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=LabSpec)
     except FileNotFoundError as error:
@@ -89,7 +96,8 @@ def read_spec(name: str) -> LabSpec:
 
 def list_labs() -> list[str]:
     """Return the names of all labs that have a directory, sorted."""
-    return sorted(path.name for path in LABS_DIR.iterdir()) if LABS_DIR.is_dir() else []
+    names = [path.name for path in LABS_DIR.iterdir()] if LABS_DIR.is_dir() else []
+    return sorted(name for name in names if is_lab_name(name))
 
 
 def write_pod(lab: str, pod: Pod) -> None:
@@ -104,14 +112,20 @@ def forget_pod(lab: str, name: str) -> None:
 
 def read_pod(lab: str, name: str) -> Pod:
     """Return the pod *name*. Raises `NoSuchLab` or `LabDamaged`."""
+    if rule_against_pod(name):
+        raise _no_pod(lab, name)
     path = _pod_path(lab, name)
     try:
         return msgspec.json.decode(path.read_bytes(), type=Pod)
     except FileNotFoundError as error:
-        known = ", ".join(pod.name for pod in read_pods(lab)) or "none"
-        raise NoSuchLab(f"lab {lab!r} has no pod {name!r} (pods: {known})") from error
+        raise _no_pod(lab, name) from error
     except msgspec.DecodeError as error:
         raise LabDamaged(f"{path}: {error}; clear the lab away with {_down(lab)}") from error
+
+
+def _no_pod(lab: str, name: str) -> NoSuchLab:
+    known = ", ".join(pod.name for pod in read_pods(lab)) or "none"
+    return NoSuchLab(f"lab {lab!r} has no pod {name!r} (pods: {known})")
 
 
 def read_pods(lab: str) -> list[Pod]:
@@ -142,10 +156,13 @@ def write_whole(path: Path, data: bytes) -> None:
 def locked(name: str) -> Iterator[None]:
     """Hold the lock of the lab *name*: one command at a time changes it.
 
-    The lock is on the lab's directory, so that it goes with the lab. Raises `NoSuchLab`.
+    The lock is on the lab's directory, so that it goes with the lab. Raises `NoSuchLab`, and
+    `ConfigError` when no lab can be called so.
     """
     try:
-        directory = os.open(lab_dir(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(
+            lab_dir(check_lab_name(name)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        )
     except FileNotFoundError:
         read_spec(name)
         raise

@@ -77,7 +77,8 @@ def test_codes(words: str, code: int, capsys: pytest.CaptureFixture[str]) -> Non
         pytest.param("pod add --network bridge --publish 0:1", WRONG_ARGUMENTS, id="port"),
         pytest.param("exec p1 --", WRONG_ARGUMENTS, id="no command"),
         pytest.param("demo --seconds 0", WRONG_ARGUMENTS, id="seconds"),
-        pytest.param("ping --name no-such-lab", FAILED, id="no lab"),
+        pytest.param("ping --name nosuchlab", FAILED, id="no lab"),
+        pytest.param("status --name ../x", WRONG_ARGUMENTS, id="no name of a lab"),
     ],
 )
 def test_codes_of_the_lab(words: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
