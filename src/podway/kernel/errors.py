@@ -4,7 +4,7 @@ import errno
 
 from podway.errors import PodwayError
 from podway.kernel.protocol import KernelError
-from podway.netlink import EncodeError, NetlinkError, NetnsError
+from podway.netlink import DecodeError, EncodeError, NetlinkError, NetnsError
 
 _HINTS = {
     errno.EPERM: "needs root, or CAP_NET_ADMIN in this namespace",
@@ -40,6 +40,9 @@ class worded:  # noqa: N801  (reads as a phrase: with worded("..."))
             return
         if isinstance(error, NetlinkError | NetnsError | EncodeError):
             raise kernel_error(error) from error
+        if isinstance(error, DecodeError):
+            reason = f"the kernel's answer cannot be read ({error})"
+            raise KernelError(errno.EBADMSG, self._operation, reason) from error
         if isinstance(error, OSError):
             number = error.errno or errno.EIO
             raise KernelError(number, self._operation, _reason(number, str(error))) from error

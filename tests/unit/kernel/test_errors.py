@@ -1,51 +1,59 @@
-"""What the lower layers raise, as errors that keep their number and the kernel's words."""
+"""What the lower layers raise, as one kind of error: the operation, the reason, the errno."""
+
+import errno
 
 import pytest
 
-from podway.kernel.errors import kernel_error
-from podway.netlink import EncodeError, NetlinkError, NetnsError
+from podway.kernel.errors import worded
+from podway.kernel.protocol import KernelError
+from podway.netlink import DecodeError, EncodeError, NetlinkError, NetnsError
 
 
 @pytest.mark.parametrize(
-    ("error", "number", "text"),
+    ("raised", "number", "told"),
     [
         pytest.param(
-            NetlinkError(1, "create link x"),
-            1,
-            "create link x: Operation not permitted (needs root, or CAP_NET_ADMIN in this "
-            "namespace)",
-            id="without rights",
+            NetlinkError(errno.EEXIST, "create link x"), errno.EEXIST, "create link x", id="netlink"
         ),
         pytest.param(
-            NetlinkError(95, "create link x kind wireguard", "Unknown device type"),
-            95,
-            "create link x kind wireguard: Operation not supported: Unknown device type "
-            "(this kernel has no support for it)",
-            id="unknown to the kernel",
+            NetnsError(errno.ENOENT, "open network namespace x"),
+            errno.ENOENT,
+            "open network namespace x",
+            id="namespace",
         ),
         pytest.param(
-            NetlinkError(101, "replace route x", "Nexthop has invalid gateway"),
-            101,
-            "replace route x: Network is unreachable: Nexthop has invalid gateway",
-            id="in the kernel's words",
+            EncodeError("link.ifname", "x" * 16, "is too long"),
+            errno.EINVAL,
+            "is too long",
+            id="message",
         ),
         pytest.param(
-            NetnsError(2, "open network namespace /x"),
-            2,
-            "open network namespace /x: No such file or directory",
-            id="no namespace",
+            DecodeError("cut short", "rule.expressions"),
+            errno.EBADMSG,
+            "list rules: the kernel's answer cannot be read (rule.expressions: cut short)",
+            id="answer",
         ),
         pytest.param(
-            EncodeError("lladdr", "x", "must be a MAC"),
-            22,
-            None,
-            id="no message",
+            OSError(errno.EPERM, "no"), errno.EPERM, "list rules: [Errno 1] no (needs root", id="OS"
         ),
+        pytest.param(OSError("odd"), errno.EIO, "list rules: odd", id="no errno"),
     ],
 )
-def test_errors_keep_their_number_and_words(
-    error: NetlinkError | NetnsError | EncodeError, number: int, text: str | None
-) -> None:
-    found = kernel_error(error)
-    assert found.errno == number
-    assert text is None or str(found) == text
+def test_one_kind_of_error(raised: Exception, number: int, told: str) -> None:
+    with pytest.raises(KernelError) as caught, worded("list rules"):
+        raise raised
+    assert caught.value.errno == number
+    assert told in str(caught.value)
+    assert caught.value.__cause__ is raised
+
+
+def test_what_is_worded_already_stays() -> None:
+    error = KernelError(errno.EBUSY, "delete link x", "in use")
+    with pytest.raises(KernelError) as caught, worded("list rules"):
+        raise error
+    assert caught.value is error
+
+
+def test_a_defect_is_no_kernel_error() -> None:
+    with pytest.raises(AssertionError), worded("list rules"):
+        raise AssertionError("a defect")
