@@ -99,6 +99,22 @@ def test_many_at_once_get_different_addresses(node: RealNode) -> None:
         assert (node.pod_links(), node.status()["addresses"]["used"]) == ([], 0)
 
 
+def test_a_hundred_calls_in_one_instant(node: RealNode) -> None:
+    """As from a hundred processes, without what it takes to start them."""
+    with pods(100) as made, ThreadPoolExecutor(len(made)) as pool:
+        names = [f"c{number}" for number in range(len(made))]
+        adding = [pool.submit(node.ask, "ADD", *each) for each in zip(names, made, strict=True)]
+        answers = [future.result() for future in adding]
+        assert {answer.code for answer in answers} == {0}, node.log
+        assert len({address for answer in answers for address in answer.addresses}) == 200
+        for answer, pod in zip(answers, made, strict=True):
+            assert addresses_in(pod) == set(answer.addresses)
+        deleting = [pool.submit(node.ask, "DEL", *each) for each in zip(names, made, strict=True)]
+        assert {future.result().code for future in deleting} == {0}, node.log
+        assert {frozenset(ifnames_in(pod)) for pod in made} == {frozenset()}
+        assert (node.pod_links(), node.status()["addresses"]["used"]) == ([], 0)
+
+
 def test_an_interface_that_is_there_already(node: RealNode, pod: Netns) -> None:
     pod.ip("link", "add", "eth0", "type", "veth", "peer", "other")
     answer = node.cni("ADD", "c1", pod)
