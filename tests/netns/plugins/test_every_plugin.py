@@ -98,7 +98,7 @@ def test_del_without_previous_result(caller: Caller, before: Document) -> None:
     assert state(caller) == before
 
 
-@each_plugin()
+@each_plugin(everywhere=True)
 @pytest.mark.parametrize("knows", [True, False], ids=["previous result", "no previous result"])
 def test_del_when_the_namespace_is_gone(
     caller: Caller, before: Document, make_netns: MakeNetns, *, knows: bool
@@ -132,7 +132,7 @@ def test_del_after_the_configuration_has_changed(
         assert state(caller) == before, change
 
 
-@each_plugin()
+@each_plugin(everywhere=True)
 def test_gc_of_what_nobody_deleted(caller: Caller, before: Document, make_netns: MakeNetns) -> None:
     """GC alone takes away all that is outside of the container; DEL finds it so."""
     lost = replace(caller, pod=make_netns())
@@ -190,7 +190,7 @@ def test_a_lying_previous_result(caller: Caller, before: Document) -> None:
         assert state(caller) == before, lie
 
 
-@each_plugin()
+@each_plugin(on_any_kernel=True)
 def test_an_add_without_what_it_needs_leaves_nothing(caller: Caller, before: Document) -> None:
     if CASES[caller.config["type"]].needs_previous:
         assert caller.call("ADD").code == INVALID_CONFIG
@@ -201,7 +201,7 @@ def test_an_add_without_what_it_needs_leaves_nothing(caller: Caller, before: Doc
     assert state(caller) == before
 
 
-@each_plugin()
+@each_plugin(everywhere=True)
 def test_add_twice(caller: Caller, before: Document) -> None:
     """A second ADD is refused, or changes nothing; in either case DEL leaves nothing."""
     previous = caller.add_before()
@@ -216,7 +216,7 @@ def test_add_twice(caller: Caller, before: Document) -> None:
     assert state(caller) == before
 
 
-@each_plugin(with_daemons=True)
+@each_plugin(with_daemons=True, on_any_kernel=True)
 def test_the_hosts_own_namespace_is_refused_untouched(caller: Caller, before: Document) -> None:
     own = caller.runtime.host
     for path in (own.path, "/proc/self/ns/net"):
