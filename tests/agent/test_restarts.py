@@ -5,11 +5,13 @@ from contextlib import AsyncExitStack
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from agent.nodes import new_kernel, routes, run, running_node, until
 from agent.staged_store import (
     StagedStore,
+    changed,
     peer,
     snapshot,
 )
@@ -170,6 +172,34 @@ def test_a_hub_that_is_killed_and_comes_back(tmp_path: Path) -> None:
                     running_node(tmp_path, hub.url, "c", kernel=kernels[2])
                 )
                 await until(lambda: len(routes(one)) == len(routes(two)) == 2)
+
+    run(scenario)
+
+
+def test_peers_are_followed_though_the_disk_is_full(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be remembered is told, and comes from the store after a restart."""
+
+    async def scenario() -> None:
+        kernel, store = new_kernel(), StagedStore()
+        peers = [peer(f"p{n}", f"10.9.{n}.0/24", f"192.0.2.{n}") for n in range(2, 102)]
+        store.say(snapshot())
+        async with running_node(tmp_path, store, kernel=kernel) as node:
+            await node.ready()
+            (pages,) = node.ledger._db.execute("PRAGMA page_count").fetchone()
+            node.ledger._db.execute(f"PRAGMA max_page_count={pages}")
+            store.say(changed(*peers))
+            await until(lambda: len(routes(node)) == len(peers))
+            await node.ready()
+            assert "cluster not remembered" in caplog.text
+            assert node.ledger.remembered("node") == {}
+        store = StagedStore()
+        store.say(snapshot(*peers))
+        async with running_node(tmp_path, store, kernel=kernel) as node:
+            await node.ready()
+            await until(lambda: len(routes(node)) == len(peers))
+            await until(lambda: len(node.ledger.remembered("node")) == len(peers))
 
     run(scenario)
 
