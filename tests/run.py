@@ -41,8 +41,14 @@ ALONE_AT_MOST = 5
 
 # Of about the same length. What only computes keeps a processor busy; labs and namespaces wait.
 _LABS = ("tests/lab", "tests/migration")
-_PLUGINS = ("tests/netns/plugins", "tests/netns/clients")
-_DAEMONS = ("tests/agent", "tests/hub", "tests/kube_apiserver", "tests/store")
+_PLUGINS = ("tests/netns/plugins",)
+_DAEMONS = (
+    "tests/agent",
+    "tests/hub",
+    "tests/kube_apiserver",
+    "tests/netns/clients",
+    "tests/store",
+)
 LANES = (
     Lane("labs", _LABS),
     Lane("plugins", _PLUGINS),
