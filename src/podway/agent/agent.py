@@ -184,7 +184,8 @@ class Agent:
         self._wake.set()
 
     def resync(self) -> None:
-        """Have everything of ours read again from the kernel."""
+        """Have everything of ours read again from the kernel, and written that the disk is owed."""
+        self._memory.catch_up()
         self.lookout.look_at_all()
 
     def _look_at_tunnels(self) -> None:

@@ -1,7 +1,8 @@
 """The cluster as this node last saw it, kept on its disk: what it starts from without the store.
 
 In: the network, nodes and the node's own lease, as they change. Out: the same after a restart. A
-cache and no more: what cannot be kept, or is not readable to this version, comes from the store.
+cache and no more: what is not readable to this version comes from the store. What the disk refuses
+is owed to it, and written with the next change, or when somebody asks whether it can be now.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,6 +31,8 @@ class Memory:
     def __init__(self, ledger: Ledger, log: Log) -> None:
         self._ledger = ledger
         self._log = log
+        # What the disk has not taken, by kind and name.
+        self._owed: dict[tuple[str, str], bytes | None] = {}
 
     def network(self) -> Network | None:
         """Return the network as last kept."""
@@ -68,11 +71,23 @@ class Memory:
         others = self._ledger.remembered("me").keys() - {node.name}
         self._keep([("me", node.name, encode_node(node)), *(("me", each, None) for each in others)])
 
+    def catch_up(self) -> None:
+        """Write what the disk would not take before, if there is anything."""
+        if self._owed:
+            self._keep([])
+
     def _keep(self, changes: list[tuple[str, str, bytes | None]]) -> None:
+        due = {**self._owed, **{(kind, name): value for kind, name, value in changes}}
         try:
-            self._ledger.remember(changes)
+            self._ledger.remember((kind, name, value) for (kind, name), value in due.items())
         except LedgerError as error:
-            self._log.warning("cluster not remembered", reason=str(error))
+            if not self._owed:
+                self._log.warning("cluster not remembered", reason=str(error))
+            self._owed = due
+        else:
+            if self._owed:
+                self._log.info("cluster remembered again", entries=len(due))
+            self._owed = {}
 
     def _recalled(self, kind: str, decode: Callable[[bytes], T]) -> dict[str, T]:
         found = {}
