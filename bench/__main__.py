@@ -11,6 +11,7 @@ SECTIONS = (
     "cni",
     "cni_suite",
     "scale",
+    "repair",
     "join",
     "labs",
     "throughput",

@@ -22,7 +22,8 @@ from unit.compute.clusters import IPV4, endpoint_of, network_of, place_of
 
 SIZES = (100, 1000)
 CHANGED = 77
-PLACE = place_of(network_of())
+# Room for thousands of nodes.
+PLACE = place_of(network_of(further=("10.245.0.0/16", "10.246.0.0/15", "10.248.0.0/13")))
 _SUBNETS = int(IPv4Address("10.244.0.0"))
 _PUBLIC = int(IPv4Address("198.18.0.0"))
 
