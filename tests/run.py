@@ -40,7 +40,7 @@ _ROOT = Path(__file__).parent.parent
 ALONE_AT_MOST = 5
 
 # Of about the same length. What only computes keeps a processor busy; labs and namespaces wait.
-_LABS = ("tests/lab", "tests/migration")
+_LABS = ("tests/lab",)
 _PLUGINS = ("tests/netns/plugins",)
 _DAEMONS = (
     "tests/agent",

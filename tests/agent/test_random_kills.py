@@ -1,6 +1,6 @@
 """The agent is killed again and again while pods come and go: nothing is given twice, nothing lost.
 
-How often is said by PODWAY_TEST_KILLS, 60 by default so that every run of the tests has time for
+How often is said by PODWAY_TEST_KILLS, 40 by default so that every run of the tests has time for
 it. For the number that the design promises::
 
     PODWAY_TEST_KILLS=500 .venv/bin/python -m pytest tests/agent/test_random_kills.py
@@ -22,7 +22,7 @@ from netns.conftest import Netns
 
 pytestmark = pytest.mark.root
 
-KILLS = int(os.environ.get("PODWAY_TEST_KILLS", "60"))
+KILLS = int(os.environ.get("PODWAY_TEST_KILLS", "40"))
 # Each has its own containers and works through them alone, as a runtime does.
 WORKERS = 4
 PODS_EACH = 3

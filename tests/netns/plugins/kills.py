@@ -32,7 +32,7 @@ from netns.conftest import Netns
 from netns.plugins.cni_runtime import Document, Outcome, Runtime, with_previous
 
 # How many points of a sample.
-SAMPLE: Final = 20
+SAMPLE: Final = 12
 # How often a call is recorded; the shortest record is that of a call that waited for nothing.
 RECORDS: Final = 2
 MODE: Final = os.environ.get("PODWAY_KILLS", "")

@@ -165,9 +165,8 @@ def test_ten_megabytes_through_a_pipe(plugin: str, executables: Path) -> None:
 # --- keys -------------------------------------------------------------------
 
 HOSTILE_TEXT: Final = "../a\"b'\n; c"
-VALUES: Final[list[Any]] = [
-    True, -1, 1 << 40, 1.5, "", HOSTILE_TEXT, TOO_LONG, "é", [1], {"a": 1},
-]  # fmt: skip
+# One of each kind; what a key's own values may be, the tests of its plugin say.
+VALUES: Final[list[Any]] = [True, -1, 1 << 40, "", HOSTILE_TEXT, [1], {"a": 1}]
 # For keys that most plugins pass over.
 FEW_VALUES: Final[list[Any]] = [HOSTILE_TEXT, {"a": 1}]
 COMMON_KEYS: Final[list[tuple[str, ...]]] = [
