@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lanes import Output
+from lanes import Lane, Output
 from run import ALONE_AT_MOST, LANES, chooses_all
 
 _TESTS = Path(__file__).parent.parent
@@ -113,10 +113,27 @@ def test_ctrl_c_reaches_every_lane_once_and_each_takes_down_what_it_made(tmp_pat
 
 
 def test_lanes_leave_no_test_out() -> None:
-    *named, rest = LANES
-    chosen = [path for lane in named for path in lane.arguments]
-    assert all((_TESTS.parent / path).is_dir() for path in chosen)
-    assert rest.arguments == ("tests", *(f"--ignore={path}" for path in chosen))
+    """Every file is below a path of one lane that does not ignore it, and of no other."""
+    assert all((_TESTS.parent / path).is_dir() for lane in LANES for path in _paths(lane))
+    for file in _TESTS.rglob("test_*.py"):
+        name = str(file.relative_to(_TESTS.parent))
+        takers = [lane.name for lane in LANES if _takes(lane, name)]
+        assert len(takers) == 1, (name, takers)
+
+
+def _paths(lane: Lane) -> list[str]:
+    return [word for word in lane.arguments if not word.startswith("--")]
+
+
+def _takes(lane: Lane, name: str) -> bool:
+    ignored = [
+        word.removeprefix("--ignore=") for word in lane.arguments if word.startswith("--ignore=")
+    ]
+    return _is_below(name, _paths(lane)) and not _is_below(name, ignored)
+
+
+def _is_below(name: str, directories: list[str]) -> bool:
+    return any(name.startswith(f"{directory}/") for directory in directories)
 
 
 @pytest.mark.parametrize(

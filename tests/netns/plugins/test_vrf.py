@@ -195,7 +195,9 @@ def test_packets_find_their_way(runtime: Runtime, pod: Netns) -> None:
 def test_killed_at_any_point(
     runtime: Runtime, pod: Netns, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kills, "SAMPLE", 2)  # each takes seconds under User Mode Linux
+    # Each takes seconds under User Mode Linux.
+    monkeypatch.setattr(kills, "SAMPLE", 2)
+    monkeypatch.setattr(kills, "RECORDS", 1)
     victim = Victim(runtime, pod, (ptp(runtime), vrf()), number=1, more=lambda: devices(pod))
     kill_everywhere(victim, command)
 
