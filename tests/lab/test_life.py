@@ -15,13 +15,14 @@ import pytest
 import podway
 from lab.probes import PODWAY, eventually, leftovers, podway_json, run_podway
 from podway.errors import ConfigError
+from podway.lab import teardown
 from podway.lab.errors import LabDamaged, LabError, StartFailed
 from podway.lab.labs import bring_up
 from podway.lab.members import pod_stations
 from podway.lab.names import FABRIC, lab_dir, namespace_of
 from podway.lab.namespaces import create_namespace, inside, run_in
 from podway.lab.ping import ping_all
-from podway.lab.processes import is_running, read_pid_file
+from podway.lab.processes import ProcessId, is_running, read_pid_file
 from podway.lab.progress import silent
 from podway.lab.runtime import add_pods
 from podway.lab.specs import LabSpec
@@ -54,6 +55,18 @@ def test_down_ends_what_users_left_running(make_lab: Callable[..., LabSpec]) -> 
         eventually("it sleeps", lambda: command_of(sleeper.pid).startswith(b"sleep"))
         assert podway_json(spec.name, "down")["removed"][0]["processes"] == 3
         assert sleeper.wait(timeout=5) == -signal.SIGKILL
+
+
+def test_down_ends_who_becomes_a_daemon_meanwhile(
+    make_lab: Callable[..., LabSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first look sees neither who has ended by then, nor what it has become."""
+    spec = make_lab(nodes=(1,))
+    see, looks = teardown._find, [set[ProcessId]()]
+    monkeypatch.setattr(
+        teardown, "_find", lambda name, inodes: looks.pop() if looks else see(name, inodes)
+    )
+    assert take_down(spec.name, silent).processes == 2
 
 
 def command_of(pid: int) -> bytes:

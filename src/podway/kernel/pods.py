@@ -7,6 +7,7 @@ gives it addresses, brings it up and writes its routes. What fails takes the pai
 
 import errno
 import os
+import time
 from typing import TYPE_CHECKING
 
 from podway.kernel.addresses import address_fields, parse_address
@@ -34,6 +35,7 @@ from podway.netlink import (
     dump_routes,
     entered,
     get_link,
+    get_route,
     open_netns,
 )
 from podway.netlink.constants import (
@@ -42,6 +44,7 @@ from podway.netlink.constants import (
     IFF_UP,
     IN6_ADDR_GEN_MODE_NONE,
     RTM_NEWROUTE,
+    RTN_LOCAL,
 )
 from podway.netlink.netns import current_identity, identity
 from podway.netlink.procfs import open_procfs
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
     from podway.netlink.link_messages import LinkMessage
 
 _LOOPBACK_INDEX = 1
+# The longest that a pod's own addresses are waited for.
+_OWN_ROUTES_S = 0.2
 # How many interfaces of one pod may have a default route; nobody has so many.
 _SPARES_MAX = 16
 
@@ -99,6 +104,30 @@ def configure_pod(pod: PodSide, fd: int, *, ipv6: bool) -> None:
                 left = error and _as_spare(inside, request, error)
                 if left is not None:
                     raise _inside(pod, kernel_error(left))
+            _await_own_routes(inside, pod)
+
+
+def _await_own_routes(inside: NetlinkSocket, pod: PodSide) -> None:
+    """Return once the pod takes what is sent to its IPv6 addresses.
+
+    The routes that say so come from a work queue of the kernel's, also for addresses without
+    duplicate address detection (addrconf_dad_start): on a busy machine later than the first packet,
+    which would be lost. Whoever waits in vain goes on: the queue may be stuck, the pod is made.
+    """
+    deadline = time.monotonic() + _OWN_ROUTES_S
+    for address in pod.addresses:
+        while address.version == 6 and time.monotonic() < deadline:
+            if _is_own(inside, address.ip.packed):
+                break
+            time.sleep(0.001)
+
+
+def _is_own(inside: NetlinkSocket, address: bytes) -> bool:
+    try:
+        found = inside.request(get_route({"family": AF_INET6, "dst": address, "dst_len": 128}))
+    except NetlinkError:  # no way at all, yet
+        return False
+    return found is not None and found["type"] == RTN_LOCAL
 
 
 def check_pod(pod: PodSide) -> list[str]:

@@ -92,12 +92,21 @@ def _refuse_own_namespace(inodes: set[int]) -> None:
 def _end_processes(name: str, inodes: set[int]) -> set[ProcessId]:
     killed: set[ProcessId] = set()
     for _ in range(ROUNDS):
-        found = {*processes_in(inodes), *_recorded(name)}
+        found = _find(name, inodes) or _find(name, inodes)
         if not found:
             return killed
         killed.update(kill_all(found))
     left = ", ".join(str(each.pid) for each in found)
     raise LabError(f"processes {left} of lab {name!r} do not end, although killed")
+
+
+def _find(name: str, inodes: set[int]) -> set[ProcessId]:
+    """Return the lab's processes that are seen in one look.
+
+    One look does not prove that there is none: a process that becomes a daemon has ended by the
+    time that it is looked at, and what it has become was not there when the list was made.
+    """
+    return {*processes_in(inodes), *_recorded(name)}
 
 
 def _recorded(name: str) -> Iterable[ProcessId]:
