@@ -78,7 +78,8 @@ def test_a_relay_that_ended_while_the_agent_was_away(lab: LabSpec) -> None:
 )
 def test_drift_is_repaired(lab: LabSpec, command: list[str]) -> None:
     code, _, err = run_in(namespace_of(lab.name, "n1"), command)
-    assert code == 0, err
+    # `ip` looks whether a flush has left nothing, and the agent may have been quicker ten times.
+    assert code == 0 or b"Flush remains incomplete" in err, err
     eventually("pods answer", lambda: unanswered(lab) == [])
     code, out, _ = run_in(namespace_of(lab.name, "n1"), ["ip", "link", "show", "podway0"])
     eventually("the MTU is right", lambda: b"mtu 1472" in _link(lab, "n1"))
