@@ -3,8 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
-from kube_apiserver.stores import until
+from kube_apiserver.faults import FaultProxy, fault_proxy
+from kube_apiserver.server import KubeServer
+from kube_apiserver.stores import opened, until
 from podway.model.nodes import Node
 from podway.store.kube import KubeStore
 from podway.store.protocol import Delta, Snapshot, StoreEvent
@@ -41,3 +45,16 @@ async def followed(store: KubeStore) -> AsyncIterator[World]:
         await until(lambda: world.count(Snapshot) > 0)
         yield world
         task.cancel()
+
+
+@asynccontextmanager
+async def followed_through_proxy(
+    server: KubeServer, directory: Path, **options: Any
+) -> AsyncIterator[tuple[FaultProxy, KubeStore, World]]:
+    """Follow a store, opened with *options*, whose way to *server* leads through a proxy."""
+    async with (
+        fault_proxy(server) as proxy,
+        opened(server, directory, url=proxy.url, **options) as store,
+        followed(store) as world,
+    ):
+        yield proxy, store, world

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kube_apiserver.faults import fault_proxy
-from kube_apiserver.followers import followed
+from kube_apiserver.followers import followed, followed_through_proxy
 from kube_apiserver.server import Admin, KubeServer
 from kube_apiserver.stores import claim, next_event, opened, run_scenario, until
 from podway.store.protocol import Away, Back, Delta, Snapshot, StoreAway
@@ -74,11 +74,7 @@ def test_lines_that_break_a_watch(
     server: KubeServer, admin: Admin, tmp_path: Path, line: bytes
 ) -> None:
     async def scenario() -> None:
-        async with (
-            fault_proxy(server) as proxy,
-            opened(server, tmp_path, url=proxy.url) as store,
-            followed(store) as world,
-        ):
+        async with followed_through_proxy(server, tmp_path) as (proxy, _, world):
             await until(lambda: proxy.watches() == 1)
             proxy.lines = lambda _: [line]
             admin.add_peer(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kube_apiserver.faults import answer, fault_proxy, refuse
-from kube_apiserver.followers import followed
+from kube_apiserver.followers import followed, followed_through_proxy
 from kube_apiserver.server import Admin, KubeServer
 from kube_apiserver.stores import opened, run_scenario, until
 from podway.store.kube_api import KubeApiOptions
@@ -18,11 +18,8 @@ def test_a_watch_that_ends_goes_on(server: KubeServer, admin: Admin, tmp_path: P
     """Nothing is listed again, nothing is missed, and nobody is told."""
 
     async def scenario() -> None:
-        async with (
-            fault_proxy(server) as proxy,
-            opened(server, tmp_path, url=proxy.url, api=KubeApiOptions(watch_s=1.0)) as store,
-            followed(store) as world,
-        ):
+        api = KubeApiOptions(watch_s=1.0)
+        async with followed_through_proxy(server, tmp_path, api=api) as (proxy, _, world):
             for number in range(3):
                 seen = proxy.watches()
                 await until(lambda seen=seen: proxy.watches() > seen)  # type: ignore[misc]
@@ -36,11 +33,7 @@ def test_a_watch_that_ends_goes_on(server: KubeServer, admin: Admin, tmp_path: P
 
 def test_a_broken_connection_resumes(server: KubeServer, admin: Admin, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with (
-            fault_proxy(server) as proxy,
-            opened(server, tmp_path, url=proxy.url) as store,
-            followed(store) as world,
-        ):
+        async with followed_through_proxy(server, tmp_path) as (proxy, store, world):
             proxy.dead = True
             proxy.cut_all()
             await until(lambda: world.count(Away) > 0)
@@ -61,11 +54,7 @@ def test_history_that_was_compacted(server: KubeServer, admin: Admin, tmp_path: 
     admin.add_peer(2)
 
     async def scenario() -> None:
-        async with (
-            fault_proxy(server) as proxy,
-            opened(server, tmp_path, url=proxy.url) as store,
-            followed(store) as world,
-        ):
+        async with followed_through_proxy(server, tmp_path) as (proxy, _, world):
             proxy.dead = True
             proxy.cut_all()
             await until(lambda: world.count(Away) > 0)
@@ -89,11 +78,7 @@ def test_410_lists_anew(server: KubeServer, admin: Admin, tmp_path: Path, where:
     gone = refuse(410) if where == "status" else answer(200, line)
 
     async def scenario() -> None:
-        async with (
-            fault_proxy(server) as proxy,
-            opened(server, tmp_path, url=proxy.url) as store,
-            followed(store) as world,
-        ):
+        async with followed_through_proxy(server, tmp_path) as (proxy, _, world):
             await until(lambda: proxy.watches() == 1)
             proxy.lines = lambda _: []  # what happens now is not heard ...
             admin.add_peer(1)
@@ -133,11 +118,7 @@ def test_a_watch_goes_on_from_its_last_bookmark(
     """So that a cluster in which no Node ever changes does not make its revision too old."""
 
     async def scenario() -> None:
-        async with (
-            fault_proxy(server) as proxy,
-            opened(server, tmp_path, url=proxy.url) as store,
-            followed(store) as world,
-        ):
+        async with followed_through_proxy(server, tmp_path) as (proxy, store, world):
             await until(lambda: proxy.watches() == 1)
             assert "allowWatchBookmarks=true" in proxy.requests[-1]
             admin.add_peer(1)
