@@ -157,21 +157,30 @@ class Point:
     changes: bool
 
 
-def kill_everywhere(victim: Victim, command: str, *, every_change: bool = False) -> None:
+def kill_everywhere(
+    victim: Victim,
+    command: str,
+    *,
+    every_change: bool = False,
+    sample: int = SAMPLE,
+    records: int = RECORDS,
+) -> None:
     """Kill *command* of the victim at each point in turn; see that DEL and GC leave nothing.
 
     Args:
         victim: what is called.
         command: ADD or DEL.
         every_change: try every point after which something may have changed, not a sample.
+        sample: how many points that has.
+        records: how often the call is recorded.
     """
     before = victim.number if command == "ADD" else len(victim.plugins)
     victim.delete(victim.add(len(victim.plugins)))
     victim.collect()
     expected = victim.state()
     # How often something is looked for until it is there differs from call to call.
-    records = [_record(victim, command, before) for _ in range(RECORDS)]
-    points = _choose(min(records, key=len), every_change=every_change)
+    recorded = [_record(victim, command, before) for _ in range(records)]
+    points = _choose(min(recorded, key=len), sample, every_change=every_change)
     killed = 0
     for point in points:
         result = victim.add(before)
@@ -219,15 +228,15 @@ def _record(victim: Victim, command: str, before: int) -> list[Point]:
         Path(trace).unlink(missing_ok=True)
 
 
-def _choose(points: Sequence[Point], *, every_change: bool) -> Sequence[Point]:
+def _choose(points: Sequence[Point], sample: int, *, every_change: bool) -> Sequence[Point]:
     """Return the points to try; the first and the last are always among them."""
     if MODE == "all":
         return points
     changing = [point for point in points if point.changes]
-    if every_change or MODE == "changes" or len(changing) <= SAMPLE:
+    if every_change or MODE == "changes" or len(changing) <= sample:
         return changing
     last = len(changing) - 1
-    return [changing[round(n * last / (SAMPLE - 1))] for n in range(SAMPLE)]
+    return [changing[round(n * last / (sample - 1))] for n in range(sample)]
 
 
 def _told(config: Document, result: Document | None) -> Document:

@@ -11,7 +11,6 @@ from typing import Any, Final
 import pytest
 
 from netns.conftest import MakeNetns
-from netns.plugins import kills
 from netns.plugins.cases import (
     CASES,
     CHANGES,
@@ -317,14 +316,13 @@ def _without_last(found: Document) -> Document:
 
 
 @pytest.mark.parametrize("plugin", KILLED_HERE)
-def test_killed_at_any_point(
-    plugin: str, runtime: Runtime, make_netns: MakeNetns, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_at_any_point(plugin: str, runtime: Runtime, make_netns: MakeNetns) -> None:
     prepare(runtime)
     victim = Victim(runtime, make_netns(), CASES[plugin].make(runtime))
     # What only User Mode Linux has takes seconds for each point there.
     is_slow = SECOND_KERNEL & set(CASES[plugin].features)
-    monkeypatch.setattr(kills, "SAMPLE", 2 if is_slow else 6)
-    monkeypatch.setattr(kills, "RECORDS", 1 if is_slow else kills.RECORDS)
-    for command in ["ADD"] if is_slow else ["ADD", "DEL"]:
-        kill_everywhere(victim, command)
+    if is_slow:
+        kill_everywhere(victim, "ADD", sample=2, records=1)
+        return
+    for command in ("ADD", "DEL"):
+        kill_everywhere(victim, command, sample=6)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from netns.conftest import MakeNetns, Netns
-from netns.plugins import kills
 from netns.plugins.cni_runtime import (
     Document,
     Runtime,
@@ -192,14 +191,10 @@ def test_packets_find_their_way(runtime: Runtime, pod: Netns) -> None:
 
 
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
-def test_killed_at_any_point(
-    runtime: Runtime, pod: Netns, command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Each takes seconds under User Mode Linux.
-    monkeypatch.setattr(kills, "SAMPLE", 2)
-    monkeypatch.setattr(kills, "RECORDS", 1)
+def test_killed_at_any_point(runtime: Runtime, pod: Netns, command: str) -> None:
     victim = Victim(runtime, pod, (ptp(runtime), vrf()), number=1, more=lambda: devices(pod))
-    kill_everywhere(victim, command)
+    # Each takes seconds under User Mode Linux.
+    kill_everywhere(victim, command, sample=2, records=1)
 
 
 @pytest.mark.parametrize("version", ["0.3.1", "0.4.0", "1.0.0", "1.1.0"])
