@@ -5,7 +5,6 @@ In: which lab, whom, how long. Out: a table, and an exit code of 1 when any ping
 
 import argparse
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -69,7 +68,7 @@ def _for_a_while(args: argparse.Namespace, stations: Sequence[Station]) -> int:
         shown(title, quiet=args.json),
         suppress(KeyboardInterrupt),
     ):
-        threading.Event().wait(args.seconds)
+        time.sleep(args.seconds)
     seconds = min(args.seconds, time.monotonic() - began_s)
     silences = find_silences(pings.unanswered, names)
     if args.json:
